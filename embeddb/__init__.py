@@ -1,0 +1,66 @@
+"""embeddb: a database whose columns are neural networks.
+
+    import embeddb
+    from embeddb import Image, Text
+
+    with embeddb.open("data") as db:
+        photos = db.collection()
+        photos.search(Image("cat.jpg") - Text("a cat") + Text("an elephant"))
+
+This module is light: importing it brings numpy and Pillow. `open` needs the extra `engine`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from embeddb.query import (
+    Expression,
+    Hit,
+    Image,
+    Item,
+    Modality,
+    PutItem,
+    Search,
+    Text,
+    Vector,
+    unit,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from embeddb.database import Database
+
+__all__ = [
+    "Expression",
+    "Hit",
+    "Image",
+    "Item",
+    "Modality",
+    "PutItem",
+    "Search",
+    "Text",
+    "Vector",
+    "open",
+    "unit",
+]
+
+__version__ = "0.1.0"
+
+
+def open(path: str | Path, **settings: Any) -> Database:  # noqa: A001 - the field's name for this
+    """Open the data folder at `path` in this process, making it if it is not there.
+
+    Raises:
+        ImportError: the engine is not installed; the message says what to install.
+        FailedPreconditionError: another process has it open, or its format is newer than this version.
+    """
+    try:
+        from embeddb.database import Database
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] == "embeddb":
+            raise
+        message = f"embeddb.open needs the engine ({error.name} is missing): pip install 'embeddb[engine]'"
+        raise ImportError(message) from error
+    return Database(path, **settings)

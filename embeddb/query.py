@@ -1,0 +1,559 @@
+"""The vocabulary: what is stored, what is asked and what is found.
+
+    Image("cat.jpg") - Text("a cat") + 0.5 * Item("sku-42")
+
+is an expression. It means the same in process and through a server: every operand is encoded or looked
+up in one model's space, brought to unit length, weighted and summed, and the sum is brought to unit
+length again (3CosAdd: Levy & Goldberg, "Linguistic Regularities in Sparse and Explicit Word
+Representations", CoNLL 2014). Everything here is frozen data that imports neither torch nor a server.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from embeddb.errors import InvalidArgumentError
+
+__all__ = [
+    "MAX_ID_BYTES",
+    "MAX_K",
+    "CollectionInfo",
+    "Expression",
+    "Hit",
+    "Image",
+    "Item",
+    "ItemPage",
+    "Modality",
+    "ModelInfo",
+    "Prediction",
+    "PutItem",
+    "PutResult",
+    "PutStatus",
+    "Search",
+    "SpaceStats",
+    "Stats",
+    "StoredItem",
+    "Sum",
+    "Text",
+    "Unit",
+    "Vector",
+    "check_id",
+    "check_metadata",
+    "check_name",
+    "unit",
+]
+
+Floats = npt.NDArray[np.float32]
+
+MAX_ID_BYTES = 480
+"""Longest item id, in bytes of UTF-8 (LMDB keys end at 511)."""
+MAX_NAME_LENGTH = 64
+"""Longest name of a model or a collection, in characters."""
+MAX_K = 10_000
+"""Most hits that one search returns."""
+
+
+class Modality(StrEnum):
+    """What kind of thing an item, an operand or a model's tower is about."""
+
+    IMAGE = "image"
+    TEXT = "text"
+
+
+# -- Expressions ---------------------------------------------------------------------------------------
+
+
+class Expression:
+    """Anything that a space can turn into a vector. Supports `+`, `-`, unary `-`, and `*` and `/` by a number."""
+
+    @property
+    def terms(self) -> tuple[tuple[float, Operand], ...]:
+        """The weighted operands whose sum this is."""
+        raise TypeError(f"{type(self).__name__} is not an expression")
+
+    def __add__(self, other: Expression) -> Sum:
+        if not isinstance(other, Expression):
+            return NotImplemented
+        return Sum(self.terms + other.terms)
+
+    def __sub__(self, other: Expression) -> Sum:
+        if not isinstance(other, Expression):
+            return NotImplemented
+        return self + (-other)
+
+    def __neg__(self) -> Sum:
+        return self * -1.0
+
+    def __mul__(self, weight: float) -> Sum:
+        if isinstance(weight, bool) or not isinstance(weight, int | float | np.integer | np.floating):
+            return NotImplemented
+        return Sum(tuple((float(weight) * own, operand) for own, operand in self.terms))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Sum:
+        if not isinstance(divisor, int | float | np.integer | np.floating):
+            return NotImplemented
+        if divisor == 0:
+            raise InvalidArgumentError("expression.weight", f"division by {divisor}", "must be finite")
+        return self * (1.0 / float(divisor))
+
+
+class Operand(Expression):
+    """One thing to encode or look up; the leaves of an expression."""
+
+    @property
+    def terms(self) -> tuple[tuple[float, Operand], ...]:
+        """This operand alone, with weight 1."""
+        return ((1.0, self),)
+
+
+@dataclass(frozen=True)
+class Sum(Expression):
+    """A weighted sum of operands. Usually written with arithmetic, not constructed.
+
+    Raises:
+        InvalidArgumentError: there is no operand, or a weight is not finite.
+    """
+
+    operands: tuple[tuple[float, Operand], ...]
+
+    def __post_init__(self) -> None:
+        if not self.operands:
+            raise InvalidArgumentError("expression", "no operand", "at least one is needed")
+        for weight, _ in self.operands:
+            if not math.isfinite(weight):
+                raise InvalidArgumentError("expression.weight", weight, "must be finite")
+
+    @property
+    def terms(self) -> tuple[tuple[float, Operand], ...]:
+        """The weighted operands."""
+        return self.operands
+
+    def __repr__(self) -> str:
+        parts: list[str] = []
+        for weight, operand in self.operands:
+            negative = math.copysign(1.0, weight) < 0
+            sign = (" - " if negative else " + ") if parts else ("-" if negative else "")
+            size = abs(weight)
+            parts.append(sign + ("" if size == 1.0 else f"{_number(size)} * ") + repr(operand))
+        return "".join(parts)
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Image(Operand):
+    """An image: a path, encoded bytes (JPEG, PNG, WebP, ...), a PIL image or an array.
+
+    Arrays are (height, width) or (height, width, 3 or 4) uint8; they and PIL images are kept as PNG, which
+    loses nothing. A path is read when the bytes are needed, not here.
+
+    Raises:
+        InvalidArgumentError: the source is of another type, or an array of another shape or dtype.
+    """
+
+    source: str | bytes
+
+    def __init__(self, source: str | Path | bytes | PIL.Image.Image | npt.NDArray[np.uint8]) -> None:
+        object.__setattr__(self, "source", _image_source(source))
+
+    def read(self) -> bytes:
+        """The encoded bytes.
+
+        Raises:
+            InvalidArgumentError: the file cannot be read or is empty.
+        """
+        if isinstance(self.source, bytes):
+            return self.source
+        try:
+            data = Path(self.source).read_bytes()
+        except OSError as error:
+            raise InvalidArgumentError("image", self.source, f"cannot be read: {error.strerror}") from None
+        if not data:
+            raise InvalidArgumentError("image", self.source, "the file is empty")
+        return data
+
+    def __repr__(self) -> str:
+        shown = f"<{len(self.source):,} bytes>" if isinstance(self.source, bytes) else repr(self.source)
+        return f"Image({shown})"
+
+
+@dataclass(frozen=True, repr=False)
+class Text(Operand):
+    """A text, encoded by a model's text tower.
+
+    Raises:
+        InvalidArgumentError: the text is not a string, or is blank.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text.strip():
+            raise InvalidArgumentError("text", self.text, "must be a string that is not blank")
+
+    def __repr__(self) -> str:
+        return f"Text({self.text!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class Item(Operand):
+    """A stored item, by its id; its features in the space are the operand.
+
+    Raises:
+        InvalidArgumentError: the id is not one (see `check_id`).
+    """
+
+    id: str
+
+    def __post_init__(self) -> None:
+        check_id(self.id)
+
+    def __repr__(self) -> str:
+        return f"Item({self.id!r})"
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class Vector(Operand):
+    """A vector of one's own, in the space's dimension.
+
+    Args:
+        values: (d,) numbers, kept as read-only float32.
+
+    Raises:
+        InvalidArgumentError: not one-dimensional, empty, or not finite everywhere.
+    """
+
+    values: Floats
+
+    def __init__(self, values: npt.ArrayLike) -> None:
+        object.__setattr__(self, "values", as_vector("vector", values))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vector) and np.array_equal(self.values, other.values)
+
+    def __hash__(self) -> int:
+        return hash(self.values.tobytes())
+
+    def __repr__(self) -> str:
+        shown = [_number(v) for v in self.values[:4].tolist()]
+        if self.values.size > 4:
+            return f"Vector([{', '.join(shown)}, ...] of {self.values.size})"
+        return f"Vector([{', '.join(shown)}])"
+
+
+@dataclass(frozen=True, repr=False)
+class Unit(Operand):
+    """A nested expression, brought to unit length before the outer sum weighs it. Written `unit(a + b)`."""
+
+    expression: Expression
+
+    def __repr__(self) -> str:
+        return f"unit({self.expression!r})"
+
+
+def unit(expression: Expression) -> Unit:
+    """Nest an expression: `unit(a + b) - c` gives `a + b` together the same say as `c`.
+
+    Plain parentheses do not: arithmetic is linear, so `(a + b) - c` is `a + b - c`.
+    """
+    if not isinstance(expression, Expression):
+        raise InvalidArgumentError("expression", expression, "must be an expression")
+    return Unit(expression)
+
+
+# -- What is put and what is found ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PutItem:
+    """An item to be stored.
+
+    Args:
+        id: chosen by the user; an item of that id is replaced whole.
+        content: the payload that the collection's models embed; None if all features are given.
+        metadata: a JSON object.
+        features: precomputed vectors by model name, (d,) each; they take the place of that model's encoding.
+
+    Raises:
+        InvalidArgumentError: the id, the metadata or a vector is malformed, or there is neither content
+            nor features.
+    """
+
+    id: str
+    content: Image | Text | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_id(self.id)
+        check_metadata(self.metadata)
+        if self.content is not None and not isinstance(self.content, Image | Text):
+            raise InvalidArgumentError("item.content", self.content, "must be an Image or a Text")
+        if self.content is None and not self.features:
+            raise InvalidArgumentError("item.content", None, "content or features must be given")
+        vectors = {model: as_vector(f"item.features[{model}]", v) for model, v in self.features.items()}
+        object.__setattr__(self, "features", vectors)
+
+
+class PutStatus(StrEnum):
+    """What a put did."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class PutResult:
+    """What became of one item of a batch: `error` is set where `status` is FAILED, and nothing was changed."""
+
+    id: str
+    status: PutStatus
+    error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class that a model sees in an item, with its probability."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class StoredItem:
+    """An item as it is stored.
+
+    Attributes:
+        modality: of its payload; None for an item of features alone.
+        payload: the image or text itself, if asked for and kept.
+        features: by model name, (d,) float32 each, if asked for.
+        predictions: by model name, most likely first.
+    """
+
+    id: str
+    metadata: Mapping[str, Any]
+    modality: Modality | None = None
+    payload: Image | Text | None = None
+    features: Mapping[str, Floats] = field(default_factory=dict)
+    predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ItemPage:
+    """A page of a listing in id order; `next_token` is empty on the last one."""
+
+    items: Sequence[StoredItem]
+    next_token: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """A question to a space.
+
+    Args:
+        expression: what to look for.
+        k: how many hits at most, 1 to `MAX_K`.
+        model: whose space to search; None for the collection's first model.
+        include_operands: whether items that the expression names may be hits.
+        with_features: whether hits carry their vectors.
+        with_predictions: whether hits carry their class predictions.
+
+    Raises:
+        InvalidArgumentError: the expression is not one, or k is out of range.
+    """
+
+    expression: Expression
+    k: int = 10
+    model: str | None = None
+    include_operands: bool = False
+    with_features: bool = False
+    with_predictions: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.expression, Expression):
+            raise InvalidArgumentError(
+                "expression", self.expression, "must be an Image, Text, Item, Vector or arithmetic on them"
+            )
+        if isinstance(self.k, bool) or not isinstance(self.k, int) or not 1 <= self.k <= MAX_K:
+            raise InvalidArgumentError("k", self.k, f"must be a whole number from 1 to {MAX_K:,}")
+
+
+@dataclass(frozen=True, eq=False)
+class Hit:
+    """An item found. `score` is a similarity: larger is nearer, for every metric."""
+
+    id: str
+    score: float
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    modality: Modality | None = None
+    features: Mapping[str, Floats] = field(default_factory=dict)
+    predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+
+
+# -- What the service says of itself -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A registered model: how it is loaded and what it gives.
+
+    Attributes:
+        spec: plain data with the key "loader"; the rest is that loader's.
+        modalities: what it encodes; empty for a model whose features are always given.
+        dimension: of its features.
+        labels: how many classes it predicts; 0 for none.
+        fingerprint: a hash over weights, architecture and preprocessing.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    modalities: tuple[Modality, ...]
+    dimension: int
+    labels: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class CollectionInfo:
+    """A collection and the models that embed its items; the first one is searched by default."""
+
+    name: str
+    models: tuple[str, ...]
+    items: int
+
+
+@dataclass(frozen=True)
+class SpaceStats:
+    """One space: its model, how many vectors it holds, their dimension, and its index."""
+
+    model: str
+    vectors: int
+    dimension: int
+    index: str
+
+
+@dataclass(frozen=True)
+class Stats:
+    """The server at a glance. `bytes_on_disk` counts the whole data folder."""
+
+    version: str
+    uptime_seconds: float
+    bytes_on_disk: int
+    models: tuple[ModelInfo, ...]
+    collections: tuple[CollectionInfo, ...]
+    spaces: Mapping[str, Sequence[SpaceStats]]
+
+
+# -- Checks that the vocabulary, the engine and the wire share ------------------------------------------
+
+
+def check_id(item_id: str) -> str:
+    """Return the id if it is one: 1 to `MAX_ID_BYTES` bytes of UTF-8, without a NUL.
+
+    Raises:
+        InvalidArgumentError: it is not.
+    """
+    allowed = f"must be a string of 1 to {MAX_ID_BYTES} bytes in UTF-8 without NUL"
+    if not isinstance(item_id, str) or not item_id or "\0" in item_id:
+        raise InvalidArgumentError("item.id", item_id, allowed)
+    try:
+        size = len(item_id.encode())
+    except UnicodeEncodeError:
+        raise InvalidArgumentError("item.id", item_id, allowed) from None
+    if size > MAX_ID_BYTES:
+        raise InvalidArgumentError("item.id", item_id, f"{allowed}, and this has {size}")
+    return item_id
+
+
+def check_name(field_name: str, name: str) -> str:
+    """Return the name of a model or collection if it is one: letters, digits, '.', '_', '-', 1 to 64 of them.
+
+    Raises:
+        InvalidArgumentError: it is not.
+    """
+    well_formed = isinstance(name, str) and 1 <= len(name) <= MAX_NAME_LENGTH and name[0] not in ".-"
+    if not well_formed or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
+        allowed = "must be 1 to 64 of A-Z a-z 0-9 . _ - and not start with . or -"
+        raise InvalidArgumentError(field_name, name, allowed)
+    return name
+
+
+def check_metadata(metadata: Mapping[str, Any]) -> str:
+    """Return the metadata as JSON text.
+
+    Raises:
+        InvalidArgumentError: it is not an object of plain JSON values.
+    """
+    if not isinstance(metadata, Mapping):
+        raise InvalidArgumentError("item.metadata", metadata, "must be a JSON object")
+    try:
+        return json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgumentError("item.metadata", metadata, f"must be plain JSON: {error}") from None
+
+
+def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
+    """Return a read-only float32 copy of shape (d,).
+
+    Raises:
+        InvalidArgumentError: it is not one-dimensional, is empty, or is not finite everywhere.
+    """
+    try:
+        # Numbers beyond float32 become infinite and are refused below; the warning would say less.
+        with np.errstate(over="ignore"):
+            vector = np.array(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(field_name, values, "must be a sequence of numbers") from None
+    if vector.ndim != 1 or vector.size == 0:
+        raise InvalidArgumentError(field_name, f"shape {vector.shape}", "must be one-dimensional, not empty")
+    if not np.isfinite(vector).all():
+        raise InvalidArgumentError(field_name, "NaN or infinity", "must be finite everywhere")
+    vector.setflags(write=False)
+    return vector
+
+
+def _image_source(source: object) -> str | bytes:
+    match source:
+        case str() | Path():
+            return str(source)
+        case bytes():
+            if not source:
+                raise InvalidArgumentError("image", source, "must be an encoded image")
+            return source
+        case PIL.Image.Image():
+            return _as_png(source)
+        case np.ndarray():
+            channels_fit = source.ndim == 2 or (source.ndim == 3 and source.shape[2] in (3, 4))
+            if source.dtype != np.uint8 or not channels_fit or source.size == 0:
+                given = f"{source.dtype} array of shape {source.shape}"
+                raise InvalidArgumentError("image", given, "must be uint8 (h, w) or (h, w, 3 or 4)")
+            return _as_png(PIL.Image.fromarray(source))
+        case _:
+            allowed = "must be a path, bytes, a PIL image or a numpy array"
+            raise InvalidArgumentError("image", type(source).__name__, allowed)
+
+
+def _as_png(image: PIL.Image.Image) -> bytes:
+    if image.mode not in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"):
+        image = image.convert("RGB")
+    buffer = io.BytesIO()
+    # Level 1: these bytes are read once or twice, so time matters more than the last percents of size.
+    image.save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"

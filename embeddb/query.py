@@ -75,7 +75,7 @@ class Modality(StrEnum):
 
 
 class Expression:
-    """Anything that a space can turn into a vector. Supports `+`, `-`, unary `-`, and `*` and `/` by a number."""
+    """Anything that a space can turn into a vector. Supports `+`, `-`, and `*` and `/` by a number."""
 
     @property
     def terms(self) -> tuple[tuple[float, Operand], ...]:
@@ -317,7 +317,7 @@ class PutStatus(StrEnum):
 
 @dataclass(frozen=True)
 class PutResult:
-    """What became of one item of a batch: `error` is set where `status` is FAILED, and nothing was changed."""
+    """What became of one item of a batch. Where `status` is FAILED, `error` says why, and nothing changed."""
 
     id: str
     status: PutStatus

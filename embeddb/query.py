@@ -23,12 +23,14 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from embeddb.errors import InvalidArgumentError
+from embeddb.errors import EmbeddbError, InvalidArgumentError
 
 __all__ = [
+    "DEFAULT_K",
     "MAX_ID_BYTES",
     "MAX_K",
     "CollectionInfo",
+    "Embedding",
     "Expression",
     "Hit",
     "Image",
@@ -48,6 +50,8 @@ __all__ = [
     "Text",
     "Unit",
     "Vector",
+    "View",
+    "as_vector",
     "check_id",
     "check_metadata",
     "check_name",
@@ -60,6 +64,8 @@ MAX_ID_BYTES = 480
 """Longest item id, in bytes of UTF-8 (LMDB keys end at 511)."""
 MAX_NAME_LENGTH = 64
 """Longest name of a model or a collection, in characters."""
+DEFAULT_K = 10
+"""How many hits a search returns unless told."""
 MAX_K = 10_000
 """Most hits that one search returns."""
 
@@ -283,7 +289,8 @@ class PutItem:
         id: chosen by the user; an item of that id is replaced whole.
         content: the payload that the collection's models embed; None if all features are given.
         metadata: a JSON object.
-        features: precomputed vectors by model name, (d,) each; they take the place of that model's encoding.
+        features: precomputed vectors by model name, (d,) numbers each, kept as float32; they take the place
+            of that model's encoding.
 
     Raises:
         InvalidArgumentError: the id, the metadata or a vector is malformed, or there is neither content
@@ -293,7 +300,7 @@ class PutItem:
     id: str
     content: Image | Text | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    features: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
+    features: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_id(self.id)
@@ -321,7 +328,7 @@ class PutResult:
 
     id: str
     status: PutStatus
-    error: Exception | None = None
+    error: EmbeddbError | None = None
 
 
 @dataclass(frozen=True)
@@ -360,33 +367,42 @@ class ItemPage:
 
 
 @dataclass(frozen=True)
+class View:
+    """Which parts of an item to return beside its id, metadata and modality."""
+
+    payload: bool = False
+    features: bool = False
+    predictions: bool = False
+
+
+@dataclass(frozen=True)
 class Search:
-    """A question to a space.
+    """A question to a space: a batch of expressions that are evaluated alike.
 
     Args:
-        expression: what to look for.
-        k: how many hits at most, 1 to `MAX_K`.
+        expressions: what to look for; each is answered on its own.
+        k: how many hits at most for each, 1 to `MAX_K`.
         model: whose space to search; None for the collection's first model.
-        include_operands: whether items that the expression names may be hits.
-        with_features: whether hits carry their vectors.
-        with_predictions: whether hits carry their class predictions.
+        include_operands: whether items that an expression names may be among its hits.
+        view: which parts of the hits to return.
 
     Raises:
-        InvalidArgumentError: the expression is not one, or k is out of range.
+        InvalidArgumentError: there is no expression, one is not an expression, or k is out of range.
     """
 
-    expression: Expression
-    k: int = 10
+    expressions: Sequence[Expression]
+    k: int = DEFAULT_K
     model: str | None = None
     include_operands: bool = False
-    with_features: bool = False
-    with_predictions: bool = False
+    view: View = field(default_factory=View)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.expression, Expression):
-            raise InvalidArgumentError(
-                "expression", self.expression, "must be an Image, Text, Item, Vector or arithmetic on them"
-            )
+        if not self.expressions:
+            raise InvalidArgumentError("expressions", "none", "at least one is needed")
+        for expression in self.expressions:
+            if not isinstance(expression, Expression):
+                allowed = "must be an Image, Text, Item, Vector or arithmetic on them"
+                raise InvalidArgumentError("expression", expression, allowed)
         if isinstance(self.k, bool) or not isinstance(self.k, int) or not 1 <= self.k <= MAX_K:
             raise InvalidArgumentError("k", self.k, f"must be a whole number from 1 to {MAX_K:,}")
 
@@ -395,12 +411,34 @@ class Search:
 class Hit:
     """An item found. `score` is a similarity: larger is nearer, for every metric."""
 
-    id: str
+    item: StoredItem
     score: float
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    modality: Modality | None = None
-    features: Mapping[str, Floats] = field(default_factory=dict)
-    predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The item's id."""
+        return self.item.id
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The item's metadata."""
+        return self.item.metadata
+
+    def __repr__(self) -> str:
+        return f"Hit({self.id!r}, score={self.score:.4f})"
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What a model makes of one content.
+
+    Attributes:
+        features: (d,) float32, as the model's own library gives them.
+        predictions: most likely first; empty for a model without classes.
+    """
+
+    features: Floats
+    predictions: Sequence[Prediction] = ()
 
 
 # -- What the service says of itself -------------------------------------------------------------------

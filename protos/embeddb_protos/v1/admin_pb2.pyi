@@ -1,0 +1,47 @@
+from embeddb_protos.v1 import collections_pb2 as _collections_pb2
+from embeddb_protos.v1 import models_pb2 as _models_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class GetStatsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SpaceStats(_message.Message):
+    __slots__ = ("model", "vectors", "dimension", "index")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    vectors: int
+    dimension: int
+    index: str
+    def __init__(self, model: _Optional[str] = ..., vectors: _Optional[int] = ..., dimension: _Optional[int] = ..., index: _Optional[str] = ...) -> None: ...
+
+class CollectionStats(_message.Message):
+    __slots__ = ("collection", "spaces")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    SPACES_FIELD_NUMBER: _ClassVar[int]
+    collection: _collections_pb2.Collection
+    spaces: _containers.RepeatedCompositeFieldContainer[SpaceStats]
+    def __init__(self, collection: _Optional[_Union[_collections_pb2.Collection, _Mapping]] = ..., spaces: _Optional[_Iterable[_Union[SpaceStats, _Mapping]]] = ...) -> None: ...
+
+class GetStatsResponse(_message.Message):
+    __slots__ = ("version", "uptime_seconds", "bytes_on_disk", "models", "collections")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_ON_DISK_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    COLLECTIONS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    uptime_seconds: float
+    bytes_on_disk: int
+    models: _containers.RepeatedCompositeFieldContainer[_models_pb2.Model]
+    collections: _containers.RepeatedCompositeFieldContainer[CollectionStats]
+    def __init__(self, version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., bytes_on_disk: _Optional[int] = ..., models: _Optional[_Iterable[_Union[_models_pb2.Model, _Mapping]]] = ..., collections: _Optional[_Iterable[_Union[CollectionStats, _Mapping]]] = ...) -> None: ...

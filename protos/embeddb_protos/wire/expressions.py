@@ -1,0 +1,90 @@
+"""Vectors and expressions on the wire."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from embeddb.errors import InvalidArgumentError
+from embeddb.query import Expression, Image, Item, Sum, Text, Unit, Vector
+from embeddb_protos.v1 import common_pb2, expressions_pb2
+
+__all__ = ["expression_from", "expression_message", "vector_from", "vector_message"]
+
+# Said outright, so that the bytes are the same on a big-endian machine.
+_FLOAT32 = np.dtype("<f4")
+
+
+def vector_message(values: npt.NDArray[np.float32]) -> common_pb2.Vector:
+    """(d,) float32 as a message."""
+    return common_pb2.Vector(data=values.astype(_FLOAT32, copy=False).tobytes(), dimension=len(values))
+
+
+def vector_from(field: str, message: common_pb2.Vector) -> npt.NDArray[np.float32]:
+    """(d,) float32, read-only, over the message's own bytes; the vocabulary checks that it is finite.
+
+    Raises:
+        InvalidArgumentError: the bytes are not 4 x dimension, or the dimension is 0.
+    """
+    if message.dimension == 0 or len(message.data) != 4 * message.dimension:
+        given = f"{len(message.data)} bytes for dimension {message.dimension}"
+        raise InvalidArgumentError(
+            f"{field}.data", given, "must be 4 x dimension bytes, dimension at least 1"
+        )
+    return np.frombuffer(message.data, dtype=_FLOAT32).astype(np.float32, copy=False)
+
+
+def expression_message(expression: Expression) -> expressions_pb2.Expression:
+    """The expression as a message; images are read here.
+
+    Raises:
+        InvalidArgumentError: an image's file cannot be read.
+    """
+    terms = []
+    for weight, operand in expression.terms:
+        term = expressions_pb2.Term() if weight == 1.0 else expressions_pb2.Term(weight=weight)
+        match operand:
+            case Image():
+                term.image = operand.read()
+            case Text(text):
+                term.text = text
+            case Item(item_id):
+                term.item = item_id
+            case Vector():
+                term.vector.CopyFrom(vector_message(operand.values))
+            case Unit(nested):
+                term.expression.CopyFrom(expression_message(nested))
+            case _:
+                raise InvalidArgumentError("expression.operand", operand, "is not one that can be sent")
+        terms.append(term)
+    return expressions_pb2.Expression(terms=terms)
+
+
+def expression_from(message: expressions_pb2.Expression) -> Expression:
+    """The expression that a message holds.
+
+    Raises:
+        InvalidArgumentError: it has no terms, or an operand or a weight is malformed.
+    """
+    operands = []
+    for term in message.terms:
+        weight = term.weight if term.HasField("weight") else 1.0
+        operands.append((weight, _operand_from(term)))
+    return Sum(tuple(operands))
+
+
+def _operand_from(term: expressions_pb2.Term) -> Image | Text | Item | Vector | Unit:
+    match term.WhichOneof("operand"):
+        case "image":
+            return Image(term.image)
+        case "text":
+            return Text(term.text)
+        case "item":
+            return Item(term.item)
+        case "vector":
+            return Vector(vector_from("vector", term.vector))
+        case "expression":
+            return Unit(expression_from(term.expression))
+    raise InvalidArgumentError(
+        "expression.operand", "none", "one of image, text, item, vector, expression must be set"
+    )

@@ -1,0 +1,188 @@
+"""Items on the wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from embeddb.errors import InvalidArgumentError
+from embeddb.query import (
+    Embedding,
+    Image,
+    Modality,
+    Prediction,
+    PutItem,
+    PutResult,
+    PutStatus,
+    StoredItem,
+    Text,
+    View,
+    check_metadata,
+)
+from embeddb_protos.v1 import common_pb2, items_pb2, models_pb2
+from embeddb_protos.wire.errors import error_from, error_message
+from embeddb_protos.wire.expressions import vector_from, vector_message
+
+__all__ = [
+    "MODALITIES",
+    "content_from",
+    "content_message",
+    "embedding_from",
+    "embedding_message",
+    "item_from",
+    "item_message",
+    "json_object",
+    "modality_from",
+    "put_item_from",
+    "put_item_message",
+    "put_result_from",
+    "put_result_message",
+    "view_from",
+    "view_message",
+]
+
+MODALITIES = {Modality.IMAGE: common_pb2.MODALITY_IMAGE, Modality.TEXT: common_pb2.MODALITY_TEXT}
+_MODALITIES_BACK: dict[int, Modality] = {number: modality for modality, number in MODALITIES.items()}
+_STATUSES = {status: items_pb2.PutStatus.Value(f"PUT_STATUS_{status.name}") for status in PutStatus}
+_STATUSES_BACK: dict[int, PutStatus] = {number: status for status, number in _STATUSES.items()}
+
+
+def modality_from(number: int) -> Modality | None:
+    """The modality of that number; None for "unspecified" and for one that this version does not know."""
+    return _MODALITIES_BACK.get(number)
+
+
+def json_object(field: str, text: str) -> Mapping[str, Any]:
+    """The JSON object in a text; an empty text is {}.
+
+    Raises:
+        InvalidArgumentError: it is not one.
+    """
+    if not text:
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgumentError(field, text, f"must be a JSON object: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidArgumentError(field, text, "must be a JSON object")
+    return value
+
+
+def content_message(content: Image | Text) -> common_pb2.Content:
+    """A payload as a message; an image is read here."""
+    if isinstance(content, Image):
+        return common_pb2.Content(image=content.read())
+    return common_pb2.Content(text=content.text)
+
+
+def content_from(message: common_pb2.Content) -> Image | Text:
+    """The payload that a message holds.
+
+    Raises:
+        InvalidArgumentError: it holds none, or an empty one.
+    """
+    match message.WhichOneof("kind"):
+        case "image":
+            return Image(message.image)
+        case "text":
+            return Text(message.text)
+    raise InvalidArgumentError("content", "none", "an image or a text must be set")
+
+
+def put_item_message(item: PutItem) -> items_pb2.PutItem:
+    """An item to be stored as a message; an image is read here."""
+    message = items_pb2.PutItem(id=item.id, metadata_json=check_metadata(item.metadata))
+    if item.content is not None:
+        message.content.CopyFrom(content_message(item.content))
+    for model, values in item.features.items():
+        message.features[model].CopyFrom(vector_message(values))
+    return message
+
+
+def put_item_from(message: items_pb2.PutItem) -> PutItem:
+    """The item to be stored that a message holds.
+
+    Raises:
+        InvalidArgumentError: a field of it is malformed.
+    """
+    return PutItem(
+        id=message.id,
+        content=content_from(message.content) if message.HasField("content") else None,
+        metadata=json_object("item.metadata", message.metadata_json),
+        features={m: vector_from(f"item.features[{m}]", v) for m, v in message.features.items()},
+    )
+
+
+def put_result_message(result: PutResult) -> items_pb2.PutResult:
+    """The outcome of one put as a message."""
+    message = items_pb2.PutResult(id=result.id, status=_STATUSES[result.status])
+    if result.error is not None:
+        message.error.CopyFrom(error_message(result.error))
+    return message
+
+
+def put_result_from(message: items_pb2.PutResult) -> PutResult:
+    """The outcome of one put that a message holds."""
+    error = error_from(message.error) if message.HasField("error") else None
+    return PutResult(message.id, _STATUSES_BACK[message.status], error)
+
+
+def view_message(view: View) -> items_pb2.ItemView:
+    """Which parts of items to return, as a message."""
+    return items_pb2.ItemView(content=view.payload, features=view.features, predictions=view.predictions)
+
+
+def view_from(message: items_pb2.ItemView) -> View:
+    """Which parts of items to return."""
+    return View(payload=message.content, features=message.features, predictions=message.predictions)
+
+
+def item_message(item: StoredItem) -> items_pb2.Item:
+    """A stored item as a message."""
+    message = items_pb2.Item(id=item.id, metadata_json=check_metadata(item.metadata))
+    if item.modality is not None:
+        message.modality = MODALITIES[item.modality]
+    if item.payload is not None:
+        message.content.CopyFrom(content_message(item.payload))
+    for model, values in item.features.items():
+        message.features[model].CopyFrom(vector_message(values))
+    for model, predictions in item.predictions.items():
+        message.predictions[model].predictions.extend(_prediction_messages(predictions))
+    return message
+
+
+def item_from(message: items_pb2.Item) -> StoredItem:
+    """The stored item that a message holds."""
+    return StoredItem(
+        id=message.id,
+        metadata=json_object("metadata", message.metadata_json),
+        modality=modality_from(message.modality),
+        payload=content_from(message.content) if message.HasField("content") else None,
+        features={model: vector_from("features", vector) for model, vector in message.features.items()},
+        predictions={
+            model: _predictions_from(found.predictions) for model, found in message.predictions.items()
+        },
+    )
+
+
+def embedding_message(embedding: Embedding) -> models_pb2.Embedding:
+    """What a model made of one content, as a message."""
+    return models_pb2.Embedding(
+        features=vector_message(embedding.features),
+        predictions=_prediction_messages(embedding.predictions),
+    )
+
+
+def embedding_from(message: models_pb2.Embedding) -> Embedding:
+    """What a model made of one content."""
+    return Embedding(vector_from("features", message.features), _predictions_from(message.predictions))
+
+
+def _prediction_messages(predictions: Iterable[Prediction]) -> list[common_pb2.Prediction]:
+    return [common_pb2.Prediction(label=p.label, score=p.score) for p in predictions]
+
+
+def _predictions_from(messages: Iterable[common_pb2.Prediction]) -> tuple[Prediction, ...]:
+    return tuple(Prediction(p.label, p.score) for p in messages)

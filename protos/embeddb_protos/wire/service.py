@@ -1,0 +1,95 @@
+"""What the service says of itself on the wire: models, collections and figures."""
+
+from __future__ import annotations
+
+import json
+
+from embeddb.query import CollectionInfo, ModelInfo, SpaceStats, Stats
+from embeddb_protos.v1 import admin_pb2, collections_pb2, models_pb2
+from embeddb_protos.wire.items import MODALITIES, json_object, modality_from
+
+__all__ = [
+    "collection_from",
+    "collection_message",
+    "model_from",
+    "model_message",
+    "stats_from",
+    "stats_message",
+]
+
+
+def model_message(model: ModelInfo) -> models_pb2.Model:
+    """A model as a message."""
+    return models_pb2.Model(
+        name=model.name,
+        spec_json=json.dumps(dict(model.spec)),
+        modalities=[MODALITIES[modality] for modality in model.modalities],
+        dimension=model.dimension,
+        labels=model.labels,
+        fingerprint=model.fingerprint,
+    )
+
+
+def model_from(message: models_pb2.Model) -> ModelInfo:
+    """The model that a message describes; modalities that this version does not know are left out."""
+    modalities = [modality_from(number) for number in message.modalities]
+    return ModelInfo(
+        name=message.name,
+        spec=json_object("spec_json", message.spec_json),
+        modalities=tuple(modality for modality in modalities if modality is not None),
+        dimension=message.dimension,
+        labels=message.labels,
+        fingerprint=message.fingerprint,
+    )
+
+
+def collection_message(collection: CollectionInfo) -> collections_pb2.Collection:
+    """A collection as a message."""
+    return collections_pb2.Collection(name=collection.name, models=collection.models, items=collection.items)
+
+
+def collection_from(message: collections_pb2.Collection) -> CollectionInfo:
+    """The collection that a message describes."""
+    return CollectionInfo(message.name, tuple(message.models), message.items)
+
+
+def stats_message(stats: Stats) -> admin_pb2.GetStatsResponse:
+    """The server's figures as a message."""
+    return admin_pb2.GetStatsResponse(
+        version=stats.version,
+        uptime_seconds=stats.uptime_seconds,
+        bytes_on_disk=stats.bytes_on_disk,
+        models=[model_message(model) for model in stats.models],
+        collections=[
+            admin_pb2.CollectionStats(
+                collection=collection_message(collection),
+                spaces=[
+                    admin_pb2.SpaceStats(
+                        model=space.model,
+                        vectors=space.vectors,
+                        dimension=space.dimension,
+                        index=space.index,
+                    )
+                    for space in stats.spaces[collection.name]
+                ],
+            )
+            for collection in stats.collections
+        ],
+    )
+
+
+def stats_from(message: admin_pb2.GetStatsResponse) -> Stats:
+    """The server's figures."""
+    return Stats(
+        version=message.version,
+        uptime_seconds=message.uptime_seconds,
+        bytes_on_disk=message.bytes_on_disk,
+        models=tuple(model_from(model) for model in message.models),
+        collections=tuple(collection_from(each.collection) for each in message.collections),
+        spaces={
+            each.collection.name: tuple(
+                SpaceStats(space.model, space.vectors, space.dimension, space.index) for space in each.spaces
+            )
+            for each in message.collections
+        },
+    )

@@ -51,6 +51,8 @@ __all__ = [
     "Unit",
     "Vector",
     "View",
+    "as_content",
+    "as_expression",
     "as_vector",
     "check_id",
     "check_metadata",
@@ -278,6 +280,42 @@ def unit(expression: Expression) -> Unit:
     return Unit(expression)
 
 
+def as_content(value: object) -> Image | Text:
+    """Make an item's payload: a string is a text; a path, bytes, PIL image or uint8 array is an image.
+
+    Raises:
+        InvalidArgumentError: it is none of these.
+    """
+    match value:
+        case Image() | Text():
+            return value
+        case str():
+            return Text(value)
+        case Path() | bytes() | PIL.Image.Image() | np.ndarray():
+            return Image(value)
+    allowed = "must be an Image, a Text, a string, a path, bytes, a PIL image or a numpy array"
+    raise InvalidArgumentError("item.content", value, allowed)
+
+
+def as_expression(value: object) -> Expression:
+    """Make an expression: as `as_content` does, and a sequence or array of one dimension is a vector.
+
+    Raises:
+        InvalidArgumentError: it is nothing that an expression can be made of.
+    """
+    match value:
+        case Expression():
+            return value
+        case list() | tuple():
+            return Vector(value)
+        case np.ndarray() if value.ndim == 1:
+            return Vector(value)
+        case str() | Path() | bytes() | PIL.Image.Image() | np.ndarray():
+            return as_content(value)
+    allowed = "must be an Image, Text, Item, Vector, arithmetic on them, or what makes one of these"
+    raise InvalidArgumentError("expression", value, allowed)
+
+
 # -- What is put and what is found ---------------------------------------------------------------------
 
 
@@ -287,7 +325,8 @@ class PutItem:
 
     Args:
         id: chosen by the user; an item of that id is replaced whole.
-        content: the payload that the collection's models embed; None if all features are given.
+        content: the payload that the collection's models embed: an `Image` or `Text`, or what `as_content`
+            makes one of. None if all features are given.
         metadata: a JSON object.
         features: precomputed vectors by model name, (d,) numbers each, kept as float32; they take the place
             of that model's encoding.
@@ -298,16 +337,16 @@ class PutItem:
     """
 
     id: str
-    content: Image | Text | None = None
+    content: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     features: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_id(self.id)
         check_metadata(self.metadata)
-        if self.content is not None and not isinstance(self.content, Image | Text):
-            raise InvalidArgumentError("item.content", self.content, "must be an Image or a Text")
-        if self.content is None and not self.features:
+        if self.content is not None:
+            object.__setattr__(self, "content", as_content(self.content))
+        elif not self.features:
             raise InvalidArgumentError("item.content", None, "content or features must be given")
         vectors = {model: as_vector(f"item.features[{model}]", v) for model, v in self.features.items()}
         object.__setattr__(self, "features", vectors)
@@ -380,17 +419,18 @@ class Search:
     """A question to a space: a batch of expressions that are evaluated alike.
 
     Args:
-        expressions: what to look for; each is answered on its own.
+        expressions: what to look for: each an `Expression`, or what `as_expression` makes one of. Each is
+            answered on its own.
         k: how many hits at most for each, 1 to `MAX_K`.
         model: whose space to search; None for the collection's first model.
         include_operands: whether items that an expression names may be among its hits.
         view: which parts of the hits to return.
 
     Raises:
-        InvalidArgumentError: there is no expression, one is not an expression, or k is out of range.
+        InvalidArgumentError: there is no expression, one cannot be made an expression, or k is out of range.
     """
 
-    expressions: Sequence[Expression]
+    expressions: Sequence[Any]
     k: int = DEFAULT_K
     model: str | None = None
     include_operands: bool = False
@@ -399,10 +439,7 @@ class Search:
     def __post_init__(self) -> None:
         if not self.expressions:
             raise InvalidArgumentError("expressions", "none", "at least one is needed")
-        for expression in self.expressions:
-            if not isinstance(expression, Expression):
-                allowed = "must be an Image, Text, Item, Vector or arithmetic on them"
-                raise InvalidArgumentError("expression", expression, allowed)
+        object.__setattr__(self, "expressions", tuple(as_expression(each) for each in self.expressions))
         if isinstance(self.k, bool) or not isinstance(self.k, int) or not 1 <= self.k <= MAX_K:
             raise InvalidArgumentError("k", self.k, f"must be a whole number from 1 to {MAX_K:,}")
 

@@ -44,7 +44,12 @@ __all__ = [
 
 MODALITIES = {Modality.IMAGE: common_pb2.MODALITY_IMAGE, Modality.TEXT: common_pb2.MODALITY_TEXT}
 _MODALITIES_BACK: dict[int, Modality] = {number: modality for modality, number in MODALITIES.items()}
-_STATUSES = {status: items_pb2.PutStatus.Value(f"PUT_STATUS_{status.name}") for status in PutStatus}
+_STATUSES = {
+    PutStatus.CREATED: items_pb2.PUT_STATUS_CREATED,
+    PutStatus.REPLACED: items_pb2.PUT_STATUS_REPLACED,
+    PutStatus.UNCHANGED: items_pb2.PUT_STATUS_UNCHANGED,
+    PutStatus.FAILED: items_pb2.PUT_STATUS_FAILED,
+}
 _STATUSES_BACK: dict[int, PutStatus] = {number: status for status, number in _STATUSES.items()}
 
 

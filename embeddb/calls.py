@@ -1,0 +1,201 @@
+"""The calls that a collection answers, in process and over gRPC alike.
+
+The engine's `Collection` and the client's implement the batch calls; the everyday calls on one item are
+written once, here, on top of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy.typing as npt
+
+from embeddb.errors import EmbeddbError
+from embeddb.query import (
+    DEFAULT_K,
+    CollectionInfo,
+    Hit,
+    ItemPage,
+    PutItem,
+    PutResult,
+    PutStatus,
+    Search,
+    StoredItem,
+    View,
+)
+
+__all__ = ["CollectionCalls"]
+
+T = TypeVar("T")
+
+
+class CollectionCalls(ABC):
+    """A collection, wherever it is. Thread-safe.
+
+    What a call can raise is part of it: `NotFoundError` for an unknown id, model or collection,
+    `InvalidArgumentError` for a malformed field. The `_many` calls raise only for the batch as a whole and
+    give each element's own error in its place.
+    """
+
+    name: str
+
+    # -- One item ---------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        item_id: str,
+        content: object = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        features: Mapping[str, npt.ArrayLike] | None = None,
+    ) -> PutStatus:
+        """Embed and store one item, replacing what had its id. When it returns, searches see it.
+
+        Args:
+            item_id: 1 to 480 bytes of UTF-8.
+            content: an `Image` or `Text`, or what makes one: a `Path`, bytes, PIL image or (h, w[, 3 or 4])
+                uint8 array makes an image, a string makes a text.
+            metadata: a JSON object.
+            features: precomputed vectors by model name, (d,) each; they take the place of encoding.
+
+        Returns:
+            Whether it was created, replaced or unchanged.
+
+        Raises:
+            InvalidArgumentError: a field is malformed, or no model of the collection encodes the content.
+        """
+        result = self.put_many([PutItem(item_id, content, metadata or {}, features or {})])[0]
+        if result.error is not None:
+            raise result.error
+        return result.status
+
+    def get(
+        self,
+        item_id: str,
+        *,
+        with_payload: bool = False,
+        with_features: bool = False,
+        with_predictions: bool = False,
+    ) -> StoredItem:
+        """Return one item.
+
+        Raises:
+            NotFoundError: there is none of that id.
+        """
+        view = View(with_payload, with_features, with_predictions)
+        return _or_raise(self.get_many([item_id], view=view)[0])
+
+    def delete(self, item_id: str) -> None:
+        """Delete one item. When it returns, searches do not find it.
+
+        Raises:
+            NotFoundError: there is none of that id.
+        """
+        error = self.delete_many([item_id])[0]
+        if error is not None:
+            raise error
+
+    def search(
+        self,
+        expression: object,
+        k: int = DEFAULT_K,
+        *,
+        model: str | None = None,
+        include_operands: bool = False,
+        with_payload: bool = False,
+        with_features: bool = False,
+        with_predictions: bool = False,
+    ) -> list[Hit]:
+        """Find the items nearest to an expression.
+
+        Args:
+            expression: an `Expression`, or what makes one: a string is a text, a path, bytes or a picture an
+                image, a sequence of numbers a vector.
+            k: how many hits at most.
+            model: whose space to search; None for the collection's first model.
+            include_operands: whether items that the expression names may be among the hits.
+            with_payload: whether hits carry their payloads.
+            with_features: whether hits carry their vectors.
+            with_predictions: whether hits carry their class predictions.
+
+        Returns:
+            Nearest first.
+
+        Raises:
+            InvalidArgumentError: the expression does not fit the space, or sums to zero; k is out of range.
+            NotFoundError: no such model here, or no item of an id that the expression names.
+        """
+        view = View(with_payload, with_features, with_predictions)
+        question = Search((expression,), k, model, include_operands, view)
+        return _or_raise(self.search_many(question)[0])
+
+    def items(self, *, prefix: str = "", view: View | None = None) -> Iterator[StoredItem]:
+        """Iterate over the items in the order of their ids, page by page."""
+        token = ""
+        while True:
+            page = self.list_items(page_token=token, prefix=prefix, view=view)
+            yield from page.items
+            token = page.next_token
+            if not token:
+                return
+
+    # -- Batches ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def put_many(
+        self,
+        items: Iterable[PutItem],
+        *,
+        on_progress: Callable[[Sequence[PutResult]], None] | None = None,
+    ) -> list[PutResult]:
+        """Embed and store items; each succeeds or fails alone. If an id occurs twice, the last one stays.
+
+        Args:
+            items: consumed in batches, so that it may be a generator over more than fits in memory.
+            on_progress: called with the results of each batch as soon as it is durable and searchable.
+
+        Returns:
+            One result an item, in their order.
+        """
+
+    @abstractmethod
+    def get_many(
+        self, item_ids: Sequence[str], *, view: View | None = None
+    ) -> list[StoredItem | EmbeddbError]:
+        """Return items in the order asked for, a `NotFoundError` in the place of each that is not there."""
+
+    @abstractmethod
+    def delete_many(self, item_ids: Sequence[str]) -> list[EmbeddbError | None]:
+        """Delete items; a `NotFoundError` stands in the place of each that was not there."""
+
+    @abstractmethod
+    def list_items(
+        self, *, page_size: int = 100, page_token: str = "", prefix: str = "", view: View | None = None
+    ) -> ItemPage:
+        """Return a page of the items in the order of their ids, those that begin with `prefix`."""
+
+    @abstractmethod
+    def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:
+        """Answer a batch of expressions, an error in the place of each that could not be evaluated."""
+
+    @abstractmethod
+    def add_model(self, model: str) -> None:
+        """Add a registered model to those that embed the items.
+
+        Raises:
+            NotFoundError: no such model.
+            AlreadyExistsError: it is one of them already.
+            FailedPreconditionError: there are items already, which it has not embedded.
+        """
+
+    @abstractmethod
+    def info(self) -> CollectionInfo:
+        """Return the collection's models and how many items it holds."""
+
+
+def _or_raise(outcome: T | EmbeddbError) -> T:
+    if isinstance(outcome, EmbeddbError):
+        raise outcome
+    return outcome

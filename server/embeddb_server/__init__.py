@@ -1,0 +1,5 @@
+"""embeddb's server: the engine behind gRPC."""
+
+from embeddb_server.server import Server
+
+__all__ = ["Server"]

@@ -1,0 +1,88 @@
+"""The one place where an engine's error becomes a call's status, for unary and streaming calls alike."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import grpc
+from grpc_status import rpc_status
+
+from embeddb.errors import EmbeddbError, InternalError
+from embeddb_protos.wire.errors import status_message
+
+__all__ = ["ErrorInterceptor"]
+
+REQUEST_ID = "x-request-id"
+
+log = logging.getLogger(__name__)
+
+
+class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # grpc's stubs leave the base untyped
+    """Gives every call a request id (the caller's `x-request-id`, or a new one) and every error its status.
+
+    An error that is not one of ours is a defect: its traceback goes to the log under the request id, and
+    the caller is told that id and nothing else.
+    """
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Wrap the call's handler, whichever of the four kinds it is."""
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        request_id = str(metadata.get(REQUEST_ID) or uuid.uuid4().hex)
+        method = handler_call_details.method
+        if handler.response_streaming:
+            kind, behaviour = "stream", _guard_stream(_behaviour(handler), method, request_id)
+        else:
+            kind, behaviour = "unary", _guard_unary(_behaviour(handler), method, request_id)
+        requests = "stream" if handler.request_streaming else "unary"
+        make = getattr(grpc, f"{requests}_{kind}_rpc_method_handler")
+        return make(behaviour, handler.request_deserializer, handler.response_serializer)
+
+
+def _behaviour(handler: grpc.RpcMethodHandler) -> Callable[[Any, grpc.ServicerContext], Any]:
+    kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+    return next(behaviour for behaviour in kinds if behaviour is not None)
+
+
+def _guard_unary(
+    behaviour: Callable[[Any, grpc.ServicerContext], Any], method: str, request_id: str
+) -> Callable[[Any, grpc.ServicerContext], Any]:
+    def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return behaviour(request, context)
+        except Exception as error:
+            _abort(context, error, method, request_id)
+
+    return guarded
+
+
+def _guard_stream(
+    behaviour: Callable[[Any, grpc.ServicerContext], Iterator[Any]], method: str, request_id: str
+) -> Callable[[Any, grpc.ServicerContext], Iterator[Any]]:
+    def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        try:
+            yield from behaviour(request, context)
+        except Exception as error:
+            _abort(context, error, method, request_id)
+
+    return guarded
+
+
+def _abort(context: grpc.ServicerContext, error: Exception, method: str, request_id: str) -> NoReturn:
+    if not context.is_active():
+        # The caller is gone, or the handler aborted the call itself: there is nobody to tell.
+        raise error
+    if not isinstance(error, EmbeddbError):
+        log.error("%s failed, request id %s", method, request_id, exc_info=error)
+        error = InternalError(f"internal error; the server's log has it under request id {request_id}")
+    context.abort_with_status(rpc_status.to_status(status_message(error, request_id)))
+    raise AssertionError("abort_with_status always raises")

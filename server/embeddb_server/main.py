@@ -1,0 +1,78 @@
+"""The command `embeddb-server`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import embeddb
+from embeddb.errors import EmbeddbError
+from embeddb_server.server import Server
+
+log = logging.getLogger("embeddb_server")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve a data folder until SIGTERM or SIGINT; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        _serve(options.data, f"{options.address}:{options.port}")
+    except EmbeddbError as error:
+        print(f"embeddb-server: {error}", file=sys.stderr)  # noqa: T201 - a command's last words
+        return 1
+    return 0
+
+
+def _serve(data: Path, address: str) -> None:
+    end = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end.set())
+    with embeddb.open(data) as database:
+        server = Server(database, address)
+        server.start()
+        # Whoever starts the server in a script waits for this line.
+        ready = f"embeddb-server {embeddb.__version__} ready on {server.address}, data in {data.resolve()}"
+        print(ready, flush=True)  # noqa: T201
+        end.wait()
+        log.info("draining")
+        server.stop()
+    log.info("stopped")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="embeddb-server", description="Serve an embeddb data folder over gRPC."
+    )
+    parser.add_argument("--data", type=Path, required=True, help="the data folder; made if it is not there")
+    parser.add_argument(
+        "--address", default="127.0.0.1", help="the address to listen on (default %(default)s)"
+    )
+    parser.add_argument("--port", type=_port, default=7080, help="0 takes a free one (default %(default)s)")
+    parser.add_argument(
+        "--log-level",
+        choices=["debug", "info", "warning", "error"],
+        default="info",
+        help="how much to log on standard error (default %(default)s)",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {embeddb.__version__}")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} given, must be 0 to 65535")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""What the services' batches share: elements that fail alone, and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from embeddb.errors import EmbeddbError, InvalidArgumentError
+
+T = TypeVar("T")
+R = TypeVar("R")
+M = TypeVar("M")
+
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+
+
+def parse_each(parse: Callable[[M], T], messages: Iterable[M]) -> list[T | EmbeddbError]:
+    """Parse every element of a batch; a malformed one gives its error in its place."""
+    parsed: list[T | EmbeddbError] = []
+    for message in messages:
+        try:
+            parsed.append(parse(message))
+        except EmbeddbError as error:
+            parsed.append(error)
+    return parsed
+
+
+def answer_each(
+    parsed: Sequence[T | EmbeddbError],
+    answer: Callable[[list[T]], Sequence[R | EmbeddbError]],
+) -> list[R | EmbeddbError]:
+    """Answer the well-formed elements of a batch together, and put each outcome in its element's place."""
+    well_formed = [element for element in parsed if not isinstance(element, EmbeddbError)]
+    answers = iter(answer(well_formed) if well_formed else ())
+    return [element if isinstance(element, EmbeddbError) else next(answers) for element in parsed]
+
+
+def page_size(requested: int) -> int:
+    """How many elements a page holds.
+
+    Raises:
+        InvalidArgumentError: more than `MAX_PAGE` were asked for.
+    """
+    if requested > MAX_PAGE:
+        raise InvalidArgumentError("page_size", requested, f"must be at most {MAX_PAGE}")
+    return requested or DEFAULT_PAGE
+
+
+def page_by_name(
+    everything: Sequence[T], name: Callable[[T], str], requested: int, token: str
+) -> tuple[list[T], str]:
+    """The page of a listing sorted by name that follows `token`, and the next page's token."""
+    rest = [element for element in everything if name(element) > token]
+    page = rest[: page_size(requested)]
+    return page, name(page[-1]) if len(rest) > len(page) else ""

@@ -1,0 +1,52 @@
+"""Collections over gRPC."""
+
+from __future__ import annotations
+
+import grpc
+
+from embeddb.database import Database
+from embeddb_protos.v1 import collections_pb2, collections_pb2_grpc
+from embeddb_protos.wire.service import collection_message
+from embeddb_server.services.batches import page_by_name
+
+
+class CollectionService(collections_pb2_grpc.CollectionServiceServicer):
+    """Creates, lists and drops collections, and adds models to them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def CreateCollection(  # noqa: D102, N802 - documented in the .proto
+        self, request: collections_pb2.CreateCollectionRequest, context: grpc.ServicerContext
+    ) -> collections_pb2.CreateCollectionResponse:
+        collection = self._database.create_collection(request.name, models=list(request.models))
+        return collections_pb2.CreateCollectionResponse(collection=collection_message(collection.info()))
+
+    def ListCollections(  # noqa: D102, N802 - documented in the .proto
+        self, request: collections_pb2.ListCollectionsRequest, context: grpc.ServicerContext
+    ) -> collections_pb2.ListCollectionsResponse:
+        page, token = page_by_name(
+            self._database.collections(), lambda info: info.name, request.page_size, request.page_token
+        )
+        return collections_pb2.ListCollectionsResponse(
+            collections=[collection_message(info) for info in page], next_page_token=token
+        )
+
+    def GetCollection(  # noqa: D102, N802 - documented in the .proto
+        self, request: collections_pb2.GetCollectionRequest, context: grpc.ServicerContext
+    ) -> collections_pb2.GetCollectionResponse:
+        info = self._database.collection(request.name or "default").info()
+        return collections_pb2.GetCollectionResponse(collection=collection_message(info))
+
+    def DropCollection(  # noqa: D102, N802 - documented in the .proto
+        self, request: collections_pb2.DropCollectionRequest, context: grpc.ServicerContext
+    ) -> collections_pb2.DropCollectionResponse:
+        self._database.drop_collection(request.name)
+        return collections_pb2.DropCollectionResponse()
+
+    def AddModel(  # noqa: D102, N802 - documented in the .proto
+        self, request: collections_pb2.AddModelRequest, context: grpc.ServicerContext
+    ) -> collections_pb2.AddModelResponse:
+        collection = self._database.collection(request.collection or "default")
+        collection.add_model(request.model)
+        return collections_pb2.AddModelResponse(collection=collection_message(collection.info()))

@@ -1,0 +1,84 @@
+"""Items over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+
+from embeddb.database import Database
+from embeddb.errors import EmbeddbError
+from embeddb.query import PutItem, PutResult, PutStatus, StoredItem
+from embeddb_protos.v1 import items_pb2, items_pb2_grpc
+from embeddb_protos.wire.errors import error_message
+from embeddb_protos.wire.items import item_message, put_item_from, put_result_message, view_from
+from embeddb_server.services.batches import answer_each, page_size, parse_each
+
+
+class ItemService(items_pb2_grpc.ItemServiceServicer):
+    """Puts, gets, deletes and lists items."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def PutItems(  # noqa: D102, N802 - documented in the .proto
+        self, request: items_pb2.PutItemsRequest, context: grpc.ServicerContext
+    ) -> items_pb2.PutItemsResponse:
+        return self._put(request)
+
+    def StreamPutItems(  # noqa: D102, N802 - documented in the .proto
+        self, requests: Iterator[items_pb2.StreamPutItemsRequest], context: grpc.ServicerContext
+    ) -> Iterator[items_pb2.StreamPutItemsResponse]:
+        for request in requests:
+            try:
+                yield items_pb2.StreamPutItemsResponse(response=self._put(request.batch))
+            except EmbeddbError as error:
+                yield items_pb2.StreamPutItemsResponse(error=error_message(error))
+
+    def GetItems(  # noqa: D102, N802 - documented in the .proto
+        self, request: items_pb2.GetItemsRequest, context: grpc.ServicerContext
+    ) -> items_pb2.GetItemsResponse:
+        collection = self._database.collection(request.collection or "default")
+        found = collection.get_many(list(request.ids), view=view_from(request.view))
+        return items_pb2.GetItemsResponse(results=[_get_result(outcome) for outcome in found])
+
+    def DeleteItems(  # noqa: D102, N802 - documented in the .proto
+        self, request: items_pb2.DeleteItemsRequest, context: grpc.ServicerContext
+    ) -> items_pb2.DeleteItemsResponse:
+        collection = self._database.collection(request.collection or "default")
+        outcomes = collection.delete_many(list(request.ids))
+        results = [
+            items_pb2.DeleteResult(id=item_id, error=None if error is None else error_message(error))
+            for item_id, error in zip(request.ids, outcomes, strict=True)
+        ]
+        return items_pb2.DeleteItemsResponse(results=results)
+
+    def ListItems(  # noqa: D102, N802 - documented in the .proto
+        self, request: items_pb2.ListItemsRequest, context: grpc.ServicerContext
+    ) -> items_pb2.ListItemsResponse:
+        page = self._database.collection(request.collection or "default").list_items(
+            page_size=page_size(request.page_size),
+            page_token=request.page_token,
+            prefix=request.prefix,
+            view=view_from(request.view),
+        )
+        items = [item_message(item) for item in page.items]
+        return items_pb2.ListItemsResponse(items=items, next_page_token=page.next_token)
+
+    def _put(self, request: items_pb2.PutItemsRequest) -> items_pb2.PutItemsResponse:
+        collection = self._database.collection(request.collection or "default")
+        outcomes = answer_each(parse_each(put_item_from, request.items), collection.put_many)
+        results = [_put_result(item, out) for item, out in zip(request.items, outcomes, strict=True)]
+        return items_pb2.PutItemsResponse(results=[put_result_message(result) for result in results])
+
+
+def _put_result(item: items_pb2.PutItem | PutItem, outcome: PutResult | EmbeddbError) -> PutResult:
+    if isinstance(outcome, EmbeddbError):
+        return PutResult(item.id, PutStatus.FAILED, outcome)
+    return outcome
+
+
+def _get_result(outcome: StoredItem | EmbeddbError) -> items_pb2.GetResult:
+    if isinstance(outcome, EmbeddbError):
+        return items_pb2.GetResult(error=error_message(outcome))
+    return items_pb2.GetResult(item=item_message(outcome))

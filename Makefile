@@ -1,0 +1,47 @@
+# Two commands on a fresh machine: make demo, make test. Both install what they need into .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+PROTOS := $(sort $(wildcard protos/embeddb_protos/v1/*.proto))
+SERVICES := $(shell grep -l '^service ' $(PROTOS))
+
+.PHONY: install demo test nightly lint format protos clean
+
+install: .venv/installed
+
+.venv/installed: constraints.txt pyproject.toml protos/pyproject.toml client/pyproject.toml server/pyproject.toml
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@echo 'Installing embeddb with PyTorch and FAISS; some 3 GB are fetched.'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev \
+		--editable '.[starter]' --editable protos --editable client --editable server
+	touch $@
+
+demo: install
+	$(BIN)/python examples/demo.py
+
+test: install
+	$(BIN)/python -m pytest -m 'not nightly'
+
+nightly: install
+	$(BIN)/python -m pytest -m nightly --timeout 3600
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint protos
+	$(MAKE) protos
+	git diff --exit-code -- protos # The committed stubs are those that the .proto files give.
+
+format: install
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The generator is pinned to the lowest protobuf supported: newer runtimes read older stubs, not the other way.
+protos: install
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos --pyi_out=protos $(PROTOS)
+	$(BIN)/python -m grpc_tools.protoc -I protos --grpc_python_out=protos $(SERVICES)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Expression -> vector -> candidates -> hits."""

@@ -1,0 +1,202 @@
+"""The vocabulary: arithmetic, printing and checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import embeddb
+from embeddb import query
+from embeddb.errors import InvalidArgumentError
+from embeddb.query import (
+    Image,
+    PutItem,
+    Search,
+    Sum,
+    Text,
+    Unit,
+    Vector,
+    as_content,
+    as_expression,
+    check_id,
+    check_name,
+    unit,
+)
+from tests.expressions import expressions, weights
+
+NAMESPACE = vars(query) | {"inf": float("inf")}
+
+
+def test_an_expression_prints_as_it_was_typed() -> None:
+    typed = "Image('cat.jpg') - Text('a cat') + 0.5 * Item('sku-42')"
+    assert repr(eval(typed, NAMESPACE)) == typed
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "Text('a')",
+        "-Text('a')",
+        "-2 * Text('a') - 0.25 * Vector([1, 2.5])",
+        "unit(Text('a') + Text('b')) - 3 * Item('c')",
+        "Text('it\\'s') + Text('two')",
+    ],
+)
+def test_what_is_printed_reads_back(typed: str) -> None:
+    expression = eval(typed, NAMESPACE)
+    assert eval(repr(expression), NAMESPACE) == expression
+
+
+def test_parentheses_are_linear_and_unit_is_not() -> None:
+    a, b, c = Text("a"), Text("b"), Text("c")
+    assert (a + b) - c == a + b - c
+    assert 2 * (a - b) == 2 * a - 2 * b
+    assert (a + b) / 2 == 0.5 * a + 0.5 * b
+    assert unit(a + b) - c == Sum(((1.0, Unit(a + b)), (-1.0, c)))
+
+
+@given(expressions, expressions)
+def test_addition_keeps_every_term(a: query.Expression, b: query.Expression) -> None:
+    assert (a + b).terms == a.terms + b.terms
+    assert (a - b).terms == a.terms + (-b).terms
+
+
+@given(expressions, weights)
+def test_a_weight_reaches_every_term(expression: query.Expression, weight: float) -> None:
+    assert [w for w, _ in (weight * expression).terms] == [weight * w for w, _ in expression.terms]
+    assert (weight * expression) == (expression * weight)
+
+
+def test_arithmetic_with_anything_else_is_a_type_error() -> None:
+    for wrong in (lambda: Text("a") + 1, lambda: Text("a") * Text("b"), lambda: Text("a") - "b"):
+        with pytest.raises(TypeError):
+            wrong()
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_weights_are_finite(weight: float) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"expression\.weight"):
+        weight * Text("a")
+    with pytest.raises(InvalidArgumentError, match=r"expression\.weight"):
+        Text("a") / 0
+
+
+def test_images_are_made_of_what_users_have(tmp_path: Path) -> None:
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    path = tmp_path / "a.png"
+    PIL.Image.fromarray(pixels).save(path)
+    made = [
+        Image(path),
+        Image(str(path)),
+        Image(path.read_bytes()),
+        Image(pixels),
+        Image(PIL.Image.open(path)),
+    ]
+    for image in made:
+        decoded = PIL.Image.open(__import__("io").BytesIO(image.read()))
+        assert np.array_equal(np.asarray(decoded), pixels)
+
+
+@pytest.mark.parametrize(
+    "source", [b"", 7, np.zeros((2, 2)), np.zeros((2, 2, 2), np.uint8), np.zeros((0, 2), np.uint8), None]
+)
+def test_an_image_of_something_else_is_refused(source: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="image"):
+        Image(source)  # type: ignore[arg-type]
+
+
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.jpg"
+    with pytest.raises(InvalidArgumentError, match=r"missing\.jpg.*No such file"):
+        Image(missing).read()
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(InvalidArgumentError, match="empty"):
+        Image(tmp_path / "empty.jpg").read()
+
+
+@pytest.mark.parametrize("values", [[], [[1.0]], [np.nan], [np.inf], [1e300], "abc", [None], 3.0])
+def test_a_vector_of_something_else_is_refused(values: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="vector"):
+        Vector(values)  # type: ignore[arg-type]
+
+
+def test_a_vector_cannot_change_under_an_expression() -> None:
+    values = np.ones(3, np.float32)
+    vector = Vector(values)
+    values[0] = 5
+    assert vector == Vector([1, 1, 1])
+    with pytest.raises(ValueError, match="read-only"):
+        vector.values[0] = 5
+
+
+@pytest.mark.parametrize("text", ["", "  ", None, 3])
+def test_a_blank_text_is_refused(text: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="text"):
+        Text(text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("item_id", ["", "a\0b", "x" * 481, "é" * 241, "\ud800", 7, None])
+def test_an_id_that_is_none_is_refused(item_id: object) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"item\.id"):
+        check_id(item_id)  # type: ignore[arg-type]
+
+
+def test_the_longest_id_is_one() -> None:
+    assert check_id("é" * 240) == "é" * 240
+
+
+@given(st.text())
+def test_a_name_is_safe_as_a_folder(name: str) -> None:
+    try:
+        check_name("collection.name", name)
+    except InvalidArgumentError:
+        return
+    assert Path(name).name == name
+    assert name.isascii()
+
+
+@pytest.mark.parametrize("metadata", [[], "a", None, {"a": float("nan")}, {"a": object()}, {"a": b"bytes"}])
+def test_metadata_that_is_no_json_object_is_refused(metadata: object) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"item\.metadata"):
+        PutItem("a", "text", metadata)  # type: ignore[arg-type]
+
+
+def test_an_item_needs_content_or_features() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"item\.content"):
+        PutItem("a")
+    assert PutItem("a", features={"m": [1, 2]}).features["m"].dtype == np.float32
+    with pytest.raises(InvalidArgumentError, match=r"item\.features\[m\]"):
+        PutItem("a", features={"m": [1, np.nan]})
+
+
+def test_plain_values_become_what_they_look_like() -> None:
+    assert as_content("a cat") == Text("a cat")
+    assert as_content(Path("cat.jpg")) == Image("cat.jpg")
+    assert as_expression([1, 2]) == Vector([1, 2])
+    assert as_expression(np.array([1.0, 2.0])) == Vector([1, 2])
+    assert isinstance(as_expression(np.zeros((2, 2), np.uint8)), Image)
+    with pytest.raises(InvalidArgumentError):
+        as_expression({"a": 1})
+
+
+@pytest.mark.parametrize("k", [0, -1, 10_001, 1.5, True, "3", None])
+def test_k_out_of_range_is_refused(k: object) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^k: "):
+        Search([Text("a")], k=k)  # type: ignore[arg-type]
+
+
+def test_a_search_for_nothing_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="expressions"):
+        Search([])
+
+
+@pytest.mark.parametrize("module", [embeddb, query, __import__("embeddb.errors").errors])
+def test_all_is_sorted_and_complete(module: object) -> None:
+    names = module.__all__  # type: ignore[attr-defined]
+    assert list(names) == sorted(names, key=lambda n: (not n.isupper(), n[0].islower(), n))
+    assert all(hasattr(module, name) for name in names)

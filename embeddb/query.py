@@ -207,8 +207,8 @@ class Text(Operand):
     text: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.text, str) or not self.text.strip():
-            raise InvalidArgumentError("text", self.text, "must be a string that is not blank")
+        if not isinstance(self.text, str) or not self.text.strip() or not _is_utf8(self.text):
+            raise InvalidArgumentError("text", self.text, "must be a string of UTF-8 that is not blank")
 
     def __repr__(self) -> str:
         return f"Text({self.text!r})"
@@ -542,12 +542,9 @@ def check_id(item_id: str) -> str:
         InvalidArgumentError: it is not.
     """
     allowed = f"must be a string of 1 to {MAX_ID_BYTES} bytes in UTF-8 without NUL"
-    if not isinstance(item_id, str) or not item_id or "\0" in item_id:
+    if not isinstance(item_id, str) or not item_id or "\0" in item_id or not _is_utf8(item_id):
         raise InvalidArgumentError("item.id", item_id, allowed)
-    try:
-        size = len(item_id.encode())
-    except UnicodeEncodeError:
-        raise InvalidArgumentError("item.id", item_id, allowed) from None
+    size = len(item_id.encode())
     if size > MAX_ID_BYTES:
         raise InvalidArgumentError("item.id", item_id, f"{allowed}, and this has {size}")
     return item_id
@@ -575,9 +572,11 @@ def check_metadata(metadata: Mapping[str, Any]) -> str:
     if not isinstance(metadata, Mapping):
         raise InvalidArgumentError("item.metadata", metadata, "must be a JSON object")
     try:
-        return json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text.encode()  # JSON may escape half a surrogate pair, which no UTF-8 can hold.
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError("item.metadata", metadata, f"must be plain JSON: {error}") from None
+    return text
 
 
 def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
@@ -628,6 +627,15 @@ def _as_png(image: PIL.Image.Image) -> bytes:
     # Level 1: these bytes are read once or twice, so time matters more than the last percents of size.
     image.save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a string can be sent: one with half a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _number(value: float) -> str:

@@ -83,13 +83,13 @@ def _sum(
         total += weight / largest * _operand(operand, vectors, dimension)
     length = float(np.linalg.norm(total))
     if length <= _ZERO:
-        raise InvalidArgumentError("expression", expression, "sums to the zero vector, which has no direction")
+        raise InvalidArgumentError(
+            "expression", expression, "sums to the zero vector, which has no direction"
+        )
     return total / length
 
 
-def _operand(
-    operand: Operand, vectors: Mapping[Operand, Outcome], dimension: int
-) -> npt.NDArray[np.float64]:
+def _operand(operand: Operand, vectors: Mapping[Operand, Outcome], dimension: int) -> npt.NDArray[np.float64]:
     if isinstance(operand, Unit):
         return _sum(operand.expression, vectors, dimension)
     vector = operand.values if isinstance(operand, Vector) else vectors[operand]
@@ -100,5 +100,7 @@ def _operand(
     exact = vector.astype(np.float64)
     length = float(np.linalg.norm(exact))
     if length == 0.0:
-        raise InvalidArgumentError("expression.operand", operand, "is the zero vector, which has no direction")
+        raise InvalidArgumentError(
+            "expression.operand", operand, "is the zero vector, which has no direction"
+        )
     return exact / length

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from grpc_status import rpc_status
@@ -17,10 +17,13 @@ __all__ = ["ErrorInterceptor"]
 
 REQUEST_ID = "x-request-id"
 
+# Generic for the type checker alone.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
 log = logging.getLogger(__name__)
 
 
-class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # grpc's stubs leave the base untyped
+class ErrorInterceptor(grpc.ServerInterceptor):
     """Gives every call a request id (the caller's `x-request-id`, or a new one) and every error its status.
 
     An error that is not one of ours is a defect: its traceback goes to the log under the request id, and
@@ -29,9 +32,9 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # grpc's s
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler],
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> Handler | None:
         """Wrap the call's handler, whichever of the four kinds it is."""
         handler = continuation(handler_call_details)
         if handler is None:
@@ -45,10 +48,11 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[misc] # grpc's s
             kind, behaviour = "unary", _guard_unary(_behaviour(handler), method, request_id)
         requests = "stream" if handler.request_streaming else "unary"
         make = getattr(grpc, f"{requests}_{kind}_rpc_method_handler")
-        return make(behaviour, handler.request_deserializer, handler.response_serializer)
+        wrapped: Handler = make(behaviour, handler.request_deserializer, handler.response_serializer)
+        return wrapped
 
 
-def _behaviour(handler: grpc.RpcMethodHandler) -> Callable[[Any, grpc.ServicerContext], Any]:
+def _behaviour(handler: Handler) -> Callable[[Any, grpc.ServicerContext], Any]:
     kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
     return next(behaviour for behaviour in kinds if behaviour is not None)
 

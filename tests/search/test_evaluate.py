@@ -20,7 +20,7 @@ directions = values.filter(lambda v: np.linalg.norm(v) > 0.1)
 
 
 class Letters:
-    """A space in which the vector of a text is made from its characters, and items are looked up in a dict."""
+    """A space where a text's vector is made from its characters, and items are looked up in a dict."""
 
     dimension = D
 

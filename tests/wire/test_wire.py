@@ -120,7 +120,7 @@ def test_searches(k: int, include: bool, view: View) -> None:
 
 def test_a_search_without_k_gives_ten_and_k_zero_is_refused() -> None:
     assert search_from(search_pb2.SearchRequest(), [Text("a")]).k == 10
-    with pytest.raises(InvalidArgumentError, match="^k: 0"):
+    with pytest.raises(InvalidArgumentError, match=r"^k: 0"):
         search_from(search_pb2.SearchRequest(k=0), [Text("a")])
 
 

@@ -1,0 +1,251 @@
+"""The front door: a data folder's models and collections, in this process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from embeddb.collection import Collection
+from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError
+from embeddb.models import EmbedRequest, ModelSettings, Priority, Registry
+from embeddb.query import (
+    CollectionInfo,
+    Embedding,
+    Modality,
+    ModelInfo,
+    Stats,
+    as_content,
+    check_name,
+)
+from embeddb.storage import DataFolder
+
+__all__ = ["Database"]
+
+DEFAULT = "default"
+
+log = logging.getLogger(__name__)
+
+
+class Database:
+    """A data folder, open in this process. Thread-safe; a context manager.
+
+    Args:
+        path: the data folder, made if it is not there.
+        models: what the operator decides about models.
+
+    Raises:
+        FailedPreconditionError: another process has the folder open, or its format is newer.
+    """
+
+    def __init__(self, path: str | Path, *, models: ModelSettings | None = None) -> None:
+        self._started = time.monotonic()
+        self._lock = threading.RLock()
+        self._folder = DataFolder(path)
+        self._registry = Registry(models or ModelSettings())
+        self._infos: dict[str, ModelInfo] = {}
+        self._collections: dict[str, Collection] = {}
+        try:
+            for record in self._folder.catalogue.models().values():
+                self._load(_info_from(record))
+            if DEFAULT not in self._folder.catalogue.collections():
+                self._folder.create_collection(DEFAULT, {"models": []})
+            for name, record in self._folder.catalogue.collections().items():
+                self._open_collection(name, record["models"])
+        except BaseException:
+            self.close()
+            raise
+
+    # -- Models -----------------------------------------------------------------------------------------
+
+    def register_model(self, name: str, spec: Mapping[str, Any]) -> ModelInfo:
+        """Load a model and keep its spec, so that it is there when the folder is opened again.
+
+        Args:
+            name: 1 to 64 of A-Z a-z 0-9 . _ -.
+            spec: plain data with the key "loader"; the rest is that loader's (see docs/models.md).
+
+        Raises:
+            AlreadyExistsError: the name is taken.
+            InvalidArgumentError: the spec is malformed.
+            FailedPreconditionError: weights or packages are missing.
+        """
+        check_name("model.name", name)
+        if name in self._infos:
+            raise AlreadyExistsError("model", name)
+        # Loading takes seconds or minutes, and nobody else should wait for it: no lock is held.
+        info = self._registry.load(name, spec).info
+        with self._lock:
+            self._folder.catalogue.put_model(name, asdict(info))
+            self._infos[name] = info
+        return info
+
+    def models(self) -> list[ModelInfo]:
+        """All registered models, in the order of names."""
+        return [self._infos[name] for name in sorted(self._infos)]
+
+    def model(self, name: str) -> ModelInfo:
+        """One registered model.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        info = self._infos.get(name)
+        if info is None:
+            raise NotFoundError("model", name, list(self._infos))
+        return info
+
+    def remove_model(self, name: str) -> None:
+        """Unload and forget a model.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            FailedPreconditionError: a collection uses it.
+        """
+        with self._lock:
+            self.model(name)
+            users = [info.name for info in self.collections() if name in info.models]
+            if users:
+                raise FailedPreconditionError(
+                    f"model {name!r} embeds the items of {', '.join(users)}; drop these collections first"
+                )
+            self._folder.catalogue.delete_model(name)
+            del self._infos[name]
+            self._registry.remove(name)
+
+    def embed(self, model: str, content: object) -> Embedding:
+        """Run one content through a model, storing nothing; see `embed_many`."""
+        outcome = self.embed_many(model, [content])[0]
+        if isinstance(outcome, EmbeddbError):
+            raise outcome
+        return outcome
+
+    def embed_many(self, model: str, contents: Sequence[object]) -> list[Embedding | EmbeddbError]:
+        """Run contents through a model, storing nothing.
+
+        Args:
+            contents: images and texts, or what makes them (see `embeddb.query.as_content`).
+
+        Returns:
+            One embedding a content, an error in the place of each that failed.
+        """
+        self.model(model)
+        requests = [EmbedRequest(as_content(content), [model]) for content in contents]
+        outcomes = self._registry.embed(requests, Priority.QUERY)
+        return [each if isinstance(each, EmbeddbError) else each[model] for each in outcomes]
+
+    # -- Collections ------------------------------------------------------------------------------------
+
+    def create_collection(self, name: str, models: Sequence[str] = ()) -> Collection:
+        """Make a collection whose items these registered models embed; the first is searched by default.
+
+        Raises:
+            AlreadyExistsError: the name is taken.
+            NotFoundError: a model is not registered.
+        """
+        check_name("collection.name", name)
+        with self._lock:
+            if name in self._collections:
+                raise AlreadyExistsError("collection", name)
+            chosen = list(dict.fromkeys(models))
+            for model in chosen:
+                self._registry.get(model)
+            self._folder.create_collection(name, {"models": chosen})
+            return self._open_collection(name, chosen)
+
+    def collection(self, name: str = DEFAULT) -> Collection:
+        """The collection of that name.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        collection = self._collections.get(name)
+        if collection is None:
+            raise NotFoundError("collection", name, list(self._collections))
+        return collection
+
+    def collections(self) -> list[CollectionInfo]:
+        """All collections, in the order of names."""
+        return [collection.info() for _, collection in sorted(self._collections.items())]
+
+    def drop_collection(self, name: str) -> None:
+        """Delete a collection with all its items.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            FailedPreconditionError: it is the default collection.
+        """
+        with self._lock:
+            self.collection(name)
+            if name == DEFAULT:
+                raise FailedPreconditionError(
+                    f"collection {DEFAULT!r} is always there; delete its items instead"
+                )
+            del self._collections[name]
+            self._folder.drop_collection(name)
+
+    # -- The whole --------------------------------------------------------------------------------------
+
+    def stats(self) -> Stats:
+        """The database's figures."""
+        from embeddb import __version__
+
+        collections = [self._collections[name] for name in sorted(self._collections)]
+        return Stats(
+            version=__version__,
+            uptime_seconds=time.monotonic() - self._started,
+            bytes_on_disk=self._folder.bytes_on_disk(),
+            models=tuple(self.models()),
+            collections=tuple(collection.info() for collection in collections),
+            spaces={collection.name: tuple(collection.space_stats()) for collection in collections},
+        )
+
+    def close(self) -> None:
+        """Finish what is under way and close; the database cannot be used after."""
+        self._registry.close()
+        self._folder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _load(self, info: ModelInfo) -> None:
+        """Load a registered model again; one that fails is refused by name, and the others go on."""
+        self._infos[info.name] = info
+        try:
+            loaded = self._registry.load(info.name, info.spec).info
+            if loaded.fingerprint != info.fingerprint:
+                self._registry.remove(info.name)
+                raise FailedPreconditionError(
+                    f"its weights are {loaded.fingerprint[:12]} now, and were {info.fingerprint[:12]} when "
+                    f"it was registered; register them under a new name"
+                )
+        except EmbeddbError as error:
+            log.error("model %s is not available: %s", info.name, error)
+            self._registry.refuse(info.name, str(error))
+
+    def _open_collection(self, name: str, models: Sequence[str]) -> Collection:
+        def save(names: list[str]) -> None:
+            self._folder.catalogue.put_collection(name, {"models": names})
+
+        infos = [self._infos[model] for model in models]
+        store = self._folder.collection(name)
+        self._collections[name] = Collection(name, infos, store, self._registry, save)
+        return self._collections[name]
+
+
+def _info_from(record: Mapping[str, Any]) -> ModelInfo:
+    modalities = tuple(Modality(each) for each in record["modalities"])
+    return ModelInfo(**{**record, "modalities": modalities})

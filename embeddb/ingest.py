@@ -1,0 +1,173 @@
+"""A batch of items on its way in: checked, embedded where something is new, written in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
+from embeddb.models import EmbedRequest, Priority, Registry
+from embeddb.query import (
+    Embedding,
+    Image,
+    Modality,
+    ModelInfo,
+    PutItem,
+    PutResult,
+    PutStatus,
+    Text,
+    check_metadata,
+)
+from embeddb.storage import CollectionStore, Put, Record
+
+__all__ = ["Ingest"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """An item that is well formed: what to store of it, and which models have to embed it."""
+
+    item: PutItem
+    metadata_json: str
+    modality: Modality | None
+    payload: bytes | None
+    content_hash: bytes
+    models: Sequence[str]
+
+    def request(self) -> EmbedRequest:
+        """The content as it is stored, so that a file that changes meanwhile does no harm."""
+        assert self.payload is not None
+        is_text = self.modality is Modality.TEXT
+        return EmbedRequest(Text(self.payload.decode()) if is_text else Image(self.payload), self.models)
+
+    def put(self, embeddings: Mapping[str, Embedding]) -> Put:
+        """What to write: the features that were given and those that the models made."""
+        return Put(
+            id=self.item.id,
+            metadata_json=self.metadata_json,
+            modality=self.modality,
+            payload=self.payload,
+            content_hash=self.content_hash,
+            features={model: e.features for model, e in embeddings.items()} | dict(self.item.features),
+            predictions={model: e.predictions for model, e in embeddings.items() if e.predictions},
+        )
+
+
+class Ingest:
+    """Takes batches of items into one collection.
+
+    Args:
+        collection: its name, for the errors.
+        models: those that embed its items, by name.
+        store: its storage.
+        registry: runs contents through models.
+    """
+
+    def __init__(
+        self, collection: str, models: Mapping[str, ModelInfo], store: CollectionStore, registry: Registry
+    ) -> None:
+        self._collection = collection
+        self._models = dict(models)
+        self._store = store
+        self._registry = registry
+
+    def put(self, items: Sequence[PutItem]) -> list[PutResult]:
+        """Store items; each succeeds or fails alone, and where an id occurs twice, the last one counts.
+
+        Content that is stored already costs no inference, even where its metadata is new.
+
+        Returns:
+            One result an item, in order.
+        """
+        latest = {item.id: item for item in items}
+        stored = dict(zip(latest, self._store.get(list(latest)), strict=True))
+        results: dict[str, PutResult] = {}
+        to_embed: list[_Plan] = []
+        puts: list[Put] = []
+        for item in latest.values():
+            try:
+                plan = self._plan(item)
+            except EmbeddbError as error:
+                results[item.id] = PutResult(item.id, PutStatus.FAILED, error)
+                continue
+            record = stored[item.id]
+            if record is None or record.content_hash != plan.content_hash:
+                to_embed.append(plan)
+            elif record.metadata_json == plan.metadata_json:
+                results[item.id] = PutResult(item.id, PutStatus.UNCHANGED)
+            else:
+                puts.append(self._with_new_metadata(record, plan))
+        for plan, outcome in zip(to_embed, self._embed(to_embed), strict=True):
+            if isinstance(outcome, EmbeddbError):
+                results[plan.item.id] = PutResult(plan.item.id, PutStatus.FAILED, outcome)
+            else:
+                puts.append(plan.put(outcome))
+        for put, written in zip(puts, self._store.write(puts) if puts else (), strict=True):
+            status = PutStatus.CREATED if written.replaced is None else PutStatus.REPLACED
+            results[put.id] = PutResult(put.id, status)
+        return [results[item.id] for item in items]
+
+    def _plan(self, item: PutItem) -> _Plan:
+        """Check an item against the collection.
+
+        Raises:
+            InvalidArgumentError: features do not fit, the image cannot be read, or no model encodes it.
+            NotFoundError: features are given for a model that the collection does not have.
+        """
+        for name, vector in item.features.items():
+            self._check_features(name, vector)
+        modality, payload = _payload(item.content)
+        missing = [info for name, info in self._models.items() if name not in item.features]
+        models = [info.name for info in missing if modality in info.modalities]
+        if not models and not item.features:
+            able = sorted({str(each) for info in self._models.values() for each in info.modalities})
+            allowed = f"collection {self._collection!r} has models for: {', '.join(able) or 'nothing'}"
+            raise InvalidArgumentError("item.content", str(modality), allowed)
+        digest = hashlib.blake2b(f"{modality}\0".encode(), digest_size=16)
+        digest.update(payload or b"")
+        for name in sorted(models):
+            digest.update(f"\0{name}\0{self._models[name].fingerprint}".encode())
+        for name in sorted(item.features):
+            digest.update(f"\0{name}\0".encode() + item.features[name].tobytes())
+        metadata_json = check_metadata(item.metadata)
+        return _Plan(item, metadata_json, modality, payload, digest.digest(), models)
+
+    def _check_features(self, model: str, vector: npt.NDArray[np.float32]) -> None:
+        info = self._models.get(model)
+        if info is None:
+            raise NotFoundError(f"model of collection {self._collection!r}", model, list(self._models))
+        if len(vector) != info.dimension:
+            allowed = f"must have {info.dimension}, the dimension of model {model!r}"
+            raise InvalidArgumentError(f"item.features[{model}]", f"{len(vector)} dimensions", allowed)
+
+    def _embed(self, plans: Sequence[_Plan]) -> list[Mapping[str, Embedding] | EmbeddbError]:
+        """The embeddings of each plan by model name; none where all features were given."""
+        requests = [plan.request() for plan in plans if plan.models]
+        embedded = iter(self._registry.embed(requests, Priority.BULK) if requests else ())
+        return [next(embedded) if plan.models else {} for plan in plans]
+
+    def _with_new_metadata(self, record: Record, plan: _Plan) -> Put:
+        """The stored item again, features and all, with other metadata."""
+        stored = {name: self._store.features(name, [record.row]) for name in self._models}
+        return Put(
+            id=record.id,
+            metadata_json=plan.metadata_json,
+            modality=record.modality,
+            payload=plan.payload,
+            content_hash=record.content_hash,
+            features={name: found[record.row] for name, found in stored.items() if record.row in found},
+            predictions=record.predictions,
+        )
+
+
+def _payload(content: Image | Text | None) -> tuple[Modality | None, bytes | None]:
+    match content:
+        case Image():
+            return Modality.IMAGE, content.read()
+        case Text(text):
+            return Modality.TEXT, text.encode()
+    return None, None

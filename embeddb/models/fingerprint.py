@@ -1,0 +1,35 @@
+"""A model's identity: the same bytes give the same fingerprint on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+__all__ = ["fingerprint"]
+
+
+def fingerprint(state: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> str:
+    """Hash a network's tensors and the facts that decide what it makes of an input.
+
+    Args:
+        state: every tensor by name; names, shapes, dtypes and values count, order does not.
+        facts: architecture, preprocessing, tokenizer: plain data.
+
+    Returns:
+        64 hexadecimal digits (SHA-256).
+    """
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    # numpy has no bfloat16 and others, but the bytes of every tensor can be seen as uint8.
+    return tensor.reshape(-1).view(torch.uint8).numpy().data

@@ -1,0 +1,63 @@
+"""Encoded bytes -> an RGB picture as it is meant to be seen, within limits checked before decoding."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image as PilImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from embeddb.errors import InvalidArgumentError
+
+__all__ = ["decode"]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+def decode(data: bytes, max_bytes: int, max_pixels: int) -> PilImage.Image:
+    """Decode an image: the first frame, upright (EXIF orientation), as 8-bit RGB.
+
+    Transparent pixels are laid on white; 16-bit grey is scaled to 8 bits.
+
+    Args:
+        data: JPEG, PNG, WebP, GIF, BMP or TIFF.
+        max_bytes: largest `data`.
+        max_pixels: largest width x height, read from the header before anything is decoded.
+
+    Raises:
+        InvalidArgumentError: it is no such image, is damaged, or is over a limit.
+    """
+    if len(data) > max_bytes:
+        raise InvalidArgumentError("image", data, f"must be at most {max_bytes:,} bytes")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of what the pixel limit below refuses or allows.
+            warnings.simplefilter("ignore", PilImage.DecompressionBombWarning)
+            with PilImage.open(io.BytesIO(data), formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > max_pixels:
+                    given = f"{width} x {height} pixels"
+                    raise InvalidArgumentError("image", given, f"must be at most {max_pixels:,} pixels")
+                upright = ImageOps.exif_transpose(image)
+                return _as_rgb(upright)
+    except UnidentifiedImageError:
+        allowed = f"must be one of {', '.join(FORMATS)}"
+        raise InvalidArgumentError("image", data, allowed) from None
+    except (OSError, SyntaxError, ValueError, EOFError, PilImage.DecompressionBombError) as error:
+        raise InvalidArgumentError("image", data, f"cannot be decoded: {error}") from None
+
+
+def _as_rgb(image: PilImage.Image) -> PilImage.Image:
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        # Pillow's own conversion clips at 255, which turns a 16-bit picture white.
+        values = np.asarray(image, dtype=np.float64)
+        scale = 255.0 / 65535.0 if image.mode != "F" else 255.0 / max(float(values.max()), 1e-9)
+        eight = np.clip(values * scale, 0, 255).astype(np.uint8)
+        return PilImage.fromarray(eight).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        white = PilImage.new("RGBA", layered.size, "white")
+        return PilImage.alpha_composite(white, layered).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,165 @@
+"""Any timm model: pooled features before the classifier, and class predictions with labels.
+
+    {"loader": "timm", "architecture": "resnet50", "pretrained": true}
+    {"loader": "timm", "architecture": "convnext_tiny", "checkpoint": "mine.safetensors",
+     "labels": ["cat", "dog"]}
+
+Keys:
+    architecture: a timm model name, with a pretrained tag if wanted ("vit_base_patch16_224.augreg_in21k").
+    pretrained: fetch the weights that timm names, through the hub's own cache.
+    checkpoint: instead: a file in the server's model folder, or "package:NAME/PATH" in an installed package.
+    match: "names" (default), or "order" for a checkpoint whose tensors have other names, but the same order
+        and shapes.
+    labels: "imagenet" or a list of names; by default those of ImageNet where timm says that its own weights
+        have them.
+    mean, std: three numbers each, for weights that were trained with others than timm's.
+    seed: without weights: initialise at random from this number, for tests and measurements.
+
+Exactly one of pretrained, checkpoint and seed is given. Trusts tensors only: checkpoints are read with
+`weights_only=True` or as safetensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import timm
+import timm.data
+import torch
+from PIL import Image as PilImage
+
+from embeddb.errors import FailedPreconditionError, InvalidArgumentError
+from embeddb.models.fingerprint import fingerprint
+from embeddb.models.network import Network, Output
+from embeddb.models.spec import Spec, model_file
+from embeddb.models.weights import load_by_name, load_in_order, read_state_dict
+from embeddb.query import Modality
+
+__all__ = ["TimmNetwork", "load_timm"]
+
+KEYS = "architecture, pretrained, checkpoint, match, labels, mean, std, seed"
+
+
+class TimmNetwork:
+    """A timm model with its transform.
+
+    Args:
+        network: the model, in evaluation mode.
+        labels: the names of its classes; empty if nothing is known of them.
+        facts: its architecture, for the fingerprint.
+        statistics: mean and standard deviation in place of timm's own.
+    """
+
+    modalities: tuple[Modality, ...] = (Modality.IMAGE,)
+
+    def __init__(
+        self,
+        network: Any,
+        labels: Sequence[str],
+        facts: dict[str, Any],
+        statistics: dict[str, tuple[float, ...]],
+    ) -> None:
+        self._network = network.eval()
+        self.labels = tuple(labels)
+        config = timm.data.resolve_model_data_config(network) | statistics
+        self._transform = timm.data.create_transform(**config, is_training=False)
+        # The head may widen the features (MobileNetV3 does), so the network itself is asked for their size.
+        blank = torch.zeros(config["input_size"])
+        self.dimension = self.forward(Modality.IMAGE, [blank]).features.shape[1]
+        self.fingerprint = fingerprint(
+            network.state_dict(), facts | {"transform": {k: str(v) for k, v in sorted(config.items())}}
+        )
+
+    def prepare(self, content: PilImage.Image | str) -> torch.Tensor:
+        """(3, height, width) float32, as timm's own evaluation transform makes it."""
+        prepared: torch.Tensor = self._transform(content)
+        return prepared
+
+    def forward(self, modality: Modality, prepared: Sequence[torch.Tensor]) -> Output:
+        """Run a batch."""
+        with torch.inference_mode():
+            # The trunk, where the time goes, runs once; the head, without and with its last layer, twice.
+            trunk = self._network.forward_features(torch.stack(tuple(prepared)))
+            features = self._network.forward_head(trunk, pre_logits=True)
+            if not self.labels:
+                return Output(features)
+            return Output(features, self._network.forward_head(trunk).float().softmax(dim=1))
+
+
+def load_timm(spec: Spec, folder: Path | None) -> Network:
+    """Load the model that a spec describes.
+
+    Raises:
+        InvalidArgumentError: a key is wrong, or the checkpoint does not fit.
+        FailedPreconditionError: the pretrained weights cannot be fetched.
+    """
+    architecture = spec.require("architecture", str)
+    pretrained = spec.take("pretrained", bool, False)
+    checkpoint = spec.take("checkpoint", str, "")
+    seed = spec.take("seed", int, -1)
+    match = spec.choose("match", ("names", "order"), "names")
+    labels = _labels(spec)
+    statistics = _statistics(spec)
+    spec.done(KEYS)
+    if [pretrained, bool(checkpoint), seed >= 0].count(True) != 1:
+        raise InvalidArgumentError(
+            "spec", architecture, "needs exactly one of pretrained, checkpoint and seed"
+        )
+    if not timm.is_model(architecture.partition(".")[0]):
+        raise InvalidArgumentError("spec.architecture", architecture, "must be a model name of timm")
+    network = _create(architecture, pretrained, seed, len(labels) if labels else None)
+    if checkpoint:
+        state = read_state_dict("spec.checkpoint", model_file("spec.checkpoint", checkpoint, folder))
+        (load_in_order if match == "order" else load_by_name)("spec.checkpoint", network, state)
+    if labels is None:
+        labels = _pretrained_labels(network) if pretrained else ()
+    return TimmNetwork(network, labels, {"loader": "timm", "architecture": architecture}, statistics)
+
+
+def _create(architecture: str, pretrained: bool, seed: int, classes: int | None) -> torch.nn.Module:
+    head: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(max(seed, 0))
+        try:
+            network: torch.nn.Module = timm.create_model(architecture, pretrained=pretrained, **head)
+        except Exception as error:
+            # timm and its hub client raise whatever the network, the disk or the registry of tags gives them.
+            first = str(error).partition("\n")[0]
+            raise FailedPreconditionError(f"timm cannot make {architecture}: {first}") from error
+    return network
+
+
+def _labels(spec: Spec) -> tuple[str, ...] | None:
+    labels = spec.take("labels", object, None)
+    if labels is None:
+        return None
+    if labels == "imagenet":
+        return tuple(open_clip.IMAGENET_CLASSNAMES)
+    if isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels):
+        return tuple(labels)
+    raise InvalidArgumentError("spec.labels", labels, 'must be "imagenet" or a list of names')
+
+
+def _pretrained_labels(network: torch.nn.Module) -> tuple[str, ...]:
+    """The class names that timm knows for its own weights; none where it knows none."""
+    subset = timm.data.infer_imagenet_subset(network)
+    if subset is None:
+        return ()
+    info = timm.data.ImageNetInfo(subset)
+    return tuple(info.index_to_description(i) for i in range(info.num_classes()))
+
+
+def _statistics(spec: Spec) -> dict[str, tuple[float, ...]]:
+    statistics: dict[str, tuple[float, ...]] = {}
+    for key in ("mean", "std"):
+        values = spec.take(key, list, [])
+        if values:
+            if len(values) != 3 or not all(isinstance(v, int | float) and v >= 0 for v in values):
+                raise InvalidArgumentError(
+                    f"spec.{key}", values, "must be three numbers that are not negative"
+                )
+            statistics[key] = tuple(float(value) for value in values)
+    return statistics

@@ -1,0 +1,49 @@
+"""What a loader makes of a spec: a network that prepares inputs one by one and runs them in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from PIL import Image as PilImage
+
+from embeddb.query import Modality
+
+__all__ = ["Network", "Output"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a batch gives.
+
+    Attributes:
+        features: (n, dimension) float32.
+        probabilities: (n, classes) float32 that sum to 1 along the classes; None for a model without classes.
+    """
+
+    features: torch.Tensor
+    probabilities: torch.Tensor | None = None
+
+
+class Network(Protocol):
+    """A loaded network. `prepare` runs on many threads at once, `forward` on one at a time.
+
+    Attributes:
+        modalities: what it encodes.
+        dimension: of its features.
+        labels: the names of its classes; empty for none.
+        fingerprint: a hash over weights, architecture and preprocessing.
+    """
+
+    modalities: tuple[Modality, ...]
+    dimension: int
+    labels: tuple[str, ...]
+    fingerprint: str
+
+    def prepare(self, content: PilImage.Image | str) -> Any:
+        """Turn one RGB image or text into what `forward` takes."""
+
+    def forward(self, modality: Modality, prepared: Sequence[Any]) -> Output:
+        """Run a batch of prepared inputs of one modality."""

@@ -1,0 +1,75 @@
+"""Weights from files, without running anything that a file may contain."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from embeddb.errors import InvalidArgumentError
+
+__all__ = ["load_by_name", "load_in_order", "read_state_dict"]
+
+
+def read_state_dict(field: str, file: Path) -> dict[str, torch.Tensor]:
+    """Read tensors by name from a .safetensors file, or a .pt/.pth file that holds nothing else.
+
+    A checkpoint that keeps them under "state_dict" or "model" is opened there; "module." of a
+    DataParallel checkpoint is taken off the names.
+
+    Raises:
+        InvalidArgumentError: the file is not one, or holds something that would have to be run.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, safetensors.SafetensorError) as error:
+        first = str(error).partition("\n")[0]
+        raise InvalidArgumentError(field, file.name, f"holds no plain tensors: {first}") from None
+    if isinstance(state, dict):
+        state = next(
+            (state[key] for key in ("state_dict", "model") if isinstance(state.get(key), dict)), state
+        )
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InvalidArgumentError(field, file.name, "must hold tensors by name")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def load_by_name(field: str, network: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Fill a network with the tensors of the same names; all of them must fit.
+
+    Raises:
+        InvalidArgumentError: a tensor is missing, left over or of another shape; nothing was changed.
+    """
+    own = network.state_dict()
+    missing, left_over = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or left_over:
+        given = f"{len(missing)} tensors missing {missing[:3]}, {len(left_over)} left over {left_over[:3]}"
+        raise InvalidArgumentError(field, given, "its names must be the architecture's")
+    _check_shapes(field, own, state)
+    network.load_state_dict(state)
+
+
+def load_in_order(field: str, network: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Fill a network with tensors that have other names but the same order and shapes.
+
+    Raises:
+        InvalidArgumentError: their number or a shape differs; nothing was changed.
+    """
+    own = network.state_dict()
+    if len(own) != len(state):
+        raise InvalidArgumentError(field, f"{len(state)} tensors", f"the architecture has {len(own)}")
+    renamed = dict(zip(own, state.values(), strict=True))
+    _check_shapes(field, own, renamed)
+    network.load_state_dict(renamed)
+
+
+def _check_shapes(field: str, own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> None:
+    for name, tensor in own.items():
+        if tensor.shape != state[name].shape:
+            given = f"{name} of shape {tuple(state[name].shape)}"
+            raise InvalidArgumentError(field, given, f"the architecture has {tuple(tensor.shape)}")

@@ -1,0 +1,77 @@
+"""A space: one model's features within one collection, with their index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from embeddb.errors import EmbeddbError, FailedPreconditionError, NotFoundError
+from embeddb.index import SpaceIndex
+from embeddb.models import EmbedRequest
+from embeddb.query import Embedding, Image, SpaceStats, Text
+from embeddb.storage import CollectionStore, Committed
+
+__all__ = ["Space"]
+
+Floats = npt.NDArray[np.float32]
+Embed = Callable[[Sequence[EmbedRequest]], Sequence[dict[str, Embedding] | EmbeddbError]]
+
+NO_ROWS = np.empty(0, np.int64)
+
+
+class Space:
+    """What a search sees of a collection through one model.
+
+    The index is filled from storage when the space is opened, and follows every commit from then on.
+
+    Args:
+        model: the model's name.
+        dimension: of its features.
+        store: the collection's storage, which has a space of that name.
+        embed: runs contents through models.
+    """
+
+    def __init__(self, model: str, dimension: int, store: CollectionStore, embed: Embed) -> None:
+        self.model = model
+        self.dimension = dimension
+        self._store = store
+        self._embed = embed
+        self._index = SpaceIndex(dimension)
+        for rows, vectors in store.scan(model):
+            self._index.update(rows, vectors, NO_ROWS)
+
+    def apply(self, committed: Committed) -> None:
+        """Follow a commit."""
+        rows, vectors = committed.added.get(self.model, (NO_ROWS, np.empty((0, self.dimension), np.float32)))
+        self._index.update(rows, vectors, committed.removed)
+
+    def encode(self, contents: Sequence[Image | Text]) -> list[Floats | EmbeddbError]:
+        """The model's features of contents, in order, an error in the place of each that failed."""
+        outcomes = self._embed([EmbedRequest(content, [self.model]) for content in contents])
+        return [each if isinstance(each, EmbeddbError) else each[self.model].features for each in outcomes]
+
+    def lookup(self, item_ids: Sequence[str]) -> list[Floats | EmbeddbError]:
+        """The stored features of items, in order, an error in the place of each that has none."""
+        rows = self._store.rows(item_ids)
+        features = self._store.features(self.model, [row for row in rows if row is not None])
+        outcomes: list[Floats | EmbeddbError] = []
+        for item_id, row in zip(item_ids, rows, strict=True):
+            if row is None:
+                outcomes.append(NotFoundError("item", item_id))
+            elif row not in features:
+                outcomes.append(
+                    FailedPreconditionError(f"item {item_id!r} has no features of model {self.model!r}")
+                )
+            else:
+                outcomes.append(features[row])
+        return outcomes
+
+    def nearest(self, queries: Floats, k: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """The k nearest rows of each query; see `SpaceIndex.search`."""
+        return self._index.search(queries, k)
+
+    def stats(self) -> SpaceStats:
+        """The space's figures."""
+        return SpaceStats(self.model, len(self._index), self.dimension, repr(self._index))

@@ -1,0 +1,29 @@
+"""LMDB: the one source of truth.
+
+A data folder holds a catalogue (models, collections, the format's version) and one environment a
+collection. Nothing outside this package opens an LMDB transaction.
+
+    DataFolder(path)                     exclusive to one process
+        .catalogue                       plain records, each change durable when it returns
+        .collection(name)                a CollectionStore
+            .write([Put | Delete, ...])  all or nothing; returns when durable; concurrent calls share a commit
+            .get / .by_rows / .features / .list / .scan
+
+A row is never reused: an overwrite gives the item a new one, so an index only ever adds and removes rows.
+"""
+
+from embeddb.storage.catalogue import Catalogue
+from embeddb.storage.collection_store import CollectionStore, Committed
+from embeddb.storage.folder import DataFolder
+from embeddb.storage.records import Delete, Put, Record, Written
+
+__all__ = [
+    "Catalogue",
+    "CollectionStore",
+    "Committed",
+    "DataFolder",
+    "Delete",
+    "Put",
+    "Record",
+    "Written",
+]

@@ -1,0 +1,76 @@
+"""The catalogue: which models and collections there are, and the format of the folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from embeddb.errors import FailedPreconditionError
+from embeddb.storage.environment import Environment
+
+__all__ = ["Catalogue"]
+
+FORMAT = 1
+"""The version of everything under a data folder; raised with any change that older code cannot read."""
+
+
+class Catalogue:
+    """Plain records by name. Each change is durable when its call returns.
+
+    Raises:
+        FailedPreconditionError: the folder's format is newer than this version knows.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._env = Environment(path, ("meta", "models", "collections"))
+        meta = self._env.database("meta")
+        with self._env.read() as transaction:
+            stored = transaction.get(b"format", db=meta)
+            version = None if stored is None else int(bytes(stored))
+        if version is None:
+            self._env.write(lambda txn: txn.put(b"format", str(FORMAT).encode(), db=meta))
+        elif version > FORMAT:
+            self._env.close()
+            raise FailedPreconditionError(
+                f"{path.parent} has format {version}, and this embeddb knows up to {FORMAT}; use a newer one"
+            )
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """The records of all models, by name."""
+        return self._all("models")
+
+    def put_model(self, name: str, record: dict[str, Any]) -> None:
+        """Keep a model's record."""
+        self._put("models", name, record)
+
+    def delete_model(self, name: str) -> None:
+        """Forget a model."""
+        self._delete("models", name)
+
+    def collections(self) -> dict[str, dict[str, Any]]:
+        """The records of all collections, by name."""
+        return self._all("collections")
+
+    def put_collection(self, name: str, record: dict[str, Any]) -> None:
+        """Keep a collection's record."""
+        self._put("collections", name, record)
+
+    def delete_collection(self, name: str) -> None:
+        """Forget a collection."""
+        self._delete("collections", name)
+
+    def close(self) -> None:
+        """Close the catalogue."""
+        self._env.close()
+
+    def _all(self, kind: str) -> dict[str, dict[str, Any]]:
+        with self._env.read() as transaction, transaction.cursor(db=self._env.database(kind)) as cursor:
+            return {bytes(key).decode(): json.loads(bytes(value)) for key, value in cursor}
+
+    def _put(self, kind: str, name: str, record: dict[str, Any]) -> None:
+        stored = json.dumps(record).encode()
+        self._env.write(lambda txn: txn.put(name.encode(), stored, db=self._env.database(kind)))
+
+    def _delete(self, kind: str, name: str) -> None:
+        self._env.write(lambda txn: txn.delete(name.encode(), db=self._env.database(kind)))

@@ -1,0 +1,100 @@
+"""What a collection's environment keeps of an item, and what a write asks and does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from embeddb.query import Modality, Prediction
+
+__all__ = ["Delete", "Put", "Record", "Written"]
+
+
+@dataclass(frozen=True, eq=False)
+class Put:
+    """Store an item whole, in place of what had its id.
+
+    Attributes:
+        metadata_json: a JSON object as text.
+        payload: its bytes; None for an item of features alone.
+        content_hash: tells whether content that is put again is the same.
+        features: (d,) float32 by model name.
+    """
+
+    id: str
+    metadata_json: str
+    modality: Modality | None
+    payload: bytes | None
+    content_hash: bytes
+    features: Mapping[str, npt.NDArray[np.float32]]
+    predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Remove an item; one that is not there is no error here."""
+
+    id: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one operation of a write did.
+
+    Attributes:
+        row: the item's new row; None for a delete.
+        replaced: the row that is dead since; None where there was no item of that id.
+    """
+
+    row: int | None
+    replaced: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """An item as stored, without its payload and features, which are kept apart."""
+
+    row: int
+    id: str
+    metadata_json: str
+    modality: Modality | None
+    content_hash: bytes
+    predictions: Mapping[str, Sequence[Prediction]]
+
+    @classmethod
+    def of(cls, row: int, put: Put) -> Record:
+        """The record that a put leaves."""
+        return cls(row, put.id, put.metadata_json, put.modality, put.content_hash, put.predictions)
+
+    def to_bytes(self) -> bytes:
+        """The record as stored under its row."""
+        fields = {
+            "id": self.id,
+            "metadata": self.metadata_json,
+            "modality": self.modality,
+            "hash": self.content_hash.hex(),
+            "predictions": {
+                model: [(p.label, p.score) for p in found] for model, found in self.predictions.items()
+            },
+        }
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, row: int, stored: bytes) -> Record:
+        """The record that is stored under a row."""
+        fields = json.loads(stored)
+        return cls(
+            row=row,
+            id=fields["id"],
+            metadata_json=fields["metadata"],
+            modality=None if fields["modality"] is None else Modality(fields["modality"]),
+            content_hash=bytes.fromhex(fields["hash"]),
+            predictions={
+                model: tuple(Prediction(label, score) for label, score in found)
+                for model, found in fields["predictions"].items()
+            },
+        )

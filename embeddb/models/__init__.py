@@ -5,7 +5,7 @@ it by that model's own transform, and run in batches that form by themselves (`b
 spec, which is plain data, into a `Network`.
 """
 
-from embeddb.models.batcher import Priority
+from embeddb.batching import Priority
 from embeddb.models.network import Network, Output
 from embeddb.models.registry import EmbedRequest, Model, ModelSettings, Registry
 

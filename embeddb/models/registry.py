@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from embeddb.batching import Batcher, Priority
 from embeddb.errors import (
     AlreadyExistsError,
     EmbeddbError,
@@ -18,7 +19,6 @@ from embeddb.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from embeddb.models.batcher import Batcher, Priority
 from embeddb.models.images import decode
 from embeddb.models.loaders import LOADERS
 from embeddb.models.network import Network

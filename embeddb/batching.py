@@ -63,11 +63,11 @@ class Batcher(Generic[T, R]):
         future: Future[R] = Future()
         with self._changed:
             if self._closed:
-                raise UnavailableError("the model is being unloaded")
+                raise UnavailableError(f"{self._thread.name} is closed")
             queue = self._queues[priority]
             if len(queue) >= self._max_queue:
                 raise ResourceExhaustedError(
-                    f"the model's queue is full ({self._max_queue} wait); try again later"
+                    f"{self._thread.name}: the queue is full ({self._max_queue} wait); try again later"
                 )
             queue.append((value, future))
             self._changed.notify()
@@ -111,7 +111,7 @@ class Batcher(Generic[T, R]):
     def _fail(self, batch: Sequence[tuple[T, Future[R]]], error: Exception) -> None:
         if not isinstance(error, EmbeddbError):
             log.error("a batch of %d failed in %s", len(batch), self._thread.name, exc_info=error)
-            error = InternalError(f"the model failed on a batch: {error}")
+            error = InternalError(f"{self._thread.name} failed on a batch: {error}")
         for _, future in batch:
             if not future.done():
                 future.set_exception(error)

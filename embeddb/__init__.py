@@ -26,6 +26,7 @@ from embeddb.query import (
     Vector,
     unit,
 )
+from embeddb.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,11 +43,10 @@ __all__ = [
     "Search",
     "Text",
     "Vector",
+    "__version__",
     "open",
     "unit",
 ]
-
-__version__ = "0.1.0"
 
 
 def open(path: str | Path, **settings: Any) -> Database:  # noqa: A001 - the field's name for this

@@ -24,6 +24,7 @@ from embeddb.query import (
     check_name,
 )
 from embeddb.storage import DataFolder
+from embeddb.version import __version__
 
 __all__ = ["Database"]
 
@@ -193,8 +194,6 @@ class Database:
 
     def stats(self) -> Stats:
         """The database's figures."""
-        from embeddb import __version__
-
         collections = [self._collections[name] for name in sorted(self._collections)]
         return Stats(
             version=__version__,

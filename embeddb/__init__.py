@@ -12,7 +12,7 @@ This module is light: importing it brings numpy and Pillow. `open` needs the ext
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from embeddb.query import (
     Expression,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from embeddb.database import Database
+    from embeddb.models import ModelSettings
 
 __all__ = [
     "Expression",
@@ -49,8 +50,14 @@ __all__ = [
 ]
 
 
-def open(path: str | Path, **settings: Any) -> Database:  # noqa: A001 - the field's name for this
+def open(  # noqa: A001 - the field's name for this
+    path: str | Path, *, models: ModelSettings | None = None
+) -> Database:
     """Open the data folder at `path` in this process, making it if it is not there.
+
+    Args:
+        path: the data folder.
+        models: what the operator decides about models; the defaults if None.
 
     Raises:
         ImportError: the engine is not installed; the message says what to install.
@@ -63,4 +70,4 @@ def open(path: str | Path, **settings: Any) -> Database:  # noqa: A001 - the fie
             raise
         message = f"embeddb.open needs the engine ({error.name} is missing): pip install 'embeddb[engine]'"
         raise ImportError(message) from error
-    return Database(path, **settings)
+    return Database(path, models=models)

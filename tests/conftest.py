@@ -1,12 +1,60 @@
-"""What every test may use."""
+"""What every test may use: one server for the session, and a collection of its own for each test."""
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import pytest
+import skimage.data
 from hypothesis import settings
+
+import embeddb
+from embeddb.database import Database
+from embeddb_client import Client, Collection
+from embeddb_server import Server
 
 # Shared machines stall; a slow example is no failure, and CI should fail on the same examples again.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+PHOTOS = Path(skimage.data.__file__).parent
+DIMENSION = 4
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database with three models: `starter`, the small random image net `tiny`, and `given` for vectors."""
+    with embeddb.open(tmp_path_factory.mktemp("data")) as database:
+        database.register_model("starter", {"loader": "starter"})
+        tiny = {"loader": "timm", "architecture": "test_vit", "seed": 0, "labels": ["cat", "dog", "cup"]}
+        database.register_model("tiny", tiny)
+        database.register_model("given", {"loader": "vectors", "dimension": DIMENSION})
+        yield database
+
+
+@pytest.fixture(scope="session")
+def server(database: Database) -> Iterator[Server]:
+    """That database, served on a loopback port."""
+    server = Server(database)
+    server.start()
+    yield server
+    server.stop(drain_seconds=1)
+
+
+@pytest.fixture(scope="session")
+def client(server: Server) -> Iterator[Client]:
+    """A client of that server."""
+    with Client(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+def make_collection(client: Client) -> Callable[..., Collection]:
+    """Makes an empty collection with the models named, over gRPC."""
+    return lambda *models: client.create_collection(f"test-{next(_numbers)}", models)

@@ -1,0 +1,158 @@
+"""Search: similarity, arithmetic and across modalities, the same in process and over gRPC."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from embeddb.database import Database
+from embeddb.errors import EmbeddbError, NotFoundError
+from embeddb.query import Expression, Hit, Image, Item, PutItem, Search, Text, Vector, unit
+from embeddb_client import Client, Collection
+from embeddb_server import Server
+from tests.conftest import PHOTOS
+
+NAMES = ["chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "camera.png", "astronaut.png"]
+
+
+@pytest.fixture(scope="module")
+def photos(client: Client) -> Collection:
+    photos = client.create_collection("photos", ["starter", "tiny"])
+    items = [PutItem(name.partition(".")[0], Image(PHOTOS / name), {"file": name}) for name in NAMES]
+    assert [result.status for result in photos.put_many(items)] == ["created"] * len(items)
+    return photos
+
+
+def test_an_image_finds_itself_and_its_like(photos: Collection) -> None:
+    hits = photos.search(PHOTOS / "chelsea.png", k=3)
+    assert (hits[0].id, hits[0].score) == ("chelsea", pytest.approx(1, abs=1e-4))
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "subject"),
+    [
+        ("a kitten", "chelsea"),
+        ("a hot drink in a cup", "coffee"),
+        ("a spacecraft being launched", "rocket"),
+        ("a vehicle with two wheels", "motorcycle_left"),
+        ("a person taking a photograph", "camera"),
+    ],
+)
+def test_a_sentence_finds_its_photo(sentence: str, subject: str, photos: Collection) -> None:
+    assert photos.search(sentence, k=1)[0].id == subject
+
+
+def test_arithmetic_moves_from_one_subject_to_another(photos: Collection) -> None:
+    asked = Item("chelsea") - Text("a cat") + Text("a cup of coffee")
+    assert photos.search(asked, k=1)[0].id == "coffee"
+    asked = Item("coffee") - Text("a cup of coffee") + Text("a rocket")
+    assert photos.search(asked, k=1)[0].id == "rocket"
+
+
+def test_items_that_are_operands_are_left_out_unless_asked_for(photos: Collection) -> None:
+    everyone = len(NAMES)
+    hits = photos.search(Item("chelsea") + unit(Item("coffee")), k=everyone)
+    assert {"chelsea", "coffee"}.isdisjoint(hit.id for hit in hits)
+    assert len(hits) == everyone - 2
+    with_operands = photos.search(Item("chelsea"), k=everyone, include_operands=True)
+    assert with_operands[0].id == "chelsea"
+    assert len(with_operands) == everyone
+
+
+def test_hits_carry_what_is_asked_for(photos: Collection) -> None:
+    plain = photos.search("a kitten", k=1)[0].item
+    assert plain.metadata == {"file": "chelsea.png"}
+    assert (plain.payload, plain.features, plain.predictions) == (None, {}, {})
+    full = photos.search("a kitten", k=1, with_payload=True, with_features=True, with_predictions=True)[
+        0
+    ].item
+    assert full.payload == Image((PHOTOS / "chelsea.png").read_bytes())
+    assert full.features["starter"].shape == (384,)
+    assert len(full.predictions["tiny"]) == 3
+
+
+EXPRESSIONS: list[Expression] = [
+    Text("a kitten"),
+    Item("coffee"),
+    Image(PHOTOS / "rocket.jpg") - 0.5 * Text("a rocket") + 2 * Item("camera"),
+    unit(Text("a cat") + Text("a dog")) - Vector(np.ones(384)),
+]
+
+
+def shown(hits: list[Hit] | EmbeddbError) -> object:
+    if isinstance(hits, EmbeddbError):
+        return hits
+    return [(hit.id, pytest.approx(hit.score, abs=1e-5), hit.metadata) for hit in hits]
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS, ids=repr)
+@pytest.mark.parametrize("model", [None, "starter"])
+def test_in_process_and_over_grpc_agree(
+    expression: Expression, model: str | None, photos: Collection, database: Database
+) -> None:
+    here = database.collection(photos.name).search(expression, model=model)
+    there = photos.search(expression, model=model)
+    assert shown(here) == shown(there)
+    assert here
+
+
+def test_a_batch_and_a_stream_answer_as_one_by_one(photos: Collection) -> None:
+    expressions = [*EXPRESSIONS, Item("nix")]
+    one_by_one = [shown(photos.search(each)) for each in EXPRESSIONS] + [NotFoundError("item", "nix")]
+    assert [shown(hits) for hits in photos.search_many(Search(expressions))] == one_by_one
+    streamed = photos.stream_search(Search([each]) for each in expressions)
+    assert [shown(hits) for (hits,) in streamed] == one_by_one
+
+
+def test_a_stream_goes_on_after_a_search_that_is_refused(photos: Collection, server: Server) -> None:
+    answers = photos.stream_search([Search(["a kitten"], model="nix")])
+    with pytest.raises(NotFoundError, match="nix"):
+        next(answers)
+    assert photos.search("a kitten", k=1)[0].id == "chelsea"
+
+
+def test_scores_are_cosines(make_collection: Callable[..., Collection]) -> None:
+    collection = make_collection("given")
+    rng = np.random.default_rng(1)
+    stored = rng.normal(size=(40, 4)).astype(np.float32)
+    collection.put_many([PutItem(str(n), features={"given": v}) for n, v in enumerate(stored)])
+    query = rng.normal(size=4)
+    expected = stored @ query / np.linalg.norm(stored, axis=1) / np.linalg.norm(query)
+    hits = collection.search(query, k=40)
+    assert [hit.id for hit in hits] == [str(n) for n in np.argsort(-expected)]
+    assert [hit.score for hit in hits] == pytest.approx(sorted(expected, reverse=True), abs=1e-6)
+
+
+def test_fewer_items_than_k_and_none_at_all(make_collection: Callable[..., Collection]) -> None:
+    collection = make_collection("given")
+    assert collection.search([1, 2, 3, 4]) == []
+    collection.put("a", features={"given": [1, 2, 3, 4]})
+    assert [hit.id for hit in collection.search([1, 2, 3, 4], k=10_000)] == ["a"]
+
+
+def test_concurrent_searches_and_puts_get_their_own_answers(
+    make_collection: Callable[..., Collection],
+) -> None:
+    collection = make_collection("given")
+    vectors = {f"{n}": np.random.default_rng(n).normal(size=4) for n in range(200)}
+    collection.put_many([PutItem(name, features={"given": v}) for name, v in vectors.items()])
+    wrong: list[object] = []
+
+    def search(first: int) -> None:
+        for n in range(first, 200, 8):
+            best = collection.search(vectors[str(n)], k=1)[0]
+            if best.id != str(n) or best.score < 0.9999:
+                wrong.append((n, best))
+            collection.put(f"new-{n}", features={"given": -vectors[str(n)]})
+
+    threads = [threading.Thread(target=search, args=(first,)) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert collection.info().items == 400

@@ -1,0 +1,208 @@
+"""The server as a process: the ready line, health, reflection, SIGTERM, and what a crash leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+import embeddb
+from embeddb.database import Database
+from embeddb.errors import InternalError, UnavailableError
+from embeddb.query import PutItem
+from embeddb_client import Client
+from embeddb_protos.v1 import collections_pb2, collections_pb2_grpc
+from embeddb_protos.wire.errors import error_from_call
+from embeddb_server import Server
+from embeddb_server.main import main
+
+Start = Callable[..., tuple["subprocess.Popen[str]", str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts `embeddb-server` on a free port, waits for its ready line; gives the process and the address."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(data: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
+        command = [sys.executable, "-m", "embeddb_server.main", "--data", str(data), "--port", "0", *options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        processes.append(process)
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        assert ready.startswith(f"embeddb-server {embeddb.__version__} ready on 127.0.0.1:")
+        assert str(data) in ready
+        return process, ready.split(" ready on ")[1].partition(",")[0]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def vector(n: int) -> np.ndarray:
+    return np.random.default_rng(n).normal(size=8)
+
+
+def test_acknowledged_puts_survive_kill_9_and_searches_answer_the_same(start: Start, tmp_path: Path) -> None:
+    process, address = start(tmp_path)
+    with Client(address) as client:
+        client.register_model("given", {"loader": "vectors", "dimension": 8})
+        client.add_model("given")
+        client.put_many([PutItem(f"{n}", features={"given": vector(n)}) for n in range(200)])
+        client.delete_many([f"{n}" for n in range(0, 200, 7)])
+        client.put("3", features={"given": vector(1000)}, metadata={"changed": True})
+        before = [(hit.id, hit.score) for hit in client.search(vector(5), k=50)]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _, address = start(tmp_path)
+    with Client(address) as client:
+        assert {item.id for item in client.items()} == {f"{n}" for n in range(200) if n % 7}
+        assert client.get("3").metadata == {"changed": True}
+        assert client.search(vector(1000), k=1)[0].id == "3"
+        after = [(hit.id, hit.score) for hit in client.search(vector(5), k=50)]
+    assert [each for each, _ in after] == [each for each, _ in before]
+    assert [score for _, score in after] == pytest.approx([score for _, score in before])
+
+
+def test_sigterm_drains_and_exits_with_0(start: Start, tmp_path: Path) -> None:
+    process, address = start(tmp_path)
+    with Client(address) as client:
+        assert client.stats().version == embeddb.__version__
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 0
+
+
+def test_a_folder_in_use_and_a_port_in_use_are_one_line(
+    start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, address = start(tmp_path / "a")
+    assert main(["--data", str(tmp_path / "a"), "--port", "0"]) == 1
+    assert "is open in another process" in capsys.readouterr().err
+    assert main(["--data", str(tmp_path / "b"), "--port", address.rpartition(":")[2]]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("embeddb-server: cannot listen on 127.0.0.1:")
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_a_port_that_is_none(port: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--data", str(tmp_path), f"--port={port}"])
+    assert "must be 0 to 65535" in capsys.readouterr().err
+
+
+def test_health_and_reflection_know_every_service(server: Server) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        names = {
+            service.name
+            for response in reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+                iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+            )
+            for service in response.list_services_response.service
+        }
+        ours = {name for name in names if name.startswith("embeddb.v1.")}
+        assert {name.rpartition(".")[2] for name in ours} == {
+            "ItemService",
+            "SearchService",
+            "ModelService",
+            "CollectionService",
+            "AdminService",
+        }
+        health = health_pb2_grpc.HealthStub(channel)
+        for name in ["", *ours]:
+            status = health.Check(health_pb2.HealthCheckRequest(service=name)).status
+            assert status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_stop_lets_calls_under_way_finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with embeddb.open(tmp_path) as database:
+        server = Server(database)
+        server.start()
+        entered, release, stats = threading.Event(), threading.Event(), database.stats
+
+        def slow() -> embeddb.query.Stats:
+            entered.set()
+            release.wait(10)
+            return stats()
+
+        monkeypatch.setattr(database, "stats", slow)
+        answers = []
+        with Client(server.address) as client:
+            caller = threading.Thread(target=lambda: answers.append(client.stats()))
+            caller.start()
+            assert entered.wait(10)
+            stopper = threading.Thread(target=server.stop)
+            stopper.start()
+            time.sleep(0.1)
+            release.set()
+            caller.join()
+            stopper.join()
+        assert answers[0].version == embeddb.__version__
+
+
+def test_a_defect_is_internal_and_its_traceback_stays_in_the_log(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(database, "stats", broken)
+    with pytest.raises(InternalError) as caught:
+        client.stats()
+    assert caught.value.request_id
+    assert "secret" not in str(caught.value)
+    assert caught.value.request_id in caplog.text
+    assert "secret detail" in caplog.text
+
+
+def test_the_caller_may_name_the_request(server: Server) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        stub = collections_pb2_grpc.CollectionServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.GetCollection(
+                collections_pb2.GetCollectionRequest(name="nix"), metadata=[("x-request-id", "mine-7")]
+            )
+    error = error_from_call(caught.value)
+    assert error.request_id == "mine-7"
+    assert error.details == {"resource": "collection", "name": "nix"}
+
+
+def test_a_server_that_is_not_there_is_an_error_of_ours() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with Client(f"127.0.0.1:{port}", timeout=10) as client, pytest.raises(UnavailableError):
+            client.delete("a")
+
+
+def test_safe_calls_are_retried_while_the_server_comes_up(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    with embeddb.open(tmp_path) as database, Client(f"127.0.0.1:{port}", timeout=30) as client:
+            servers: list[Server] = []
+
+        def later() -> None:
+            time.sleep(0.5)
+            servers.append(Server(database, f"127.0.0.1:{port}"))
+            servers[0].start()
+
+        thread = threading.Thread(target=later)
+        thread.start()
+        assert client.stats().version == embeddb.__version__
+        thread.join()
+        servers[0].stop(drain_seconds=0)

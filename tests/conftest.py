@@ -58,3 +58,9 @@ def client(server: Server) -> Iterator[Client]:
 def make_collection(client: Client) -> Callable[..., Collection]:
     """Makes an empty collection with the models named, over gRPC."""
     return lambda *models: client.create_collection(f"test-{next(_numbers)}", models)
+
+
+@pytest.fixture
+def photo() -> Path:
+    """A photograph of a cat."""
+    return PHOTOS / "chelsea.png"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +52,21 @@ class _Tile:
     score: float | None = None
 
 
-def write_page(path: Path, title: str, answers: Sequence[Answer], intro: str = "") -> None:
+def write_page(
+    path: Path,
+    title: str,
+    answers: Sequence[Answer],
+    intro: str = "",
+    pictures: Mapping[str, Image] | None = None,
+) -> None:
     """Write a page that needs no other file.
+
+    Args:
+        path: of the file; its folder has to exist.
+        title: of the page.
+        answers: in the order in which they are shown.
+        intro: a few sentences below the title.
+        pictures: of items that expressions name, by id; without its picture an item is shown by its id.
 
     Raises:
         InvalidArgumentError: the file cannot be written.
@@ -61,7 +74,10 @@ def write_page(path: Path, title: str, answers: Sequence[Answer], intro: str = "
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("embeddb_client"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    shown = [(answer, list(_operands(answer.expression)), list(map(_hit, answer.hits))) for answer in answers]
+    shown = [
+        (answer, list(_operands(answer.expression, pictures or {})), list(map(_hit, answer.hits)))
+        for answer in answers
+    ]
     text = environment.get_template("page.html").render(title=title, intro=intro, answers=shown)
     try:
         path.write_text(text, encoding="utf-8")
@@ -69,21 +85,22 @@ def write_page(path: Path, title: str, answers: Sequence[Answer], intro: str = "
         raise InvalidArgumentError("page", str(path), f"cannot be written: {error.strerror}") from None
 
 
-def _operands(expression: Expression) -> Iterator[_Tile]:
+def _operands(expression: Expression, pictures: Mapping[str, Image]) -> Iterator[_Tile]:
     for place, (weight, operand) in enumerate(expression.terms):
         sign = "−" if weight < 0 else "+" if place else ""
         size = "" if abs(weight) == 1 else f" {abs(weight):g} ×"
-        yield _operand(operand, sign + size)
+        yield _operand(operand, sign + size, pictures)
 
 
-def _operand(operand: Operand, sign: str) -> _Tile:
+def _operand(operand: Operand, sign: str, pictures: Mapping[str, Image]) -> _Tile:
     match operand:
         case Image():
-            return _Tile(_thumbnail(operand), "image", sign)
+            return _Tile(_thumbnail(operand), "a picture", sign)
         case Text(text):
             return _Tile(None, f"“{text}”", sign)
         case Item(item_id):
-            return _Tile(None, f"#{item_id}", sign)
+            picture = _thumbnail(pictures[item_id]) if item_id in pictures else None
+            return _Tile(picture, item_id, sign, caption=item_id)
         case Unit(expression):
             return _Tile(None, f"({expression!r})", sign)
     return _Tile(None, repr(operand), sign)
@@ -106,7 +123,7 @@ def _thumbnail(image: Image) -> str | None:
     try:
         with PilImage.open(io.BytesIO(image.read())) as picture:
             upright = ImageOps.exif_transpose(picture).convert("RGB")
-    except (OSError, ValueError, InvalidArgumentError):
+    except (OSError, ValueError, PilImage.DecompressionBombError, InvalidArgumentError):
         return None
     upright.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()

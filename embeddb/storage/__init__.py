@@ -13,9 +13,10 @@ A row is never reused: an overwrite gives the item a new one, so an index only e
 """
 
 from embeddb.storage.catalogue import Catalogue
-from embeddb.storage.collection_store import CollectionStore, Committed
+from embeddb.storage.collection_store import CollectionStore
+from embeddb.storage.environment import Durability
 from embeddb.storage.folder import DataFolder
-from embeddb.storage.records import Delete, Put, Record, Written
+from embeddb.storage.records import Committed, Delete, Put, Record, Written
 
 __all__ = [
     "Catalogue",
@@ -23,6 +24,7 @@ __all__ = [
     "Committed",
     "DataFolder",
     "Delete",
+    "Durability",
     "Put",
     "Record",
     "Written",

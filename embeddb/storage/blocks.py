@@ -2,7 +2,10 @@
 
 A 2 KB value of its own takes two pages of 4 KB; in blocks of 64 the file is 1.03 times the data and a scan of
 a space runs at memory speed. A value is a header of 64 bytes (the slot of each vector, its row modulo 64),
-which also keeps the vectors aligned, and then the vectors, little-endian float32, in the header's order.
+which also keeps the vectors aligned, and then the vectors, little-endian, in the header's order.
+
+To take one vector out of a block means to write the whole block again, so the dead are only marked, in a
+mask of 64 bits a block that all spaces of the collection share, until half of a block is dead.
 """
 
 from __future__ import annotations
@@ -15,94 +18,152 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["append", "drop", "read", "remove", "scan"]
+__all__ = ["ROWS_PER_BLOCK", "Blocks", "Graves"]
 
 ROWS_PER_BLOCK = 64
-_FLOAT32 = np.dtype("<f4")
+MAX_DEAD_ROWS = ROWS_PER_BLOCK // 2
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+Slots = npt.NDArray[np.uint8]
 
 
-def append(
-    transaction: lmdb.Transaction,
-    database: lmdb._Database,
-    model: str,
-    vectors: Mapping[int, Floats],
-) -> None:
-    """Add the vectors of new rows, (d,) float32 by row."""
-    for block, rows in _by_block(vectors).items():
-        key = _key(model, block)
-        slots, stored = _parts(transaction.get(key, db=database))
-        added = bytes(row % ROWS_PER_BLOCK for row in rows)
-        body = b"".join(vectors[row].astype(_FLOAT32, copy=False).tobytes() for row in rows)
-        transaction.put(key, _header(slots + added) + bytes(stored) + body, db=database)
+class Graves:
+    """Which slots of each block are dead, within one transaction.
 
-
-def remove(
-    transaction: lmdb.Transaction, database: lmdb._Database, model: str, dead: Iterable[int], dimension: int
-) -> None:
-    """Take out the vectors of dead rows; rows without one are passed over."""
-    for block, rows in _by_block(dead).items():
-        key = _key(model, block)
-        slots, stored = _parts(transaction.get(key, db=database))
-        gone = {row % ROWS_PER_BLOCK for row in rows}
-        kept = [place for place, slot in enumerate(slots) if slot not in gone]
-        if len(kept) == len(slots):
-            continue
-        if not kept:
-            transaction.delete(key, db=database)
-            continue
-        vectors = np.frombuffer(stored, _FLOAT32).reshape(-1, dimension)
-        value = _header(bytes(slots[place] for place in kept)) + vectors[kept].tobytes()
-        transaction.put(key, value, db=database)
-
-
-def read(
-    transaction: lmdb.Transaction, database: lmdb._Database, model: str, rows: Iterable[int], dimension: int
-) -> dict[int, Floats]:
-    """The vectors of rows, (dimension,) float32 by row; rows without one are left out."""
-    found: dict[int, Floats] = {}
-    for block, wanted in _by_block(rows).items():
-        slots, stored = _parts(transaction.get(_key(model, block), db=database))
-        places = {slot: place for place, slot in enumerate(slots)}
-        vectors = np.frombuffer(stored, _FLOAT32).reshape(-1, dimension)
-        for row in wanted:
-            place = places.get(row % ROWS_PER_BLOCK)
-            if place is not None:
-                found[row] = vectors[place].astype(np.float32)
-    return found
-
-
-def scan(
-    transaction: lmdb.Transaction, database: lmdb._Database, model: str, first_block: int, dimension: int
-) -> Iterator[tuple[int, Rows, Floats]]:
-    """Iterate over a space's blocks from one on.
-
-    Yields:
-        The block's number, its rows (b,) int64, and their vectors (b, dimension) float32: a view of the
-        transaction's memory, to be copied before it ends.
+    Args:
+        database: holds a mask of 64 bits by block number.
     """
-    prefix = _key(model, 0)[:-8]
-    with transaction.cursor(db=database) as cursor:
-        if not cursor.set_range(_key(model, first_block)):
-            return
-        for key, value in cursor:
-            if bytes(key[:-8]) != prefix:
+
+    def __init__(self, transaction: lmdb.Transaction, database: lmdb._Database) -> None:
+        self._transaction = transaction
+        self._database = database
+
+    def bury(self, rows: Iterable[int]) -> list[int]:
+        """Mark rows as dead; returns the blocks that are worth sweeping since."""
+        full = []
+        for block, dead in _by_block(rows).items():
+            mask = self.mask(block)
+            for row in dead:
+                mask |= 1 << (row % ROWS_PER_BLOCK)
+            self._transaction.put(_number(block), mask.to_bytes(8, "big"), db=self._database)
+            if mask.bit_count() >= MAX_DEAD_ROWS:
+                full.append(block)
+        return full
+
+    def mask(self, block: int) -> int:
+        """The dead slots of a block, bit by bit."""
+        stored = self._transaction.get(_number(block), db=self._database)
+        return 0 if stored is None else int.from_bytes(stored, "big")
+
+    def forget(self, block: int) -> None:
+        """Drop the marks of a block, after its dead were swept out of every space."""
+        self._transaction.delete(_number(block), db=self._database)
+
+
+class Blocks:
+    """The vectors of one space, within one transaction.
+
+    Args:
+        database: of the features of all the collection's spaces.
+        graves: tells which rows are dead.
+        model: whose space it is.
+        dimension: of its vectors.
+        encoding: how they are stored: "float32" or "float16".
+    """
+
+    def __init__(
+        self,
+        transaction: lmdb.Transaction,
+        database: lmdb._Database,
+        graves: Graves,
+        model: str,
+        dimension: int,
+        encoding: str,
+    ) -> None:
+        self._transaction = transaction
+        self._database = database
+        self._graves = graves
+        self._prefix = model.encode() + b"\0"
+        self._dimension = dimension
+        self._dtype = np.dtype(encoding).newbyteorder("<")
+
+    def append(self, vectors: Mapping[int, Floats]) -> None:
+        """Add the vectors of new rows, (dimension,) float32 by row."""
+        for block, rows in _by_block(vectors).items():
+            slots, stored = self._block(block)
+            added = np.array([row % ROWS_PER_BLOCK for row in rows], np.uint8)
+            new = np.stack([vectors[row] for row in rows]).astype(self._dtype)
+            self._put(block, np.concatenate([slots, added]), np.concatenate([stored, new]))
+
+    def sweep(self, block: int) -> None:
+        """Write a block again without its dead."""
+        slots, stored = self._block(block)
+        living = self._living(block, slots)
+        if living.any():
+            self._put(block, slots[living], stored[living])
+        else:
+            self._transaction.delete(self._prefix + _number(block), db=self._database)
+
+    def read(self, rows: Iterable[int]) -> dict[int, Floats]:
+        """The vectors of rows, (dimension,) float32 by row; rows without one are left out."""
+        found: dict[int, Floats] = {}
+        for block, wanted in _by_block(rows).items():
+            slots, stored = self._block(block)
+            living = self._living(block, slots)
+            places = {slot: place for place, slot in enumerate(slots.tolist()) if living[place]}
+            for row in wanted:
+                place = places.get(row % ROWS_PER_BLOCK)
+                if place is not None:
+                    found[row] = stored[place].astype(np.float32)
+        return found
+
+    def scan(self, first_block: int) -> Iterator[tuple[int, Rows, npt.NDArray[np.floating]]]:
+        """Iterate over the blocks from one on.
+
+        Yields:
+            The block's number, its living rows (b,) int64, ascending, and their vectors (b, dimension) as
+            they are stored: it may be a view of the transaction's memory, to be copied before it ends.
+        """
+        with self._transaction.cursor(db=self._database) as cursor:
+            if not cursor.set_range(self._prefix + _number(first_block)):
                 return
-            (block,) = struct.unpack(">Q", key[-8:])
-            slots, stored = _parts(value)
-            rows = np.frombuffer(slots, np.uint8).astype(np.int64) + block * ROWS_PER_BLOCK
-            yield block, rows, np.frombuffer(stored, _FLOAT32).reshape(-1, dimension)
+            for key, value in cursor:
+                if bytes(key[:-8]) != self._prefix:
+                    return
+                (block,) = struct.unpack(">Q", key[-8:])
+                slots, stored = self._parts(value)
+                living = self._living(block, slots)
+                if not living.all():
+                    slots, stored = slots[living], stored[living]
+                yield block, slots.astype(np.int64) + block * ROWS_PER_BLOCK, stored
 
+    def drop(self) -> None:
+        """Delete the space's vectors, all of them."""
+        with self._transaction.cursor(db=self._database) as cursor:
+            found = cursor.set_range(self._prefix)
+            while found and bytes(cursor.key()[:-8]) == self._prefix:
+                found = cursor.delete()
 
-def drop(transaction: lmdb.Transaction, database: lmdb._Database, model: str) -> None:
-    """Delete a space's vectors, all of them."""
-    prefix = _key(model, 0)[:-8]
-    with transaction.cursor(db=database) as cursor:
-        found = cursor.set_range(prefix)
-        while found and bytes(cursor.key()[:-8]) == prefix:
-            found = cursor.delete()
+    def _living(self, block: int, slots: Slots) -> npt.NDArray[np.bool_]:
+        mask = self._graves.mask(block)
+        if not mask:
+            return np.ones(len(slots), np.bool_)
+        return np.array([not mask >> slot & 1 for slot in slots.tolist()], np.bool_)
+
+    def _block(self, block: int) -> tuple[Slots, npt.NDArray[np.floating]]:
+        value = self._transaction.get(self._prefix + _number(block), db=self._database)
+        return self._parts(b"" if value is None else value)
+
+    def _parts(self, value: bytes | memoryview) -> tuple[Slots, npt.NDArray[np.floating]]:
+        """The slots (b,) and vectors (b, dimension) of a stored block; none of one that is not there."""
+        vectors = np.frombuffer(value[ROWS_PER_BLOCK:], self._dtype).reshape(-1, self._dimension)
+        return np.frombuffer(value[: len(vectors)], np.uint8), vectors
+
+    def _put(self, block: int, slots: Slots, vectors: npt.NDArray[np.floating]) -> None:
+        # The header is filled up with 255, which is no slot.
+        value = slots.tobytes().ljust(ROWS_PER_BLOCK, b"\xff") + vectors.tobytes()
+        self._transaction.put(self._prefix + _number(block), value, db=self._database)
 
 
 def _by_block(rows: Iterable[int]) -> dict[int, list[int]]:
@@ -112,17 +173,5 @@ def _by_block(rows: Iterable[int]) -> dict[int, list[int]]:
     return blocks
 
 
-def _key(model: str, block: int) -> bytes:
-    return model.encode() + b"\0" + struct.pack(">Q", block)
-
-
-def _header(slots: bytes) -> bytes:
-    """The slots as stored: filled up with 255, which is no slot, where the block is not full."""
-    return slots.ljust(ROWS_PER_BLOCK, b"\xff")
-
-
-def _parts(value: bytes | memoryview | None) -> tuple[bytes, bytes | memoryview]:
-    """The slots and the vectors' bytes of a stored block; nothing of a block that is not there."""
-    if value is None:
-        return b"", b""
-    return bytes(value[:ROWS_PER_BLOCK]).rstrip(b"\xff"), value[ROWS_PER_BLOCK:]
+def _number(block: int) -> bytes:
+    return struct.pack(">Q", block)

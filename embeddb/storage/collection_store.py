@@ -3,75 +3,44 @@
 from __future__ import annotations
 
 import json
-import struct
-import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import lmdb
 import numpy as np
-import numpy.typing as npt
 
-from embeddb.errors import FailedPreconditionError, UnavailableError
-from embeddb.storage import blocks
-from embeddb.storage.environment import Environment
-from embeddb.storage.records import Delete, Put, Record, Written
+from embeddb.errors import FailedPreconditionError, InvalidArgumentError
+from embeddb.storage.blocks import Floats, Rows
+from embeddb.storage.environment import Durability, Environment
+from embeddb.storage.group_commit import GroupCommit, Operation
+from embeddb.storage.records import Committed, Record, Written
+from embeddb.storage.writing import SpaceRecord, apply, open_blocks, row_key, row_of
 
-__all__ = ["CollectionStore", "Committed"]
+__all__ = ["CollectionStore"]
 
-Rows = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
-Operation = Put | Delete
-
+ENCODINGS = ("float32", "float16")
 SCAN_ROWS = 16_384
-MAX_GROUP_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, eq=False)
-class Committed:
-    """What one transaction changed, for the indexes.
-
-    Attributes:
-        sequence: the transaction's number, counting from 1.
-        added: new rows (n,) int64 and their vectors (n, d) float32, by model name.
-        removed: rows that are dead.
-    """
-
-    sequence: int
-    added: dict[str, tuple[Rows, Floats]]
-    removed: Rows
-
-
-@dataclass(frozen=True)
-class SpaceRecord:
-    """What a space was filled with."""
-
-    dimension: int
-    fingerprint: str
 
 
 class CollectionStore:
     """A collection's items. Thread-safe.
 
     Writes that arrive while a transaction is being made durable go into the next one together (group
-    commit), so that a durable put does not cost a disk flush of its own. A lone write starts at once.
+    commit), so that a durable put does not cost a disk flush of its own.
 
     Args:
         path: the environment's folder.
         name: for the thread's name.
+        durability: when a write is on the disk.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._env = Environment(path, ("meta", "ids", "items", "payloads", "features", "spaces"))
+    def __init__(self, path: Path, name: str, durability: Durability = Durability.SYNC) -> None:
+        databases = ("meta", "ids", "items", "payloads", "features", "graves", "spaces")
+        self._env = Environment(path, databases, durability)
         self._listener: Callable[[Committed], None] | None = None
-        self._queue: list[tuple[Sequence[Operation], Future[list[Written]]]] = []
-        self._changed = threading.Condition()
-        self._closed = False
-        self._committer = threading.Thread(target=self._commit_all, name=f"commit-{name}", daemon=True)
-        self._committer.start()
+        flush = self._env.flush if durability is Durability.ASYNC else None
+        self._commits = GroupCommit(f"commit-{name}", self._commit, self._publish, flush)
 
     # -- Writing ----------------------------------------------------------------------------------------
 
@@ -85,21 +54,23 @@ class CollectionStore:
         Raises:
             ResourceExhaustedError: the disk is full; nothing was changed.
             FailedPreconditionError: features do not fit their space, or it is not there.
+            InternalError: the write is stored, but the listener failed on it.
         """
-        done: Future[list[Written]] = Future()
-        with self._changed:
-            if self._closed:
-                raise UnavailableError("the collection is closed")
-            self._queue.append((operations, done))
-            self._changed.notify()
-        return done.result()
+        return self._commits.write(operations)
 
-    def create_space(self, model: str, dimension: int, fingerprint: str) -> None:
+    def create_space(self, model: str, dimension: int, fingerprint: str, encoding: str = "float32") -> None:
         """Make room for a model's features; nothing happens if it is there with the same fingerprint.
 
+        Args:
+            encoding: of its vectors on the disk: "float32", or "float16", which takes half the room and
+                keeps 11 bits of each number. A space that is there keeps its own.
+
         Raises:
+            InvalidArgumentError: no such encoding.
             FailedPreconditionError: the space is filled by a model of another fingerprint.
         """
+        if encoding not in ENCODINGS:
+            raise InvalidArgumentError("encoding", encoding, f"must be one of {', '.join(ENCODINGS)}")
         present = self.spaces().get(model)
         if present is not None:
             if present.fingerprint != fingerprint:
@@ -108,15 +79,17 @@ class CollectionStore:
                     f"those loaded are {fingerprint[:12]}; register the new ones under a new name"
                 )
             return
-        record = json.dumps({"dimension": dimension, "fingerprint": fingerprint}).encode()
+        record = json.dumps(asdict(SpaceRecord(dimension, fingerprint, encoding))).encode()
         self._env.write(lambda txn: txn.put(model.encode(), record, db=self._env.database("spaces")))
 
     def drop_space(self, model: str) -> None:
         """Delete a model's features."""
 
         def change(transaction: lmdb.Transaction) -> None:
-            transaction.delete(model.encode(), db=self._env.database("spaces"))
-            blocks.drop(transaction, self._env.database("features"), model)
+            space = self._spaces(transaction).get(model)
+            if space is not None:
+                open_blocks(transaction, self._env.database, model, space).drop()
+                transaction.delete(model.encode(), db=self._env.database("spaces"))
 
         self._env.write(change)
 
@@ -147,7 +120,7 @@ class CollectionStore:
         """The payloads of rows, in order; None where there is none."""
         database = self._env.database("payloads")
         with self._env.read() as transaction:
-            found = [transaction.get(_key(row), db=database) for row in rows]
+            found = [transaction.get(row_key(row), db=database) for row in rows]
             return [None if payload is None else bytes(payload) for payload in found]
 
     def features(self, model: str, rows: Iterable[int]) -> dict[int, Floats]:
@@ -156,35 +129,44 @@ class CollectionStore:
             space = self._spaces(transaction).get(model)
             if space is None:
                 return {}
-            return blocks.read(transaction, self._env.database("features"), model, rows, space.dimension)
+            return open_blocks(transaction, self._env.database, model, space).read(rows)
 
     def scan(self, model: str) -> Iterator[tuple[Rows, Floats]]:
         """Iterate over a space.
 
         Yields:
-            Rows (b,) int64 and their vectors (b, d) float32. Each batch is one moment of the data: a write
-            between two of them may show in the later one.
+            Rows (b,) int64, ascending, and their vectors (b, d) float32. Each batch is one moment of the
+            data: a write between two of them may show in the later one.
         """
-        next_block = 0
-        while True:
-            rows: list[Rows] = []
-            vectors: list[Floats] = []
-            with self._env.read() as transaction:
-                space = self._spaces(transaction).get(model)
-                if space is None:
-                    return
-                found = blocks.scan(
-                    transaction, self._env.database("features"), model, next_block, space.dimension
-                )
-                for block, block_rows, block_vectors in found:
-                    rows.append(block_rows)
-                    vectors.append(block_vectors.astype(np.float32))
-                    next_block = block + 1
-                    if sum(map(len, rows)) >= SCAN_ROWS:
-                        break
-            if not rows:
-                return
-            yield np.concatenate(rows), np.concatenate(vectors)
+        next_block: int | None = 0
+        while next_block is not None:
+            rows, vectors, next_block = self._scan_from(model, next_block)
+            if len(rows):
+                yield rows, vectors
+
+    def _scan_from(self, model: str, first_block: int) -> tuple[Rows, Floats, int | None]:
+        """A batch of a scan, and the block that the next one starts with, if there is one."""
+        rows: list[Rows] = []
+        vectors: list[Floats] = []
+        count = 0
+        next_block = None
+        with self._env.read() as transaction:
+            space = self._spaces(transaction).get(model)
+            if space is None:
+                return np.empty(0, np.int64), np.empty((0, 0), np.float32), None
+            blocks = open_blocks(transaction, self._env.database, model, space)
+            for block, block_rows, block_vectors in blocks.scan(first_block):
+                if count >= SCAN_ROWS:
+                    next_block = block
+                    break
+                rows.append(block_rows)
+                vectors.append(block_vectors)
+                count += len(block_rows)
+            # In one copy, and before the transaction ends, for these are views of its memory.
+            found = np.empty((count, space.dimension), np.float32)
+            if vectors:
+                np.concatenate(vectors, out=found, casting="same_kind")
+        return np.concatenate(rows) if rows else np.empty(0, np.int64), found, next_block
 
     def list_records(self, *, after: str, limit: int, prefix: str) -> list[Record]:
         """Up to `limit` items in the order of ids, those after `after` that begin with `prefix`."""
@@ -196,7 +178,7 @@ class CollectionStore:
             for key, value in cursor:
                 if len(found) == limit or not bytes(key).startswith(prefix.encode()):
                     break
-                record = self._record(transaction, _row(value))
+                record = self._record(transaction, row_of(value))
                 assert record is not None, "an id's row is there as long as the id"
                 found.append(record)
         return found
@@ -209,131 +191,28 @@ class CollectionStore:
 
     def close(self) -> None:
         """Commit what is queued, and close."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._committer.join()
+        self._commits.close()
         self._env.close()
 
-    # -- The committing thread --------------------------------------------------------------------------
+    # -- Inside -----------------------------------------------------------------------------------------
 
-    def _commit_all(self) -> None:
-        while True:
-            with self._changed:
-                while not self._queue and not self._closed:
-                    self._changed.wait()
-                group = self._take_group()
-            if not group:
-                return
-            try:
-                self._commit(group)
-            except Exception as error:
-                if len(group) == 1:
-                    group[0][1].set_exception(error)
-                    continue
-                # One write's fault must not fail its neighbours: each gets a transaction of its own.
-                for write in group:
-                    try:
-                        self._commit([write])
-                    except Exception as own:
-                        write[1].set_exception(own)
+    def _commit(self, operations: Sequence[Operation]) -> tuple[list[Written], Committed]:
+        return self._env.write(
+            lambda transaction: apply(transaction, self._env.database, self._spaces(transaction), operations)
+        )
 
-    def _take_group(self) -> list[tuple[Sequence[Operation], Future[list[Written]]]]:
-        """Take queued writes up to a size that a transaction handles well, at least one."""
-        size = taken = 0
-        for operations, _ in self._queue:
-            size += sum(len(each.payload or b"") for each in operations if isinstance(each, Put))
-            if taken and size > MAX_GROUP_BYTES:
-                break
-            taken += 1
-        group, self._queue = self._queue[:taken], self._queue[taken:]
-        return group
-
-    def _commit(self, group: Sequence[tuple[Sequence[Operation], Future[list[Written]]]]) -> None:
-        operations = [operation for write, _ in group for operation in write]
-        written, committed = self._env.write(lambda transaction: self._apply(transaction, operations))
+    def _publish(self, committed: Committed) -> None:
         if self._listener is not None:
             self._listener(committed)
-        start = 0
-        for write, done in group:
-            done.set_result(written[start : start + len(write)])
-            start += len(write)
-
-    def _apply(
-        self, transaction: lmdb.Transaction, operations: Sequence[Operation]
-    ) -> tuple[list[Written], Committed]:
-        meta, ids, items = (self._env.database(name) for name in ("meta", "ids", "items"))
-        spaces = self._spaces(transaction)
-        next_row = _row(transaction.get(b"next_row", db=meta, default=_key(0)))
-        sequence = _row(transaction.get(b"sequence", db=meta, default=_key(0))) + 1
-        first_new = next_row
-        added: dict[str, dict[int, Floats]] = defaultdict(dict)
-        written: list[Written] = []
-        dead: list[int] = []
-        for operation in operations:
-            replaced = self._row(transaction, operation.id)
-            if replaced is not None:
-                dead.append(replaced)
-                transaction.delete(_key(replaced), db=items)
-                transaction.delete(_key(replaced), db=self._env.database("payloads"))
-                for vectors in added.values():
-                    vectors.pop(replaced, None)
-            if isinstance(operation, Delete):
-                transaction.delete(operation.id.encode(), db=ids)
-                written.append(Written(None, replaced))
-                continue
-            for model, vector in operation.features.items():
-                _check_fits(model, vector, spaces)
-                added[model][next_row] = vector
-            transaction.put(operation.id.encode(), _key(next_row), db=ids)
-            transaction.put(_key(next_row), Record.of(next_row, operation).to_bytes(), db=items)
-            if operation.payload is not None:
-                transaction.put(_key(next_row), operation.payload, db=self._env.database("payloads"))
-            written.append(Written(next_row, replaced))
-            next_row += 1
-        features = self._env.database("features")
-        for model, space in spaces.items():
-            stored_before = [row for row in dead if row < first_new]
-            blocks.remove(transaction, features, model, stored_before, space.dimension)
-            blocks.append(transaction, features, model, added[model])
-        transaction.put(b"next_row", _key(next_row), db=meta)
-        transaction.put(b"sequence", _key(sequence), db=meta)
-        return written, Committed(sequence, _stacked(added), np.array(dead, np.int64))
-
-    # -- Inside a transaction ---------------------------------------------------------------------------
 
     def _row(self, transaction: lmdb.Transaction, item_id: str) -> int | None:
-        row = transaction.get(item_id.encode(), db=self._env.database("ids"))
-        return None if row is None else _row(row)
+        stored = transaction.get(item_id.encode(), db=self._env.database("ids"))
+        return None if stored is None else row_of(stored)
 
     def _record(self, transaction: lmdb.Transaction, row: int) -> Record | None:
-        stored = transaction.get(_key(row), db=self._env.database("items"))
+        stored = transaction.get(row_key(row), db=self._env.database("items"))
         return None if stored is None else Record.from_bytes(row, bytes(stored))
 
     def _spaces(self, transaction: lmdb.Transaction) -> dict[str, SpaceRecord]:
         with transaction.cursor(db=self._env.database("spaces")) as cursor:
             return {bytes(key).decode(): SpaceRecord(**json.loads(bytes(value))) for key, value in cursor}
-
-
-def _check_fits(model: str, vector: Floats, spaces: dict[str, SpaceRecord]) -> None:
-    space = spaces.get(model)
-    if space is None or vector.shape != (space.dimension,):
-        there = "is not there" if space is None else f"has {space.dimension} dimensions"
-        raise FailedPreconditionError(f"features of shape {vector.shape}: the space of {model!r} {there}")
-
-
-def _stacked(added: dict[str, dict[int, Floats]]) -> dict[str, tuple[Rows, Floats]]:
-    return {
-        model: (np.array(list(vectors), np.int64), np.stack(list(vectors.values())))
-        for model, vectors in added.items()
-        if vectors
-    }
-
-
-def _key(row: int) -> bytes:
-    return struct.pack(">Q", row)
-
-
-def _row(key: bytes | memoryview) -> int:
-    (row,) = struct.unpack(">Q", key)
-    return int(row)

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ import lmdb
 
 from embeddb.errors import DataLossError, ResourceExhaustedError, UnavailableError
 
-__all__ = ["Environment"]
+__all__ = ["Durability", "Environment"]
 
 R = TypeVar("R")
 
@@ -23,19 +24,38 @@ FIRST_MAP_BYTES = 1 << 28
 MAX_READERS = 1024
 
 
+# How a disk that takes no more says so: full, over the user's quota, or at the largest file allowed.
+_NO_ROOM = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
+
+class Durability(StrEnum):
+    """When a write is on the disk.
+
+    SYNC: when it returns; it survives a power failure. ASYNC: within about a second; nothing is lost when the
+    process crashes or is killed, but a power failure or a crash of the system may lose the last second's
+    writes or damage the file, so that it must be restored from a backup.
+    """
+
+    SYNC = "sync"
+    ASYNC = "async"
+
+
 class Environment:
     """An open environment. Reads may run on any thread; each write runs on the thread that calls it.
 
     Args:
         path: a folder, made if it is not there.
         databases: the named databases, made if they are not there.
+        durability: when a write is on the disk.
 
     Raises:
         DataLossError: the files are damaged.
         ResourceExhaustedError: the disk is full.
     """
 
-    def __init__(self, path: Path, databases: tuple[str, ...]) -> None:
+    def __init__(
+        self, path: Path, databases: tuple[str, ...], durability: Durability = Durability.SYNC
+    ) -> None:
         path.mkdir(parents=True, exist_ok=True)
         file = path / "data.mdb"
         size = file.stat().st_size if file.exists() else 0
@@ -46,6 +66,7 @@ class Environment:
                 max_dbs=len(databases),
                 max_readers=MAX_READERS,
                 readahead=False,
+                sync=durability is Durability.SYNC,
             )
             self._databases = {name: self._env.open_db(name.encode()) for name in databases}
         except lmdb.Error as error:
@@ -55,7 +76,10 @@ class Environment:
 
     @contextmanager
     def read(self) -> Iterator[lmdb.Transaction]:
-        """A read transaction: one moment of the data. What its buffers point to dies with it."""
+        """A read transaction: one moment of the data. What its buffers point to dies with it.
+
+        A thread has one at a time: a second one would wait for a growing map, which waits for the first.
+        """
         with self._gate.shared():
             try:
                 with self._env.begin(buffers=True) as transaction:
@@ -64,7 +88,7 @@ class Environment:
                 raise _as_ours(error, self._path) from error
 
     def write(self, change: Callable[[lmdb.Transaction], R]) -> R:
-        """Run a change in a write transaction, all or nothing; it is durable when this returns.
+        """Run a change in a write transaction, all or nothing; with SYNC it is durable when this returns.
 
         The change is run again, on a larger map, if it did not fit: it must do nothing but change the data.
 
@@ -80,6 +104,18 @@ class Environment:
             except lmdb.Error as error:
                 raise _as_ours(error, self._path) from error
 
+    def flush(self) -> None:
+        """Bring what was committed to the disk.
+
+        Raises:
+            ResourceExhaustedError: the disk is full.
+        """
+        try:
+            with self._gate.shared():
+                self._env.sync(True)
+        except lmdb.Error as error:
+            raise _as_ours(error, self._path) from error
+
     def database(self, name: str) -> lmdb._Database:
         """The handle of a named database."""
         return self._databases[name]
@@ -87,6 +123,7 @@ class Environment:
     def close(self) -> None:
         """Close the environment when the transactions under way have ended."""
         with self._gate.exclusive():
+            self._env.sync(True)
             self._env.close()
 
     def _grow(self) -> None:
@@ -133,7 +170,7 @@ class _Gate:
 
 
 def _as_ours(error: lmdb.Error, path: Path) -> Exception:
-    if os.strerror(errno.ENOSPC) in str(error):
+    if any(text in str(error) for text in _NO_ROOM):
         return ResourceExhaustedError(
             f"the disk of {path} is full; nothing was written. Make room and try again"
         )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from embeddb.query import Modality, Prediction
 
-__all__ = ["Delete", "Put", "Record", "Written"]
+__all__ = ["Committed", "Delete", "Put", "Record", "Written"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,21 @@ class Written:
 
     row: int | None
     replaced: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Committed:
+    """What one transaction changed, for the indexes.
+
+    Attributes:
+        sequence: the transaction's number, counting from 1.
+        added: new rows (n,) int64, ascending, and their vectors (n, d) float32, by model name.
+        removed: rows that are dead.
+    """
+
+    sequence: int
+    added: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]
+    removed: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -194,7 +193,7 @@ def test_safe_calls_are_retried_while_the_server_comes_up(tmp_path: Path) -> Non
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with embeddb.open(tmp_path) as database, Client(f"127.0.0.1:{port}", timeout=30) as client:
-            servers: list[Server] = []
+        servers: list[Server] = []
 
         def later() -> None:
             time.sleep(0.5)

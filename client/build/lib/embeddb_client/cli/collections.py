@@ -1,0 +1,63 @@
+"""embeddb collections: add, list, rm."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from embeddb_client.cli.options import Json, Server, connect, out, print_json, print_table
+from embeddb_client.client import DEFAULT_ADDRESS
+
+app = typer.Typer(help="The collections of a server.", no_args_is_help=True)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="A new name for the collection.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="A model that embeds its items; may be repeated."),
+    ] = None,
+    server: Server = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Make a collection. The first model is the one that searches use unless told."""
+    with connect(server) as client:
+        info = client.create_collection(name, models or []).info()
+    if as_json:
+        print_json(asdict(info))
+    else:
+        out.print(f"{name}: models {', '.join(info.models) or 'none'}", markup=False, highlight=False)
+
+
+@app.command("list")
+def list_collections(server: Server = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+    """List the collections."""
+    with connect(server) as client:
+        collections = client.collections()
+    if as_json:
+        print_json([asdict(info) for info in collections])
+        return
+    rows = [(info.name, f"{info.items:,}", ", ".join(info.models)) for info in collections]
+    print_table(["collection", "items", "models"], rows)
+
+
+@app.command()
+def rm(
+    name: Annotated[str, typer.Argument(help="The collection.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    server: Server = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Delete a collection with all its items."""
+    with connect(server) as client:
+        items = client.collection(name).info().items
+        if not yes:
+            typer.confirm(f"Delete {name} with its {items:,} items?", abort=True, err=True)
+        client.drop_collection(name)
+    if as_json:
+        print_json({"dropped": name, "items": items})
+    else:
+        out.print(f"deleted {name} with its {items:,} items", markup=False, highlight=False)

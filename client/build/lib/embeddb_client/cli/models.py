@@ -1,0 +1,115 @@
+"""embeddb models: add, list, rm."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from embeddb.errors import InvalidArgumentError
+from embeddb.query import ModelInfo
+from embeddb_client.cli.options import Json, Server, connect, err, out, pairs, print_json, print_table
+from embeddb_client.client import DEFAULT_ADDRESS
+
+app = typer.Typer(help="The models of a server.", no_args_is_help=True)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="A new name for the model.")],
+    loader: Annotated[
+        str | None,
+        typer.Option("--loader", "-l", help="How it is loaded: timm, open_clip, starter, vectors."),
+    ] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", "-s", help="A key of the spec: architecture=resnet50.")
+    ] = None,
+    spec: Annotated[
+        str | None, typer.Option("--spec", help="The whole spec as JSON, or @FILE that holds it.")
+    ] = None,
+    to: Annotated[
+        list[str] | None, typer.Option("--to", help="Collections whose items it embeds from now on.")
+    ] = None,
+    only_register: Annotated[bool, typer.Option("--only-register", help="Add it to no collection.")] = False,
+    server: Server = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Register a model and add it to collections ("default" unless told).
+
+    Without --loader and --spec the name is the loader's: `embeddb models add starter`.
+    """
+    if only_register and to:
+        raise typer.BadParameter("cannot go with --to", param_hint="--only-register")
+    whole = _spec(spec) | dict(pairs(values or [], "--set"))
+    if loader is not None or "loader" not in whole:
+        whole["loader"] = loader or name
+    with connect(server) as client:
+        with err.status(f"loading {name} ..."):
+            info = client.register_model(name, whole)
+        collections = [] if only_register else to or ["default"]
+        for collection in collections:
+            client.collection(collection).add_model(name)
+    if as_json:
+        print_json(asdict(info) | {"collections": collections})
+    else:
+        used = f"; embeds the items of {', '.join(collections)}" if collections else ""
+        out.print(f"{name}: {_describe(info)}{used}", markup=False, highlight=False)
+
+
+@app.command("list")
+def list_models(server: Server = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+    """List the models."""
+    with connect(server) as client:
+        models = client.models()
+    if as_json:
+        print_json([asdict(info) for info in models])
+        return
+    rows = [
+        (
+            info.name,
+            info.spec["loader"],
+            " ".join(info.modalities),
+            info.dimension,
+            info.labels or "",
+            info.fingerprint[:12],
+        )
+        for info in models
+    ]
+    print_table(["model", "loader", "encodes", "dimension", "classes", "fingerprint"], rows)
+
+
+@app.command()
+def rm(
+    names: Annotated[list[str], typer.Argument(help="Models that no collection uses.")],
+    server: Server = DEFAULT_ADDRESS,
+    as_json: Json = False,
+) -> None:
+    """Unload and forget models."""
+    with connect(server) as client:
+        for name in names:
+            client.remove_model(name)
+    if as_json:
+        print_json({"removed": names})
+    else:
+        out.print(f"removed {', '.join(names)}", markup=False, highlight=False)
+
+
+def _spec(text: str | None) -> dict[str, object]:
+    if text is None:
+        return {}
+    try:
+        value = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+    except (OSError, ValueError) as error:
+        raise InvalidArgumentError("--spec", text, f"must be JSON, or @FILE that holds it: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidArgumentError("--spec", text, "must be a JSON object")
+    return value
+
+
+def _describe(info: ModelInfo) -> str:
+    encodes = " and ".join(f"{modality}s" for modality in info.modalities) or "nothing"
+    classes = f", {info.labels} classes" if info.labels else ""
+    return f"encodes {encodes} to {info.dimension} dimensions{classes}"

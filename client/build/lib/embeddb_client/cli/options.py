@@ -1,0 +1,59 @@
+"""Options that many commands share, and how they print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from embeddb_client.client import DEFAULT_ADDRESS, Client
+
+__all__ = ["CollectionName", "Json", "Server", "connect", "err", "out", "print_json", "print_table"]
+
+Server = Annotated[
+    str,
+    typer.Option("--server", envvar="EMBEDDB_SERVER", help="The server's host and port.", show_default=True),
+]
+CollectionName = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+out = Console()
+err = Console(stderr=True)
+
+
+def connect(server: str = DEFAULT_ADDRESS, collection: str = "default") -> Client:
+    """A client for one command."""
+    return Client(server, collection=collection)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
+    """Print rows as a table; cells are shown as they are, without rich's markup."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    out.print(table, markup=False)
+
+
+def pairs(values: Sequence[str], option: str) -> Mapping[str, Any]:
+    """Read key=value options; a value that is JSON is taken as JSON, any other as a string."""
+    read: dict[str, Any] = {}
+    for each in values:
+        key, equals, value = each.partition("=")
+        if not key or not equals:
+            raise typer.BadParameter(f"{each!r} given, must be key=value", param_hint=option)
+        try:
+            read[key] = json.loads(value)
+        except ValueError:
+            read[key] = value
+    return read

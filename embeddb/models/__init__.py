@@ -7,6 +7,7 @@ spec, which is plain data, into a `Network`.
 
 from embeddb.batching import Priority
 from embeddb.models.network import Network, Output
-from embeddb.models.registry import EmbedRequest, Model, ModelSettings, Registry
+from embeddb.models.registry import EmbedRequest, Model, Registry
+from embeddb.models.settings import ModelSettings
 
 __all__ = ["EmbedRequest", "Model", "ModelSettings", "Network", "Output", "Priority", "Registry"]

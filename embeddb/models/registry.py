@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from embeddb.batching import Batcher, Priority
@@ -22,31 +21,11 @@ from embeddb.errors import (
 from embeddb.models.images import decode
 from embeddb.models.loaders import LOADERS
 from embeddb.models.network import Network
+from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
 from embeddb.query import Embedding, Image, Modality, ModelInfo, Prediction, Text
 
-__all__ = ["EmbedRequest", "Model", "ModelSettings", "Registry"]
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """What the operator decides about models.
-
-    Attributes:
-        folder: where model files may lie; None forbids them.
-        max_batch: most inputs of one forward pass.
-        max_queue: most inputs that wait for one model, for each priority and modality.
-        max_image_bytes: largest encoded image.
-        max_image_pixels: largest image, width x height.
-        predictions: how many of the likeliest classes are kept with an item.
-    """
-
-    folder: Path | None = None
-    max_batch: int = 32
-    max_queue: int = 4096
-    max_image_bytes: int = 64 << 20
-    max_image_pixels: int = 100_000_000
-    predictions: int = 5
+__all__ = ["EmbedRequest", "Model", "Registry"]
 
 
 @dataclass(frozen=True)
@@ -129,12 +108,13 @@ class Registry:
             AlreadyExistsError: the name is taken.
             InvalidArgumentError: the spec is malformed; the message names its field.
             FailedPreconditionError: weights or packages are missing.
+            PermissionDeniedError: the operator has not allowed it.
         """
         reading = Spec(spec)
         loader = reading.choose("loader", tuple(LOADERS), "")
         if name in self._models:
             raise AlreadyExistsError("model", name)
-        model = Model(name, spec, LOADERS[loader](reading, self._settings.folder), self._settings)
+        model = Model(name, spec, LOADERS[loader](reading, self._settings), self._settings)
         with self._lock:
             taken = name in self._models
             if not taken:

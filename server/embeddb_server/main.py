@@ -12,6 +12,7 @@ from pathlib import Path
 
 import embeddb
 from embeddb.errors import EmbeddbError
+from embeddb.models import ModelSettings
 from embeddb_server.server import Server
 
 log = logging.getLogger("embeddb_server")
@@ -26,18 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     try:
-        _serve(options.data, f"{options.address}:{options.port}")
+        _serve(options.data, f"{options.address}:{options.port}", _model_settings(options))
     except EmbeddbError as error:
         print(f"embeddb-server: {error}", file=sys.stderr)  # noqa: T201 - a command's last words
         return 1
     return 0
 
 
-def _serve(data: Path, address: str) -> None:
+def _serve(data: Path, address: str, models: ModelSettings) -> None:
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
-    with embeddb.open(data) as database:
+    with embeddb.open(data, models=models) as database:
         server = Server(database, address)
         server.start()
         # Whoever starts the server in a script waits for this line.
@@ -49,6 +50,14 @@ def _serve(data: Path, address: str) -> None:
     log.info("stopped")
 
 
+def _model_settings(options: argparse.Namespace) -> ModelSettings:
+    return ModelSettings(
+        folder=options.models,
+        allow_programs=options.allow_programs,
+        python_modules=tuple(options.allow_module),
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="embeddb-server", description="Serve an embeddb data folder over gRPC."
@@ -58,6 +67,20 @@ def _parser() -> argparse.ArgumentParser:
         "--address", default="127.0.0.1", help="the address to listen on (default %(default)s)"
     )
     parser.add_argument("--port", type=_port, default=7080, help="0 takes a free one (default %(default)s)")
+    trust = parser.add_argument_group("what models are trusted with (docs/models.md)")
+    trust.add_argument("--models", type=_folder, metavar="DIR", help="the only folder to read model files in")
+    trust.add_argument(
+        "--allow-programs",
+        action="store_true",
+        help="run model files in it that are programs: TorchScript and .pt2",
+    )
+    trust.add_argument(
+        "--allow-module",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="let classes of this Python module be models; may be given more than once",
+    )
     parser.add_argument(
         "--log-level",
         choices=["debug", "info", "warning", "error"],
@@ -66,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {embeddb.__version__}")
     return parser
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text)
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} given, must be a folder")
+    return folder
 
 
 def _port(text: str) -> int:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from embeddb.models.loaders.open_clip import load_open_clip
 from embeddb.models.loaders.starter import load_starter
 from embeddb.models.loaders.timm import load_timm
 from embeddb.models.loaders.vectors import load_vectors
 from embeddb.models.network import Network
+from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
 
 __all__ = ["LOADERS"]
 
-Loader = Callable[[Spec, Path | None], Network]
+Loader = Callable[[Spec, ModelSettings], Network]
 
 LOADERS: Mapping[str, Loader] = {
     "open_clip": load_open_clip,

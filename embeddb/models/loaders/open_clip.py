@@ -16,7 +16,6 @@ The model's own tokenizer and image transform are used. Trusts tensors only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -26,6 +25,7 @@ from PIL import Image as PilImage
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.network import Network, Output
+from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec, model_file
 from embeddb.models.weights import load_by_name, read_state_dict
 from embeddb.query import Modality
@@ -66,7 +66,7 @@ class OpenClipNetwork:
             return Output(self._network.encode_image(batch))
 
 
-def load_open_clip(spec: Spec, folder: Path | None) -> Network:
+def load_open_clip(spec: Spec, settings: ModelSettings) -> Network:
     """Load the model that a spec describes.
 
     Raises:
@@ -88,7 +88,7 @@ def load_open_clip(spec: Spec, folder: Path | None) -> Network:
         raise InvalidArgumentError("spec.architecture", architecture, "must be a model name of open_clip")
     network, transform, tokenizer = _create(architecture, pretrained, max(seed, 0))
     if checkpoint:
-        state = read_state_dict("spec.checkpoint", model_file("spec.checkpoint", checkpoint, folder))
+        state = read_state_dict("spec.checkpoint", model_file("spec.checkpoint", checkpoint, settings.folder))
         load_by_name("spec.checkpoint", network, state)
     return OpenClipNetwork(
         network, transform, tokenizer, {"loader": "open_clip", "architecture": architecture}

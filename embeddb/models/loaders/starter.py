@@ -26,6 +26,7 @@ from embeddb.errors import FailedPreconditionError
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.timm import TimmNetwork
 from embeddb.models.network import Network, Output
+from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec, model_file
 from embeddb.models.weights import load_in_order, read_state_dict
 from embeddb.query import Modality
@@ -104,7 +105,7 @@ class StarterNetwork:
         return Output(weighted / weights.sum(dim=1, keepdim=True))
 
 
-def load_starter(spec: Spec, folder: Path | None) -> Network:
+def load_starter(spec: Spec, settings: ModelSettings) -> Network:
     """Load the starter model.
 
     Raises:

@@ -22,7 +22,6 @@ Exactly one of pretrained, checkpoint and seed is given. Trusts tensors only: ch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -34,6 +33,7 @@ from PIL import Image as PilImage
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.network import Network, Output
+from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec, model_file
 from embeddb.models.weights import load_by_name, load_in_order, read_state_dict
 from embeddb.query import Modality
@@ -89,7 +89,7 @@ class TimmNetwork:
             return Output(features, self._network.forward_head(trunk).float().softmax(dim=1))
 
 
-def load_timm(spec: Spec, folder: Path | None) -> Network:
+def load_timm(spec: Spec, settings: ModelSettings) -> Network:
     """Load the model that a spec describes.
 
     Raises:
@@ -112,7 +112,7 @@ def load_timm(spec: Spec, folder: Path | None) -> Network:
         raise InvalidArgumentError("spec.architecture", architecture, "must be a model name of timm")
     network = _create(architecture, pretrained, seed, len(labels) if labels else None)
     if checkpoint:
-        state = read_state_dict("spec.checkpoint", model_file("spec.checkpoint", checkpoint, folder))
+        state = read_state_dict("spec.checkpoint", model_file("spec.checkpoint", checkpoint, settings.folder))
         (load_in_order if match == "order" else load_by_name)("spec.checkpoint", network, state)
     if labels is None:
         labels = _pretrained_labels(network) if pretrained else ()

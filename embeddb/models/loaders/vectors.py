@@ -8,7 +8,6 @@ Trusts nothing: there is nothing to load.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from PIL import Image as PilImage
@@ -16,6 +15,7 @@ from PIL import Image as PilImage
 from embeddb.errors import InvalidArgumentError
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.network import Network, Output
+from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
 from embeddb.query import Modality
 
@@ -41,7 +41,7 @@ class _Vectors:
         raise InvalidArgumentError("content", modality, "the model encodes nothing")
 
 
-def load_vectors(spec: Spec, folder: Path | None) -> Network:
+def load_vectors(spec: Spec, settings: ModelSettings) -> Network:
     """Make the space that a spec describes."""
     dimension = spec.require("dimension", int)
     if not 1 <= dimension <= MAX_DIMENSION:

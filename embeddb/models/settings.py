@@ -1,0 +1,59 @@
+"""What the operator decides about models, and nobody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from embeddb.errors import PermissionDeniedError
+
+__all__ = ["ModelSettings"]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What the operator decides about models.
+
+    Attributes:
+        folder: where model files may lie; None forbids them.
+        allow_programs: whether model files that are programs, TorchScript and torch.export's .pt2, may run.
+        python_modules: the modules whose classes may be models, by their full import path.
+        max_batch: most inputs of one forward pass.
+        max_queue: most inputs that wait for one model, for each priority and modality.
+        max_image_bytes: largest encoded image.
+        max_image_pixels: largest image, width x height.
+        predictions: how many of the likeliest classes are kept with an item.
+    """
+
+    folder: Path | None = None
+    allow_programs: bool = False
+    python_modules: tuple[str, ...] = ()
+    max_batch: int = 32
+    max_queue: int = 4096
+    max_image_bytes: int = 64 << 20
+    max_image_pixels: int = 100_000_000
+    predictions: int = 5
+
+    def check_program(self, field: str, file: str) -> None:
+        """Let a model file that is a program pass.
+
+        Raises:
+            PermissionDeniedError: the operator has not allowed them.
+        """
+        if not self.allow_programs:
+            raise PermissionDeniedError(
+                f"{field}: {file!r} is a program, and programs are not allowed; "
+                f"whoever trusts the model folder starts the server with --allow-programs"
+            )
+
+    def check_module(self, field: str, module: str) -> None:
+        """Let a Python module pass.
+
+        Raises:
+            PermissionDeniedError: the operator has not allowed it.
+        """
+        if module not in self.python_modules:
+            raise PermissionDeniedError(
+                f"{field}: the module {module!r} is not allowed; "
+                f"whoever trusts it starts the server with --allow-module {module}"
+            )

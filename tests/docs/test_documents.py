@@ -1,0 +1,87 @@
+"""The code of the documents runs: every ```python and ```console block, each document's blocks in order.
+
+A block after `<!-- not run: why -->` is left out. Each document has a server of its own, and `photos/` in the
+working folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import open_clip
+import pytest
+import skimage.data
+
+import embeddb
+from embeddb_server import Server
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(
+    r"^(?P<skipped><!-- not run: .+ -->\n)?^```(?P<language>python|console)\n(?P<code>.*?)^```$", re.M | re.S
+)
+ADDRESS = "127.0.0.1:7080"
+PHOTOS = {"cat": "chelsea.png", "cup": "coffee.png", "rocket": "rocket.jpg", "bike": "motorcycle_left.png"}
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    code: str
+
+
+def blocks_of(document: Path) -> list[Block]:
+    found = BLOCK.finditer(document.read_text())
+    return [Block(match["language"], match["code"]) for match in found if not match["skipped"]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a few photographs."""
+    (tmp_path / "photos").mkdir()
+    data = Path(skimage.data.__file__).parent
+    for name, file in PHOTOS.items():
+        shutil.copy(data / file, tmp_path / "photos" / f"{name}{Path(file).suffix}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of a server with nothing in it."""
+    with embeddb.open(tmp_path / "served") as database:
+        server = Server(database)
+        server.start()
+        yield server.address
+        server.stop(drain_seconds=1)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "document", [each for each in DOCUMENTS if blocks_of(each)], ids=lambda path: path.name
+)
+def test_its_code_runs(document: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDDB_SERVER", address)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks_of(document):
+        if block.language == "python":
+            exec(compile(block.code.replace(ADDRESS, address), document.name, "exec"), names)
+            continue
+        for line in block.code.splitlines():
+            if line.startswith("$ "):
+                done = subprocess.run(line[2:], shell=True, capture_output=True, text=True)
+                assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_the_weights_that_the_readme_fetches_are_published() -> None:
+    found = re.search(r'"architecture": "(.+?)", "pretrained": "(.+?)"', (ROOT / "README.md").read_text())
+    assert found is not None
+    assert found.groups() in open_clip.list_pretrained()

@@ -19,7 +19,7 @@ class Output:
     """What a batch gives.
 
     Attributes:
-        features: (n, dimension) float32.
+        features: (n, dimension), of any floating type.
         probabilities: (n, classes) float32 that sum to 1 along the classes; None for a model without classes.
     """
 
@@ -30,20 +30,26 @@ class Output:
 class Network(Protocol):
     """A loaded network. `prepare` runs on many threads at once, `forward` on one at a time.
 
+    The runtime moves `module` to its device and brings it to its precision after the network was made, and
+    the tensors that `prepare` gives likewise, before `forward` gets them. A `forward` that makes tensors of
+    its own asks the module's parameters where to put them.
+
     Attributes:
+        module: all that has weights, several in a `ModuleList`; the fingerprint is taken before it is cast.
         modalities: what it encodes.
         dimension: of its features.
         labels: the names of its classes; empty for none.
         fingerprint: a hash over weights, architecture and preprocessing.
     """
 
+    module: torch.nn.Module
     modalities: tuple[Modality, ...]
     dimension: int
     labels: tuple[str, ...]
     fingerprint: str
 
     def prepare(self, content: PilImage.Image | str) -> Any:
-        """Turn one RGB image or text into what `forward` takes."""
+        """Turn one RGB image or text into what `forward` takes: a float32 or integer tensor, or a string."""
 
     def forward(self, modality: Modality, prepared: Sequence[Any]) -> Output:
         """Run a batch of prepared inputs of one modality."""

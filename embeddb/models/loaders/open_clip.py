@@ -42,7 +42,7 @@ class OpenClipNetwork:
     labels: tuple[str, ...] = ()
 
     def __init__(self, network: Any, transform: Any, tokenizer: Any, facts: dict[str, Any]) -> None:
-        self._network = network.eval()
+        self.module: Any = network.eval()
         self._transform = transform
         self._tokenizer = tokenizer
         with torch.inference_mode():
@@ -62,8 +62,8 @@ class OpenClipNetwork:
         batch = torch.stack(tuple(prepared))
         with torch.inference_mode():
             if modality is Modality.TEXT:
-                return Output(self._network.encode_text(batch))
-            return Output(self._network.encode_image(batch))
+                return Output(self.module.encode_text(batch))
+            return Output(self.module.encode_image(batch))
 
 
 def load_open_clip(spec: Spec, settings: ModelSettings) -> Network:

@@ -65,12 +65,32 @@ class _SentenceEncoder:
         """(n, 384) float32 of unit length."""
         batch = self._tokenizer(
             list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
-        )
+        ).to(self.network.device)
         with torch.inference_mode():
             tokens = self.network(**batch).last_hidden_state
             mask = batch["attention_mask"].unsqueeze(-1).float()
             mean = (tokens * mask).sum(dim=1) / mask.sum(dim=1)
             return torch.nn.functional.normalize(mean, dim=1)
+
+
+class _Weights(torch.nn.Module):
+    """Both networks and what was computed of the class names, so that all of it moves together."""
+
+    mean: torch.Tensor
+    names: torch.Tensor
+
+    def __init__(
+        self,
+        classifier: torch.nn.Module,
+        sentences: torch.nn.Module,
+        mean: torch.Tensor,
+        names: torch.Tensor,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.sentences = sentences
+        self.register_buffer("mean", mean)
+        self.register_buffer("names", names)
 
 
 class StarterNetwork:
@@ -83,8 +103,10 @@ class StarterNetwork:
         self._classifier = classifier
         self._sentences = sentences
         names = sentences.encode(classifier.labels)
-        self._mean = names.mean(dim=0)
-        self._names = torch.nn.functional.normalize(names - self._mean, dim=1)
+        mean = names.mean(dim=0)
+        centred = torch.nn.functional.normalize(names - mean, dim=1)
+        self._weights = _Weights(classifier.module, sentences.network, mean, centred)
+        self.module: torch.nn.Module = self._weights
         self.dimension = names.shape[1]
         facts = {"loader": "starter", "classifier": classifier.fingerprint, "neighbours": NEIGHBOURS}
         self.fingerprint = fingerprint(sentences.network.state_dict(), facts)
@@ -96,12 +118,12 @@ class StarterNetwork:
     def forward(self, modality: Modality, prepared: Sequence[torch.Tensor | str]) -> Output:
         """Run a batch of images or of texts."""
         if modality is Modality.TEXT:
-            return Output(self._sentences.encode([str(text) for text in prepared]) - self._mean)
+            return Output(self._sentences.encode([str(text) for text in prepared]) - self._weights.mean)
         images = [each for each in prepared if isinstance(each, torch.Tensor)]
         probabilities = self._classifier.forward(modality, images).probabilities
         assert probabilities is not None
         weights, classes = probabilities.topk(NEIGHBOURS, dim=1)
-        weighted = (weights.unsqueeze(-1) * self._names[classes]).sum(dim=1)
+        weighted = (weights.unsqueeze(-1) * self._weights.names[classes]).sum(dim=1)
         return Output(weighted / weights.sum(dim=1, keepdim=True))
 
 

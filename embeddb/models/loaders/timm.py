@@ -62,7 +62,7 @@ class TimmNetwork:
         facts: dict[str, Any],
         statistics: dict[str, tuple[float, ...]],
     ) -> None:
-        self._network = network.eval()
+        self.module: Any = network.eval()
         self.labels = tuple(labels)
         config = timm.data.resolve_model_data_config(network) | statistics
         self._transform = timm.data.create_transform(**config, is_training=False)
@@ -82,11 +82,11 @@ class TimmNetwork:
         """Run a batch."""
         with torch.inference_mode():
             # The trunk, where the time goes, runs once; the head, without and with its last layer, twice.
-            trunk = self._network.forward_features(torch.stack(tuple(prepared)))
-            features = self._network.forward_head(trunk, pre_logits=True)
+            trunk = self.module.forward_features(torch.stack(tuple(prepared)))
+            features = self.module.forward_head(trunk, pre_logits=True)
             if not self.labels:
                 return Output(features)
-            return Output(features, self._network.forward_head(trunk).float().softmax(dim=1))
+            return Output(features, self.module.forward_head(trunk).float().softmax(dim=1))
 
 
 def load_timm(spec: Spec, settings: ModelSettings) -> Network:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from PIL import Image as PilImage
 
 from embeddb.errors import InvalidArgumentError
@@ -32,6 +33,7 @@ class _Vectors:
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
+        self.module = torch.nn.Module()
         self.fingerprint = fingerprint({}, {"loader": "vectors", "dimension": dimension})
 
     def prepare(self, content: PilImage.Image | str) -> Any:

@@ -20,6 +20,7 @@ import PIL.Image
 import PIL.ImageOps
 from demo_photos import photos
 from demo_server import ServerFailedError, running_server
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -28,7 +29,7 @@ from embeddb_client import Client, Expression, Hit, Image, Item, PutItem, Text
 from embeddb_client.page import Answer, write_page
 
 PAGE = Path("demo-page/index.html")
-HITS = 4
+HITS = 3
 
 # Sentences and photographs share this model's space. It is built from published packages, without a download.
 STARTER = {"loader": "starter"}
@@ -50,10 +51,10 @@ CLASSIFIER = {
 class Question:
     """What is asked, in which model's space, and the photographs of which one has to be found first."""
 
-    title: str
     expression: Expression
     finds: Sequence[str]
     model: str = "starter"
+    title: str = ""
     note: str = ""
 
 
@@ -64,18 +65,25 @@ def similar(files: Mapping[str, Path]) -> list[Question]:
     """Pictures in the place of words."""
     return [
         Question(
-            "What looks like this motorcycle?",
             Item("motorcycle_left"),
             ["motorcycle_right"],
             "imagenet",
-            "The other half of a stereo pair, by the ImageNet classifier's features.",
+            "What looks like this?",
+            "The other half of a stereo pair.",
         ),
         Question(
-            "Whose picture is this a part of?",
             Image(mirrored_part(files["chelsea"])),
             ["chelsea"],
             "imagenet",
-            "A mirrored part of a photograph, which the server has never seen.",
+            "Whose picture is this a part of?",
+            "A mirrored part, which the server has never seen.",
+        ),
+        Question(
+            Item("grass") + Item("brick"),
+            ["gravel"],
+            "imagenet",
+            "What lies between these?",
+            "The sum of two pictures; neither is among the hits.",
         ),
     ]
 
@@ -88,29 +96,28 @@ def sentences() -> list[Question]:
         "a vehicle with two wheels": ["motorcycle_left", "motorcycle_right"],
         "a spacecraft being launched": ["rocket"],
         "royal architecture": ["china"],
-        "petals of a plant": ["flower"],
         "a person taking a photograph": ["camera"],
     }
-    return [Question(f"“{sentence}”", Text(sentence), first) for sentence, first in found.items()]
+    return [Question(Text(sentence), first) for sentence, first in found.items()]
 
 
 def arithmetic() -> list[Question]:
     """From one subject to another: take away what a picture shows, and add something else."""
     return [
         Question(
-            "This, but a cup of coffee for the cat",
             Item("chelsea") - Text("a cat") + Text("a cup of coffee"),
             ["coffee"],
+            title="This, but coffee for the cat",
         ),
         Question(
-            "This, but a temple for the rocket",
             Item("rocket") - Text("a rocket") + Text("a temple"),
             ["china"],
+            title="This, but a temple for the rocket",
         ),
         Question(
-            "This, but a flower for the cat",
             Item("chelsea") - Text("a cat") + Text("a flower"),
             ["flower"],
+            title="This, but a flower for the cat",
         ),
     ]
 
@@ -132,7 +139,7 @@ class Stopwatch:
     def lap(self, done: str) -> None:
         """Print a step that has just ended."""
         now = time.monotonic()
-        self._console.print(f"[dim]{now - self._last:6.1f} s[/]  {done}", highlight=False)
+        self._console.print(f"[dim]{now - self._last:6.1f} s[/]  {done}", highlight=False, soft_wrap=True)
         self._last = now
 
     def total(self) -> float:
@@ -175,13 +182,13 @@ def demonstrate(console: Console, data: Path) -> list[str]:
         asked = {
             "Pictures like a picture": ask(client, similar(files)),
             "Pictures that a sentence describes": ask(client, sentences()),
-            "This picture, minus what it shows, plus something else": ask(client, arithmetic()),
+            "A picture, minus what it shows, plus something else": ask(client, arithmetic()),
         }
         answers = [answer for group in asked.values() for answer in group]
         watch.lap(f"asked {len(answers)} questions")
         for title, group in asked.items():
             print_table(console, title, group)
-        write_answers(answers, files)
+        write_answers(asked, files)
         watch.lap(f"wrote {PAGE.resolve()}")
     watch.lap("stopped the server and removed its data")
     console.print(f"{watch.total():6.1f} s  in all. Open {PAGE} in a browser.", highlight=False)
@@ -203,35 +210,32 @@ def ask(client: Client, questions: Sequence[Question]) -> list[Answered]:
 
 def print_table(console: Console, title: str, answers: Sequence[Answered]) -> None:
     """One row a question, with the nearest photographs and their scores."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("question", overflow="fold")
-    for place in ("nearest", "second", "third"):
-        table.add_column(place)
+    table.add_column("nearest", style="bold", no_wrap=True)
+    table.add_column("second", style="dim", no_wrap=True)
     for question, hits in answers:
-        table.add_row(repr(question.expression), *(f"{hit.id} {hit.score:.3f}" for hit in hits[:3]))
+        table.add_row(repr(question.expression), *(f"{hit.score:.3f} {hit.id}" for hit in hits[:2]))
     console.print(table)
 
 
-def write_answers(answers: Sequence[Answered], files: Mapping[str, Path]) -> None:
+def write_answers(asked: Mapping[str, Sequence[Answered]], files: Mapping[str, Path]) -> None:
     """Write the page that shows what the tables name."""
     PAGE.parent.mkdir(exist_ok=True)
     write_page(
         PAGE,
         "Eighteen photographs, asked in pictures and in words",
-        [
-            Answer(
-                question.title,
-                question.expression,
-                hits,
-                question.note,
-                f"client.search({question.expression!r}, model={question.model!r})",
-            )
-            for question, hits in answers
-        ],
-        "None of the photographs has a caption or a tag: what is found is found by what the models see. "
+        {heading: [answer(question, hits) for question, hits in group] for heading, group in asked.items()},
+        "No photograph has a caption or a tag: it is found by what the models see in it. "
         "Scores are cosines, 1 at most.",
         {name: Image(file) for name, file in files.items()},
     )
+
+
+def answer(question: Question, hits: Sequence[Hit]) -> Answer:
+    """One question on the page."""
+    code = f"client.search({question.expression!r}, model={question.model!r})"
+    return Answer(question.expression, hits, question.title, question.note, code)
 
 
 def complaint(question: Question, hits: Sequence[Hit]) -> str | None:

@@ -26,36 +26,45 @@ class Answer:
     """One question and what was found.
 
     Attributes:
-        title: the question as it was typed, or in words.
         expression: what was asked.
         hits: with their payloads, if they are to be seen.
+        title: the question in words; without one, its operands alone are shown.
         note: a line that says what one sees.
         code: the question as the reader would write it.
     """
 
-    title: str
     expression: Expression
     hits: Sequence[Hit]
+    title: str = ""
     note: str = ""
     code: str = ""
 
 
 @dataclass(frozen=True)
-class _Tile:
-    """A picture, or words in its place, with what is written below."""
+class _Operand:
+    """One operand of the question: a picture, or words in its place, or the operands inside `unit(...)`."""
 
-    picture: str | None
+    sign: str
+    words: str = ""
+    picture: str | None = None
+    inside: Sequence[_Operand] = ()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One picture found, or words in its place, with what is written below."""
+
+    id: str
+    score: float
     words: str
-    sign: str = ""
-    caption: str = ""
-    seen: str = ""
-    score: float | None = None
+    picture: str | None
+    seen: str
 
 
 def write_page(
     path: Path,
     title: str,
-    answers: Sequence[Answer],
+    sections: Mapping[str, Sequence[Answer]],
     intro: str = "",
     pictures: Mapping[str, Image] | None = None,
 ) -> None:
@@ -64,7 +73,7 @@ def write_page(
     Args:
         path: of the file; its folder has to exist.
         title: of the page.
-        answers: in the order in which they are shown.
+        sections: answers by the heading above them, which may be empty; both in the order shown.
         intro: a few sentences below the title.
         pictures: of items that expressions name, by id; without its picture an item is shown by its id.
 
@@ -72,49 +81,56 @@ def write_page(
         InvalidArgumentError: the file cannot be written.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("embeddb_client"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("embeddb_client"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    shown = [
-        (answer, list(_operands(answer.expression, pictures or {})), list(map(_hit, answer.hits)))
-        for answer in answers
-    ]
-    text = environment.get_template("page.html").render(title=title, intro=intro, answers=shown)
+    shown = {
+        heading: [
+            (answer, list(_operands(answer.expression, pictures or {})), list(map(_found, answer.hits)))
+            for answer in answers
+        ]
+        for heading, answers in sections.items()
+    }
+    text = environment.get_template("page.html").render(title=title, intro=intro, sections=shown)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InvalidArgumentError("page", str(path), f"cannot be written: {error.strerror}") from None
 
 
-def _operands(expression: Expression, pictures: Mapping[str, Image]) -> Iterator[_Tile]:
+def _operands(expression: Expression, pictures: Mapping[str, Image]) -> Iterator[_Operand]:
     for place, (weight, operand) in enumerate(expression.terms):
         sign = "−" if weight < 0 else "+" if place else ""
-        size = "" if abs(weight) == 1 else f" {abs(weight):g} ×"
-        yield _operand(operand, sign + size, pictures)
+        size = "" if abs(weight) == 1 else f"{abs(weight):g} ×"
+        yield _operand(operand, f"{sign} {size}".strip(), pictures)
 
 
-def _operand(operand: Operand, sign: str, pictures: Mapping[str, Image]) -> _Tile:
+def _operand(operand: Operand, sign: str, pictures: Mapping[str, Image]) -> _Operand:
     match operand:
-        case Image():
-            return _Tile(_thumbnail(operand), "a picture", sign)
+        case Image(source):
+            name = Path(source).name if isinstance(source, str) else "a picture"
+            return _Operand(sign, name, _thumbnail(operand))
         case Text(text):
-            return _Tile(None, f"“{text}”", sign)
+            return _Operand(sign, f"“{text}”")
         case Item(item_id):
-            picture = _thumbnail(pictures[item_id]) if item_id in pictures else None
-            return _Tile(picture, item_id, sign, caption=item_id)
+            return _Operand(sign, item_id, _thumbnail(pictures[item_id]) if item_id in pictures else None)
         case Unit(expression):
-            return _Tile(None, f"({expression!r})", sign)
-    return _Tile(None, repr(operand), sign)
+            return _Operand(sign, inside=list(_operands(expression, pictures)))
+    return _Operand(sign, repr(operand))
 
 
-def _hit(hit: Hit) -> _Tile:
+def _found(hit: Hit) -> _Found:
     payload = hit.item.payload
-    predictions = [found[0] for found in hit.item.predictions.values() if found]
-    return _Tile(
-        picture=_thumbnail(payload) if isinstance(payload, Image) else None,
-        words=payload.text if isinstance(payload, Text) else "",
-        caption=hit.id,
-        seen=", ".join(f"{each.label} {each.score:.0%}" for each in predictions),
+    likeliest = [found[0] for found in hit.item.predictions.values() if found]
+    return _Found(
+        id=hit.id,
         score=hit.score,
+        words=payload.text if isinstance(payload, Text) else hit.id,
+        picture=_thumbnail(payload) if isinstance(payload, Image) else None,
+        seen=", ".join(f"{each.label} {each.score:.0%}" for each in likeliest),
     )
 
 

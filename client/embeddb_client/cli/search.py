@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from embeddb.query import DEFAULT_K, Hit
+from embeddb.query import DEFAULT_K, Expression, Hit, Image, Item, StoredItem, Unit, View
 from embeddb_client.cli.expression import parse
 from embeddb_client.cli.items import item_json, predicted
 from embeddb_client.cli.options import CollectionName, Json, Server, connect, err, print_json, print_table
-from embeddb_client.client import DEFAULT_ADDRESS
+from embeddb_client.client import DEFAULT_ADDRESS, Client
 from embeddb_client.page import Answer, write_page
 
 __all__ = ["search"]
@@ -50,8 +51,9 @@ def search(
             with_payload=html is not None,
             with_predictions=True,
         )
+        if html is not None:
+            write_page(html, expression, {"": [Answer(parsed, hits)]}, pictures=_pictures(client, parsed))
     if html is not None:
-        write_page(html, expression, [Answer(expression, parsed, hits)])
         err.print(f"wrote {html}", markup=False, highlight=False)
         if open_page:
             webbrowser.open(html.resolve().as_uri())
@@ -59,6 +61,25 @@ def search(
         print_json([{"score": hit.score, **item_json(hit.item, with_features=False)} for hit in hits])
     else:
         print_hits(hits)
+
+
+def _pictures(client: Client, expression: Expression) -> dict[str, Image]:
+    """The pictures of the items that an expression names."""
+    named = list(dict.fromkeys(_item_ids(expression)))
+    items = client.get_many(named, view=View(payload=True)) if named else []
+    return {
+        item.id: item.payload
+        for item in items
+        if isinstance(item, StoredItem) and isinstance(item.payload, Image)
+    }
+
+
+def _item_ids(expression: Expression) -> Iterator[str]:
+    for _, operand in expression.terms:
+        if isinstance(operand, Item):
+            yield operand.id
+        elif isinstance(operand, Unit):
+            yield from _item_ids(operand.expression)
 
 
 def print_hits(hits: list[Hit], title: str | None = None) -> None:

@@ -12,9 +12,10 @@ This module is light: importing it brings numpy and Pillow. `open` needs the ext
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from embeddb.query import (
+    CollectionSettings,
     Expression,
     Hit,
     Image,
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
 
     from embeddb.database import Database
     from embeddb.models import ModelSettings
+    from embeddb.storage import Durability
 
 __all__ = [
+    "CollectionSettings",
     "Expression",
     "Hit",
     "Image",
@@ -51,17 +54,23 @@ __all__ = [
 
 
 def open(  # noqa: A001 - the field's name for this
-    path: str | Path, *, models: ModelSettings | None = None
+    path: str | Path,
+    *,
+    models: ModelSettings | None = None,
+    durability: Durability | Literal["sync", "async"] = "sync",
 ) -> Database:
     """Open the data folder at `path` in this process, making it if it is not there.
 
     Args:
         path: the data folder.
         models: what the operator decides about models; the defaults if None.
+        durability: "sync": a write is on the disk when it returns. "async": within about a second; a crash of
+            the process loses nothing, but a power failure may lose the last writes or damage the folder.
 
     Raises:
         ImportError: the engine is not installed; the message says what to install.
         FailedPreconditionError: another process has it open, or its format is newer than this version.
+        DataLossError: its files are damaged.
     """
     try:
         from embeddb.database import Database
@@ -70,4 +79,4 @@ def open(  # noqa: A001 - the field's name for this
             raise
         message = f"embeddb.open needs the engine ({error.name} is missing): pip install 'embeddb[engine]'"
         raise ImportError(message) from error
-    return Database(path, models=models)
+    return Database(path, models=models, durability=durability)

@@ -21,6 +21,7 @@ from embeddb.ingest import Ingest
 from embeddb.models import EmbedRequest, Priority, Registry
 from embeddb.query import (
     CollectionInfo,
+    CollectionSettings,
     Embedding,
     Hit,
     Image,
@@ -52,6 +53,7 @@ class Collection(CollectionCalls):
     Args:
         name: of the collection.
         models: those that embed its items; the first is searched by default.
+        settings: what was decided when it was made.
         store: its storage.
         registry: runs contents through models.
         save: keeps a new list of model names in the catalogue.
@@ -61,11 +63,13 @@ class Collection(CollectionCalls):
         self,
         name: str,
         models: Sequence[ModelInfo],
+        settings: CollectionSettings,
         store: CollectionStore,
         registry: Registry,
         save: Callable[[list[str]], None],
     ) -> None:
         self.name = name
+        self._settings = settings
         self._store = store
         self._registry = registry
         self._save = save
@@ -87,7 +91,7 @@ class Collection(CollectionCalls):
         results: list[PutResult] = []
         remaining = iter(items)
         while batch := list(islice(remaining, BATCH_ITEMS)):
-            done = Ingest(self.name, self._models, self._store, self._registry).put(batch)
+            done = Ingest(self.name, self._models, self._settings, self._store, self._registry).put(batch)
             results.extend(done)
             if on_progress is not None:
                 on_progress(done)
@@ -170,7 +174,7 @@ class Collection(CollectionCalls):
             self._save(list(self._models))
 
     def info(self) -> CollectionInfo:  # noqa: D102 - documented in CollectionCalls
-        return CollectionInfo(self.name, tuple(self._models), self._store.count())
+        return CollectionInfo(self.name, tuple(self._models), self._store.count(), self._settings)
 
     def space_stats(self) -> list[SpaceStats]:
         """The figures of each space, in the order of the models."""
@@ -179,7 +183,7 @@ class Collection(CollectionCalls):
     # -- Inside -----------------------------------------------------------------------------------------
 
     def _open_space(self, model: ModelInfo) -> None:
-        self._store.create_space(model.name, model.dimension, model.fingerprint)
+        self._store.create_space(model.name, model.dimension, model.fingerprint, self._settings.encoding)
         space = Space(model.name, model.dimension, self._store, self._embed_query)
         # New dicts, since the commits' thread and searches iterate over the old ones.
         self._spaces = {**self._spaces, model.name: space}

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from embeddb.collection import Collection
 from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError
 from embeddb.models import EmbedRequest, ModelSettings, Priority, Registry
 from embeddb.query import (
     CollectionInfo,
+    CollectionSettings,
     Embedding,
     Modality,
     ModelInfo,
@@ -23,7 +24,7 @@ from embeddb.query import (
     as_content,
     check_name,
 )
-from embeddb.storage import DataFolder
+from embeddb.storage import DataFolder, Durability
 from embeddb.version import __version__
 
 __all__ = ["Database"]
@@ -39,15 +40,23 @@ class Database:
     Args:
         path: the data folder, made if it is not there.
         models: what the operator decides about models.
+        durability: when a write is on the disk.
 
     Raises:
         FailedPreconditionError: another process has the folder open, or its format is newer.
+        DataLossError: its files are damaged.
     """
 
-    def __init__(self, path: str | Path, *, models: ModelSettings | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        models: ModelSettings | None = None,
+        durability: Durability | Literal["sync", "async"] = Durability.SYNC,
+    ) -> None:
         self._started = time.monotonic()
         self._lock = threading.RLock()
-        self._folder = DataFolder(path)
+        self._folder = DataFolder(path, Durability(durability))
         self._registry = Registry(models or ModelSettings())
         self._infos: dict[str, ModelInfo] = {}
         self._collections: dict[str, Collection] = {}
@@ -55,9 +64,9 @@ class Database:
             for record in self._folder.catalogue.models().values():
                 self._load(_info_from(record))
             if DEFAULT not in self._folder.catalogue.collections():
-                self._folder.create_collection(DEFAULT, {"models": []})
+                self._folder.create_collection(DEFAULT, _collection_record([], CollectionSettings()))
             for name, record in self._folder.catalogue.collections().items():
-                self._open_collection(name, record["models"])
+                self._open_collection(name, record)
         except BaseException:
             self.close()
             raise
@@ -142,8 +151,15 @@ class Database:
 
     # -- Collections ------------------------------------------------------------------------------------
 
-    def create_collection(self, name: str, models: Sequence[str] = ()) -> Collection:
+    def create_collection(
+        self, name: str, models: Sequence[str] = (), settings: CollectionSettings | None = None
+    ) -> Collection:
         """Make a collection whose items these registered models embed; the first is searched by default.
+
+        Args:
+            name: 1 to 64 of A-Z a-z 0-9 . _ -.
+            models: names of registered models.
+            settings: what stays as it is decided now; the defaults if None.
 
         Raises:
             AlreadyExistsError: the name is taken.
@@ -156,8 +172,9 @@ class Database:
             chosen = list(dict.fromkeys(models))
             for model in chosen:
                 self._registry.get(model)
-            self._folder.create_collection(name, {"models": chosen})
-            return self._open_collection(name, chosen)
+            record = _collection_record(chosen, settings or CollectionSettings())
+            self._folder.create_collection(name, record)
+            return self._open_collection(name, record)
 
     def collection(self, name: str = DEFAULT) -> Collection:
         """The collection of that name.
@@ -235,14 +252,19 @@ class Database:
             log.error("model %s is not available: %s", info.name, error)
             self._registry.refuse(info.name, str(error))
 
-    def _open_collection(self, name: str, models: Sequence[str]) -> Collection:
+    def _open_collection(self, name: str, record: Mapping[str, Any]) -> Collection:
         def save(names: list[str]) -> None:
-            self._folder.catalogue.put_collection(name, {"models": names})
+            self._folder.catalogue.put_collection(name, _collection_record(names, settings))
 
-        infos = [self._infos[model] for model in models]
+        settings = CollectionSettings(**record["settings"])
+        infos = [self._infos[model] for model in record["models"]]
         store = self._folder.collection(name)
-        self._collections[name] = Collection(name, infos, store, self._registry, save)
+        self._collections[name] = Collection(name, infos, settings, store, self._registry, save)
         return self._collections[name]
+
+
+def _collection_record(models: Sequence[str], settings: CollectionSettings) -> dict[str, Any]:
+    return {"models": list(models), "settings": asdict(settings)}
 
 
 def _info_from(record: Mapping[str, Any]) -> ModelInfo:

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
 from embeddb.models import EmbedRequest, Priority, Registry
 from embeddb.query import (
+    CollectionSettings,
     Embedding,
+    Encoding,
     Image,
     Modality,
     ModelInfo,
@@ -25,6 +27,8 @@ from embeddb.query import (
 from embeddb.storage import CollectionStore, Put, Record
 
 __all__ = ["Ingest"]
+
+MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +48,13 @@ class _Plan:
         is_text = self.modality is Modality.TEXT
         return EmbedRequest(Text(self.payload.decode()) if is_text else Image(self.payload), self.models)
 
-    def put(self, embeddings: Mapping[str, Embedding]) -> Put:
+    def put(self, embeddings: Mapping[str, Embedding], *, keep_payload: bool) -> Put:
         """What to write: the features that were given and those that the models made."""
         return Put(
             id=self.item.id,
             metadata_json=self.metadata_json,
             modality=self.modality,
-            payload=self.payload,
+            payload=self.payload if keep_payload else None,
             content_hash=self.content_hash,
             features={model: e.features for model, e in embeddings.items()} | dict(self.item.features),
             predictions={model: e.predictions for model, e in embeddings.items() if e.predictions},
@@ -63,15 +67,22 @@ class Ingest:
     Args:
         collection: its name, for the errors.
         models: those that embed its items, by name.
+        settings: the collection's.
         store: its storage.
         registry: runs contents through models.
     """
 
     def __init__(
-        self, collection: str, models: Mapping[str, ModelInfo], store: CollectionStore, registry: Registry
+        self,
+        collection: str,
+        models: Mapping[str, ModelInfo],
+        settings: CollectionSettings,
+        store: CollectionStore,
+        registry: Registry,
     ) -> None:
         self._collection = collection
         self._models = dict(models)
+        self._settings = settings
         self._store = store
         self._registry = registry
 
@@ -105,7 +116,7 @@ class Ingest:
             if isinstance(outcome, EmbeddbError):
                 results[plan.item.id] = PutResult(plan.item.id, PutStatus.FAILED, outcome)
             else:
-                puts.append(plan.put(outcome))
+                puts.append(plan.put(outcome, keep_payload=self._settings.keep_payloads))
         for put, written in zip(puts, self._store.write(puts) if puts else (), strict=True):
             status = PutStatus.CREATED if written.replaced is None else PutStatus.REPLACED
             results[put.id] = PutResult(put.id, status)
@@ -143,6 +154,10 @@ class Ingest:
         if len(vector) != info.dimension:
             allowed = f"must have {info.dimension}, the dimension of model {model!r}"
             raise InvalidArgumentError(f"item.features[{model}]", f"{len(vector)} dimensions", allowed)
+        largest = float(np.abs(vector).max())
+        if self._settings.encoding is Encoding.FLOAT16 and largest > MAX_FLOAT16:
+            allowed = f"must be within ±{MAX_FLOAT16:g}, which is what float16 holds"
+            raise InvalidArgumentError(f"item.features[{model}]", largest, allowed)
 
     def _embed(self, plans: Sequence[_Plan]) -> list[Mapping[str, Embedding] | EmbeddbError]:
         """The embeddings of each plan by model name; none where all features were given."""
@@ -157,7 +172,7 @@ class Ingest:
             id=record.id,
             metadata_json=plan.metadata_json,
             modality=record.modality,
-            payload=plan.payload,
+            payload=plan.payload if self._settings.keep_payloads else None,
             content_hash=record.content_hash,
             features={name: found[record.row] for name, found in stored.items() if record.row in found},
             predictions=record.predictions,

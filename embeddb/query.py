@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,9 @@ __all__ = [
     "MAX_ID_BYTES",
     "MAX_K",
     "CollectionInfo",
+    "CollectionSettings",
     "Embedding",
+    "Encoding",
     "Expression",
     "Hit",
     "Image",
@@ -501,6 +503,37 @@ class ModelInfo:
     fingerprint: str
 
 
+class Encoding(StrEnum):
+    """How features are stored: FLOAT16 takes half the room and keeps 11 bits of each number."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise InvalidArgumentError("settings.encoding", value, f"must be one of {', '.join(cls)}")
+
+
+@dataclass(frozen=True)
+class CollectionSettings:
+    """What is decided about a collection when it is made, and stays.
+
+    Args:
+        encoding: of its features on the disk, an `Encoding` or its name.
+        keep_payloads: whether images and texts are kept once they are embedded. Without them an item cannot
+            be shown, and another model cannot embed it later.
+
+    Raises:
+        InvalidArgumentError: there is no such encoding.
+    """
+
+    encoding: Encoding = Encoding.FLOAT32
+    keep_payloads: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoding", Encoding(self.encoding))
+
+
 @dataclass(frozen=True)
 class CollectionInfo:
     """A collection and the models that embed its items; the first one is searched by default."""
@@ -508,6 +541,7 @@ class CollectionInfo:
     name: str
     models: tuple[str, ...]
     items: int
+    settings: CollectionSettings = CollectionSettings()
 
 
 @dataclass(frozen=True)

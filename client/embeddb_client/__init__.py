@@ -8,6 +8,7 @@ with Client("127.0.0.1:7080") as client:
 """
 
 from embeddb import (
+    CollectionSettings,
     Expression,
     Hit,
     Image,
@@ -25,6 +26,7 @@ from embeddb_client.collection import Collection
 __all__ = [
     "Client",
     "Collection",
+    "CollectionSettings",
     "Expression",
     "Hit",
     "Image",

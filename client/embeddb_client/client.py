@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from embeddb.errors import EmbeddbError
-from embeddb.query import CollectionInfo, Embedding, ModelInfo, Stats, as_content
+from embeddb.query import CollectionInfo, CollectionSettings, Embedding, ModelInfo, Stats, as_content
 from embeddb_client.collection import Collection
 from embeddb_client.connection import Connection
 from embeddb_protos.v1 import admin_pb2, collections_pb2, models_pb2
 from embeddb_protos.wire.errors import error_from
 from embeddb_protos.wire.items import content_message, embedding_from
-from embeddb_protos.wire.service import collection_from, model_from, stats_from
+from embeddb_protos.wire.service import collection_from, model_from, settings_message, stats_from
 
 __all__ = ["Client"]
 
@@ -109,14 +109,23 @@ class Client(Collection):
 
     # -- Collections ------------------------------------------------------------------------------------
 
-    def create_collection(self, name: str, models: Sequence[str] = ()) -> Collection:
+    def create_collection(
+        self, name: str, models: Sequence[str] = (), settings: CollectionSettings | None = None
+    ) -> Collection:
         """Make a collection whose items these registered models embed; the first is searched by default.
+
+        Args:
+            name: 1 to 64 of A-Z a-z 0-9 . _ -.
+            models: names of registered models.
+            settings: what stays as it is decided now; the defaults if None.
 
         Raises:
             AlreadyExistsError: the name is taken.
             NotFoundError: a model is not registered.
         """
-        request = collections_pb2.CreateCollectionRequest(name=name, models=models)
+        request = collections_pb2.CreateCollectionRequest(
+            name=name, models=models, settings=settings_message(settings or CollectionSettings())
+        )
         self._connection.call(self._connection.collections.CreateCollection, request)
         return self.collection(name)
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import lmdb
 
-from embeddb.errors import DataLossError, ResourceExhaustedError, UnavailableError
+from embeddb.errors import DataLossError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
 
 __all__ = ["Durability", "Environment"]
 
@@ -38,6 +38,10 @@ class Durability(StrEnum):
 
     SYNC = "sync"
     ASYNC = "async"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise InvalidArgumentError("durability", value, f"must be one of {', '.join(cls)}")
 
 
 class Environment:

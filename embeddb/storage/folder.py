@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from embeddb.errors import FailedPreconditionError
 from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import CollectionStore
+from embeddb.storage.environment import Durability
 
 __all__ = ["DataFolder"]
 
@@ -18,12 +19,17 @@ __all__ = ["DataFolder"]
 class DataFolder:
     """The catalogue and the collections under one path, made if it is not there.
 
+    Args:
+        path: the folder.
+        durability: when a write to a collection is on the disk; the catalogue's are at once.
+
     Raises:
         FailedPreconditionError: another process has it open, or its format is newer than this version.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, durability: Durability = Durability.SYNC) -> None:
         self._path = Path(path)
+        self._durability = durability
         self._path.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self._path / "lock")
         try:
@@ -39,7 +45,8 @@ class DataFolder:
             raise
         self._remove_leftovers()
         self._stores = {
-            name: CollectionStore(self._folder(name), name) for name in self.catalogue.collections()
+            name: CollectionStore(self._folder(name), name, durability)
+            for name in self.catalogue.collections()
         }
 
     def collection(self, name: str) -> CollectionStore:
@@ -48,7 +55,7 @@ class DataFolder:
 
     def create_collection(self, name: str, record: dict[str, Any]) -> CollectionStore:
         """Make a collection's store and its record."""
-        self._stores[name] = CollectionStore(self._folder(name), name)
+        self._stores[name] = CollectionStore(self._folder(name), name, self._durability)
         self.catalogue.put_collection(name, record)
         return self._stores[name]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import embeddb
 from embeddb.errors import EmbeddbError
 from embeddb.models import ModelSettings
+from embeddb.storage import Durability
 from embeddb_server.server import Server
 
 log = logging.getLogger("embeddb_server")
@@ -27,22 +28,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream=sys.stderr,
     )
     try:
-        _serve(options.data, f"{options.address}:{options.port}", _model_settings(options))
+        _serve(options)
     except EmbeddbError as error:
         print(f"embeddb-server: {error}", file=sys.stderr)  # noqa: T201 - a command's last words
         return 1
     return 0
 
 
-def _serve(data: Path, address: str, models: ModelSettings) -> None:
+def _serve(options: argparse.Namespace) -> None:
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
-    with embeddb.open(data, models=models) as database:
-        server = Server(database, address)
+    with embeddb.open(
+        options.data, models=_model_settings(options), durability=Durability(options.durability)
+    ) as database:
+        server = Server(database, f"{options.address}:{options.port}")
         server.start()
         # Whoever starts the server in a script waits for this line.
-        ready = f"embeddb-server {embeddb.__version__} ready on {server.address}, data in {data.resolve()}"
+        data = options.data.resolve()
+        ready = f"embeddb-server {embeddb.__version__} ready on {server.address}, data in {data}"
         print(ready, flush=True)  # noqa: T201
         end.wait()
         log.info("draining")
@@ -80,6 +84,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME",
         help="let classes of this Python module be models; may be given more than once",
+    )
+    parser.add_argument(
+        "--durability",
+        choices=[each.value for each in Durability],
+        default=Durability.SYNC.value,
+        help="sync: a write is on the disk when it returns; async: within about a second, so that a power "
+        "failure may lose the last writes or damage the folder (default %(default)s)",
     )
     parser.add_argument(
         "--log-level",

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from embeddb.query import CollectionSettings, Encoding
 from embeddb_client.cli.options import Json, Server, connect, out, print_json, print_table
 from embeddb_client.client import DEFAULT_ADDRESS
 
@@ -20,12 +21,19 @@ def add(
         list[str] | None,
         typer.Option("--model", "-m", help="A model that embeds its items; may be repeated."),
     ] = None,
+    encoding: Annotated[
+        Encoding, typer.Option(help="How features are stored; float16 takes half the room.")
+    ] = Encoding.FLOAT32,
+    keep_payloads: Annotated[
+        bool, typer.Option(help="Whether images and texts are kept once they are embedded.")
+    ] = True,
     server: Server = DEFAULT_ADDRESS,
     as_json: Json = False,
 ) -> None:
     """Make a collection. The first model is the one that searches use unless told."""
+    settings = CollectionSettings(encoding=encoding, keep_payloads=keep_payloads)
     with connect(server) as client:
-        info = client.create_collection(name, models or []).info()
+        info = client.create_collection(name, models or [], settings).info()
     if as_json:
         print_json(asdict(info))
     else:

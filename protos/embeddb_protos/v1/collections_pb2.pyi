@@ -1,4 +1,5 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -6,23 +7,44 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENCODING_UNSPECIFIED: _ClassVar[Encoding]
+    ENCODING_FLOAT32: _ClassVar[Encoding]
+    ENCODING_FLOAT16: _ClassVar[Encoding]
+ENCODING_UNSPECIFIED: Encoding
+ENCODING_FLOAT32: Encoding
+ENCODING_FLOAT16: Encoding
+
+class CollectionSettings(_message.Message):
+    __slots__ = ("encoding", "keep_payloads")
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    KEEP_PAYLOADS_FIELD_NUMBER: _ClassVar[int]
+    encoding: Encoding
+    keep_payloads: bool
+    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., keep_payloads: bool = ...) -> None: ...
+
 class Collection(_message.Message):
-    __slots__ = ("name", "models", "items")
+    __slots__ = ("name", "models", "items", "settings")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
     name: str
     models: _containers.RepeatedScalarFieldContainer[str]
     items: int
-    def __init__(self, name: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., items: _Optional[int] = ...) -> None: ...
+    settings: CollectionSettings
+    def __init__(self, name: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., items: _Optional[int] = ..., settings: _Optional[_Union[CollectionSettings, _Mapping]] = ...) -> None: ...
 
 class CreateCollectionRequest(_message.Message):
-    __slots__ = ("name", "models")
+    __slots__ = ("name", "models", "settings")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
     name: str
     models: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ...) -> None: ...
+    settings: CollectionSettings
+    def __init__(self, name: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., settings: _Optional[_Union[CollectionSettings, _Mapping]] = ...) -> None: ...
 
 class CreateCollectionResponse(_message.Message):
     __slots__ = ("collection",)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from embeddb.query import CollectionInfo, ModelInfo, SpaceStats, Stats
+from embeddb.errors import InvalidArgumentError
+from embeddb.query import CollectionInfo, CollectionSettings, Encoding, ModelInfo, SpaceStats, Stats
 from embeddb_protos.v1 import admin_pb2, collections_pb2, models_pb2
 from embeddb_protos.wire.items import MODALITIES, json_object, modality_from
 
@@ -13,9 +14,20 @@ __all__ = [
     "collection_message",
     "model_from",
     "model_message",
+    "settings_from",
+    "settings_message",
     "stats_from",
     "stats_message",
 ]
+
+_ENCODINGS = {
+    Encoding.FLOAT32: collections_pb2.ENCODING_FLOAT32,
+    Encoding.FLOAT16: collections_pb2.ENCODING_FLOAT16,
+}
+_ENCODINGS_BACK: dict[int, Encoding] = {
+    collections_pb2.ENCODING_UNSPECIFIED: Encoding.FLOAT32,
+    **{number: encoding for encoding, number in _ENCODINGS.items()},
+}
 
 
 def model_message(model: ModelInfo) -> models_pb2.Model:
@@ -45,12 +57,37 @@ def model_from(message: models_pb2.Model) -> ModelInfo:
 
 def collection_message(collection: CollectionInfo) -> collections_pb2.Collection:
     """A collection as a message."""
-    return collections_pb2.Collection(name=collection.name, models=collection.models, items=collection.items)
+    return collections_pb2.Collection(
+        name=collection.name,
+        models=collection.models,
+        items=collection.items,
+        settings=settings_message(collection.settings),
+    )
 
 
 def collection_from(message: collections_pb2.Collection) -> CollectionInfo:
     """The collection that a message describes."""
-    return CollectionInfo(message.name, tuple(message.models), message.items)
+    return CollectionInfo(message.name, tuple(message.models), message.items, settings_from(message.settings))
+
+
+def settings_message(settings: CollectionSettings) -> collections_pb2.CollectionSettings:
+    """A collection's settings as a message."""
+    return collections_pb2.CollectionSettings(
+        encoding=_ENCODINGS[settings.encoding], keep_payloads=settings.keep_payloads
+    )
+
+
+def settings_from(message: collections_pb2.CollectionSettings) -> CollectionSettings:
+    """The settings that a message describes; what it does not say is the default.
+
+    Raises:
+        InvalidArgumentError: the encoding is one that this version does not know.
+    """
+    encoding = _ENCODINGS_BACK.get(message.encoding)
+    if encoding is None:
+        raise InvalidArgumentError("settings.encoding", message.encoding, "is not known to this version")
+    keep_payloads = message.keep_payloads if message.HasField("keep_payloads") else True
+    return CollectionSettings(encoding, keep_payloads)
 
 
 def stats_message(stats: Stats) -> admin_pb2.GetStatsResponse:

@@ -6,7 +6,7 @@ import grpc
 
 from embeddb.database import Database
 from embeddb_protos.v1 import collections_pb2, collections_pb2_grpc
-from embeddb_protos.wire.service import collection_message
+from embeddb_protos.wire.service import collection_message, settings_from
 from embeddb_server.services.batches import page_by_name
 
 
@@ -19,7 +19,9 @@ class CollectionService(collections_pb2_grpc.CollectionServiceServicer):
     def CreateCollection(  # noqa: D102, N802 - documented in the .proto
         self, request: collections_pb2.CreateCollectionRequest, context: grpc.ServicerContext
     ) -> collections_pb2.CreateCollectionResponse:
-        collection = self._database.create_collection(request.name, models=list(request.models))
+        collection = self._database.create_collection(
+            request.name, list(request.models), settings_from(request.settings)
+        )
         return collections_pb2.CreateCollectionResponse(collection=collection_message(collection.info()))
 
     def ListCollections(  # noqa: D102, N802 - documented in the .proto

@@ -1,7 +1,7 @@
-"""Batches that form by themselves: whoever arrives while the network is busy goes into the next one together.
+"""Batches that form by themselves: whoever arrives during one goes into the next together.
 
 There is no timer: a lone request starts at once. Queries go before bulk loads, so that a load does not
-starve a search.
+starve a search, and a load gets a turn now and then, so that searches do not starve it either.
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, TypeVar
 
+from embeddb.deadline import Deadline, current
 from embeddb.errors import EmbeddbError, InternalError, ResourceExhaustedError, UnavailableError
 
 __all__ = ["Batcher", "Priority"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+# After this many batches of queries in a row, a bulk load that waits gets the next one.
+BULK_TURN = 8
 
 log = logging.getLogger(__name__)
 
@@ -31,67 +36,87 @@ class Priority(IntEnum):
     BULK = 1
 
 
+@dataclass(frozen=True, eq=False)
+class _Waiting(Generic[T, R]):
+    """One input, who waits for it and for how long."""
+
+    value: T
+    future: Future[R]
+    deadline: Deadline
+
+
 class Batcher(Generic[T, R]):
     """A queue before a function that works best on many inputs at once, and the thread that runs it.
 
+    A batch holds inputs of one priority. A run that fails is repeated on halves of its batch: an input that
+    cannot be run fails alone, and a batch that is too large for the memory goes on in smaller ones.
+
     Args:
         name: of the thread.
-        run: takes 1 to `max_batch` inputs and gives one result each, in order.
+        run: takes 1 to `max_batch` inputs and gives a result, or an error of ours, for each, in order.
         max_batch: most inputs of one run.
-        max_queue: most inputs that wait.
+        max_queue: most inputs that wait, for each priority.
     """
 
     def __init__(
-        self, name: str, run: Callable[[Sequence[T]], Sequence[R]], max_batch: int, max_queue: int
+        self,
+        name: str,
+        run: Callable[[Sequence[T]], Sequence[R | EmbeddbError]],
+        max_batch: int,
+        max_queue: int,
     ) -> None:
         self._run = run
         self._max_batch = max_batch
         self._max_queue = max_queue
-        self._queues: dict[Priority, deque[tuple[T, Future[R]]]] = {p: deque() for p in Priority}
+        self._queues: dict[Priority, deque[_Waiting[T, R]]] = {p: deque() for p in Priority}
+        self._query_batches = 0
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, value: T, priority: Priority) -> Future[R]:
-        """Queue one input; a future that is cancelled before its batch starts is not computed.
+    def submit(self, value: T, priority: Priority, deadline: Deadline | None = None) -> Future[R]:
+        """Queue one input.
+
+        It is not run if its future was cancelled or its deadline is over before its batch starts. A full
+        queue refuses a query; a bulk load waits here until there is room.
+
+        Args:
+            deadline: of the call that it is for; by default the one that this thread works for.
 
         Raises:
-            ResourceExhaustedError: the queue is full.
+            ResourceExhaustedError: the queue of queries is full.
+            DeadlineExceededError, CancelledError: nobody waits for it any more.
             UnavailableError: the batcher is closed.
         """
-        future: Future[R] = Future()
+        waiting: _Waiting[T, R] = _Waiting(value, Future(), current() if deadline is None else deadline)
+        queue = self._queues[priority]
         with self._changed:
+            while len(queue) >= self._max_queue and not self._closed:
+                if priority is Priority.QUERY:
+                    raise ResourceExhaustedError(
+                        f"{self._thread.name}: the queue is full ({self._max_queue} wait); try again later"
+                    )
+                waiting.deadline.check()
+                self._changed.wait(waiting.deadline.seconds)
             if self._closed:
                 raise UnavailableError(f"{self._thread.name} is closed")
-            queue = self._queues[priority]
-            if len(queue) >= self._max_queue:
-                raise ResourceExhaustedError(
-                    f"{self._thread.name}: the queue is full ({self._max_queue} wait); try again later"
-                )
-            queue.append((value, future))
-            self._changed.notify()
-        return future
+            queue.append(waiting)
+            self._changed.notify_all()
+        return waiting.future
 
     def close(self) -> None:
         """Finish what is queued, refuse what comes, and return when the thread has ended."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
+            self._changed.notify_all()
         self._thread.join()
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            values = [value for value, _ in batch]
-            try:
-                results = self._run(values)
-                for (_, future), result in zip(batch, results, strict=True):
-                    future.set_result(result)
-            except Exception as error:
-                # The failure goes to everyone who waits, and the thread lives on.
-                self._fail(batch, error)
+            self._serve(batch)
 
-    def _next_batch(self) -> list[tuple[T, Future[R]]]:
+    def _next_batch(self) -> list[_Waiting[T, R]]:
         """Wait for work; an empty batch means that the batcher is closed and everything is done."""
         while True:
             with self._changed:
@@ -99,19 +124,58 @@ class Batcher(Generic[T, R]):
                     if self._closed:
                         return []
                     self._changed.wait()
-                taken: list[tuple[T, Future[R]]] = []
-                for priority in Priority:
-                    queue = self._queues[priority]
-                    while queue and len(taken) < self._max_batch:
-                        taken.append(queue.popleft())
-            running = [each for each in taken if each[1].set_running_or_notify_cancel()]
+                queue = self._queues[self._turn()]
+                taken = [queue.popleft() for _ in range(min(len(queue), self._max_batch))]
+                self._changed.notify_all()
+            running = [each for each in taken if _still_wanted(each)]
             if running:
                 return running
 
-    def _fail(self, batch: Sequence[tuple[T, Future[R]]], error: Exception) -> None:
-        if not isinstance(error, EmbeddbError):
-            log.error("a batch of %d failed in %s", len(batch), self._thread.name, exc_info=error)
-            error = InternalError(f"{self._thread.name} failed on a batch: {error}")
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(error)
+    def _turn(self) -> Priority:
+        """Whose batch comes next."""
+        queries, loads = self._queues[Priority.QUERY], self._queues[Priority.BULK]
+        if queries and not (loads and self._query_batches >= BULK_TURN):
+            self._query_batches += 1
+            return Priority.QUERY
+        self._query_batches = 0
+        return Priority.BULK
+
+    def _serve(self, batch: Sequence[_Waiting[T, R]]) -> None:
+        """Run a batch and deliver its results, or what went wrong; the thread lives on in any case."""
+        failure = self._try(batch)
+        if failure is None:
+            return
+        if len(batch) > 1:
+            log.warning("%s: a batch of %d failed, and is run in halves", self._thread.name, len(batch))
+            failure = None  # Its traceback would keep the failed run's memory through the next ones.
+            middle = len(batch) // 2
+            self._serve(batch[:middle])
+            self._serve(batch[middle:])
+            return
+        if not isinstance(failure, EmbeddbError):
+            log.error("%s failed", self._thread.name, exc_info=failure)
+            failure = InternalError(f"{self._thread.name} failed: {failure}")
+        batch[0].future.set_exception(failure)
+
+    def _try(self, batch: Sequence[_Waiting[T, R]]) -> Exception | None:
+        try:
+            outcomes = self._run([each.value for each in batch])
+            if len(outcomes) != len(batch):
+                raise InternalError(f"{self._thread.name}: {len(outcomes)} results of {len(batch)} inputs")
+        except Exception as error:
+            return error
+        for each, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, EmbeddbError):
+                each.future.set_exception(outcome)
+            else:
+                each.future.set_result(outcome)
+        return None
+
+
+def _still_wanted(waiting: _Waiting[T, R]) -> bool:
+    if not waiting.future.set_running_or_notify_cancel():
+        return False
+    error = waiting.deadline.over()
+    if error is not None:
+        waiting.future.set_exception(error)
+    return error is None

@@ -1,13 +1,14 @@
 """Bytes -> features: the registered models, how they are loaded, fed and run.
 
 `Registry` is what the engine uses. An image is decoded once (`images`), prepared for each model that wants
-it by that model's own transform, and run in batches that form by themselves (`batcher`). `loaders` turn a
+it by that model's own transform, and run in batches that form by themselves (`model`). `loaders` turn a
 spec, which is plain data, into a `Network`.
 """
 
 from embeddb.batching import Priority
+from embeddb.models.model import Model
 from embeddb.models.network import Network, Output
-from embeddb.models.registry import EmbedRequest, Model, Registry
+from embeddb.models.registry import EmbedRequest, Registry
 from embeddb.models.settings import ModelSettings
 
 __all__ = ["EmbedRequest", "Model", "ModelSettings", "Network", "Output", "Priority", "Registry"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,22 +11,26 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from embeddb.batching import Batcher, Priority
+from embeddb.batching import Priority
+from embeddb.deadline import Deadline, current
 from embeddb.errors import (
     AlreadyExistsError,
+    DeadlineExceededError,
     EmbeddbError,
     FailedPreconditionError,
-    InvalidArgumentError,
+    InternalError,
     NotFoundError,
 )
 from embeddb.models.images import decode
 from embeddb.models.loaders import LOADERS
-from embeddb.models.network import Network
+from embeddb.models.model import Model
 from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
-from embeddb.query import Embedding, Image, Modality, ModelInfo, Prediction, Text
+from embeddb.query import Embedding, Image, Modality, Text
 
-__all__ = ["EmbedRequest", "Model", "Registry"]
+__all__ = ["EmbedRequest", "Registry"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,60 +41,6 @@ class EmbedRequest:
     models: Sequence[str]
 
 
-class Model:
-    """One loaded model: its network, and a queue with a worker for each modality."""
-
-    def __init__(self, name: str, spec: Mapping[str, Any], network: Network, settings: ModelSettings) -> None:
-        self.labels = network.labels
-        self.info = ModelInfo(
-            name, spec, network.modalities, network.dimension, len(network.labels), network.fingerprint
-        )
-        self._network = network
-        self._keep = settings.predictions
-        # One forward pass at a time: two would only take the cores from one another.
-        self._running = threading.Lock()
-        self._batchers = {
-            modality: Batcher(
-                f"{name}-{modality}",
-                partial(self._forward, modality),
-                settings.max_batch,
-                settings.max_queue,
-            )
-            for modality in network.modalities
-        }
-
-    def submit(self, content: Any, modality: Modality, priority: Priority) -> Future[Embedding]:
-        """Queue one decoded image or text.
-
-        Raises:
-            InvalidArgumentError: the model does not encode that modality.
-            ResourceExhaustedError: the queue is full.
-        """
-        batcher = self._batchers.get(modality)
-        if batcher is None:
-            able = " and ".join(f"{each}s" for each in self._batchers) or "nothing"
-            raise InvalidArgumentError("model", self.info.name, f"encodes {able}, and so no {modality}")
-        return batcher.submit(self._network.prepare(content), priority)
-
-    def close(self) -> None:
-        """Finish what is queued and end the workers."""
-        for batcher in self._batchers.values():
-            batcher.close()
-
-    def _forward(self, modality: Modality, prepared: Sequence[Any]) -> list[Embedding]:
-        with self._running:
-            output = self._network.forward(modality, prepared)
-        # Copied out of inference mode's tensors, so that an embedding owns its memory.
-        features = output.features.float().cpu().numpy().copy()
-        if output.probabilities is None:
-            return [Embedding(row) for row in features]
-        scores, classes = output.probabilities.topk(min(self._keep, len(self.labels)), dim=1)
-        return [
-            Embedding(row, tuple(Prediction(self.labels[c], s) for c, s in zip(cs, ss, strict=True)))
-            for row, cs, ss in zip(features, classes.tolist(), scores.tolist(), strict=True)
-        ]
-
-
 class Registry:
     """The models by name. Thread-safe; close it to end its threads."""
 
@@ -98,8 +49,12 @@ class Registry:
         self._models: dict[str, Model] = {}
         self._refused: dict[str, str] = {}
         self._lock = threading.Lock()
-        # Decoding goes on while the networks run, on as many threads as there are cores.
-        self._decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+        # Decoding goes on while the networks run, on as many threads as there are cores. Bulk loads, which
+        # may have to wait for room, have threads of their own, so that they are not in a query's way.
+        self._decoders = {
+            priority: ThreadPoolExecutor(os.cpu_count(), f"decode-{priority.name.lower()}")
+            for priority in Priority
+        }
 
     def load(self, name: str, spec: Mapping[str, Any]) -> Model:
         """Load a model under a new name.
@@ -162,41 +117,63 @@ class Registry:
     def embed(
         self, requests: Sequence[EmbedRequest], priority: Priority
     ) -> list[dict[str, Embedding] | EmbeddbError]:
-        """Embed contents, each by its models.
+        """Embed contents, each by its models; more than one batch of them is a bulk load in any case.
 
         Returns:
             One an element, in order: the embeddings by model name, or why there are none. One that fails
             does not disturb its neighbours; where one model fails on a content, the content fails.
+
+        Raises:
+            DeadlineExceededError, CancelledError: nobody waits for the answer any more (`embeddb.deadline`).
         """
-        submitted = list(self._decoders.map(partial(self._submit, priority), requests))
-        outcomes: list[dict[str, Embedding] | EmbeddbError] = []
-        for futures in submitted:
-            if isinstance(futures, EmbeddbError):
-                outcomes.append(futures)
-                continue
-            try:
-                outcomes.append({name: future.result() for name, future in futures.items()})
-            except EmbeddbError as error:
-                outcomes.append(error)
+        if len(requests) > self._settings.max_batch:
+            priority = Priority.BULK
+        deadline = current()
+        submitted = list(self._decoders[priority].map(partial(self._submit, priority, deadline), requests))
+        outcomes = [_outcome(each, deadline) for each in submitted]
+        deadline.check()
         return outcomes
 
     def close(self) -> None:
         """Unload all models."""
-        self._decoders.shutdown()
+        for decoders in self._decoders.values():
+            decoders.shutdown()
         for name in self.names():
             self.remove(name)
 
     def _submit(
-        self, priority: Priority, request: EmbedRequest
+        self, priority: Priority, deadline: Deadline, request: EmbedRequest
     ) -> dict[str, Future[Embedding]] | EmbeddbError:
         """Decode a content and queue it at its models."""
         try:
+            deadline.check()
             content: Any
             if isinstance(request.content, Image):
                 limits = (self._settings.max_image_bytes, self._settings.max_image_pixels)
                 content, modality = decode(request.content.read(), *limits), Modality.IMAGE
             else:
                 content, modality = request.content.text, Modality.TEXT
-            return {name: self.get(name).submit(content, modality, priority) for name in request.models}
+            return {
+                name: self.get(name).submit(content, modality, priority, deadline) for name in request.models
+            }
         except EmbeddbError as error:
             return error
+        except Exception as error:
+            log.exception("preparing %r for %s failed", request.content, ", ".join(request.models))
+            return InternalError(f"preparing the content failed: {error}")
+
+
+def _outcome(
+    submitted: dict[str, Future[Embedding]] | EmbeddbError, deadline: Deadline
+) -> dict[str, Embedding] | EmbeddbError:
+    """Wait for the embeddings of one content, by model name."""
+    if isinstance(submitted, EmbeddbError):
+        return submitted
+    try:
+        return {name: future.result(deadline.seconds) for name, future in submitted.items()}
+    except EmbeddbError as error:
+        return error
+    except TimeoutError:
+        for future in submitted.values():
+            future.cancel()
+        return DeadlineExceededError("the deadline passed before the answer was ready")

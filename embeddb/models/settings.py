@@ -19,7 +19,8 @@ class ModelSettings:
         allow_programs: whether model files that are programs, TorchScript and torch.export's .pt2, may run.
         python_modules: the modules whose classes may be models, by their full import path.
         max_batch: most inputs of one forward pass.
-        max_queue: most inputs that wait for one model, for each priority and modality.
+        max_queue: most inputs that wait for one model, for each priority and modality; beyond it queries are
+            refused, and bulk loads wait.
         max_image_bytes: largest encoded image.
         max_image_pixels: largest image, width x height.
         predictions: how many of the likeliest classes are kept with an item.
@@ -29,7 +30,7 @@ class ModelSettings:
     allow_programs: bool = False
     python_modules: tuple[str, ...] = ()
     max_batch: int = 32
-    max_queue: int = 4096
+    max_queue: int = 512
     max_image_bytes: int = 64 << 20
     max_image_pixels: int = 100_000_000
     predictions: int = 5

@@ -1,8 +1,10 @@
-"""The one place where an engine's error becomes a call's status, for unary and streaming calls alike."""
+"""What every call gets, unary and streaming alike: its deadline, and a status for an engine's error."""
 
 from __future__ import annotations
 
 import logging
+import math
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeAlias
@@ -10,12 +12,14 @@ from typing import Any, NoReturn, TypeAlias
 import grpc
 from grpc_status import rpc_status
 
+from embeddb.deadline import Deadline, within
 from embeddb.errors import EmbeddbError, InternalError
 from embeddb_protos.wire.errors import status_message
 
 __all__ = ["ErrorInterceptor"]
 
 REQUEST_ID = "x-request-id"
+CENTURY_SECONDS = 100 * 365 * 24 * 3600
 
 # Generic for the type checker alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -24,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class ErrorInterceptor(grpc.ServerInterceptor):
-    """Gives every call a request id (the caller's `x-request-id`, or a new one) and every error its status.
+    """Gives every call a request id (the caller's `x-request-id`, or a new one), a deadline and a status.
 
     An error that is not one of ours is a defect: its traceback goes to the log under the request id, and
     the caller is told that id and nothing else.
@@ -62,7 +66,8 @@ def _guard_unary(
 ) -> Callable[[Any, grpc.ServicerContext], Any]:
     def guarded(request: Any, context: grpc.ServicerContext) -> Any:
         try:
-            return behaviour(request, context)
+            with within(_deadline(context)):
+                return behaviour(request, context)
         except Exception as error:
             _abort(context, error, method, request_id)
 
@@ -74,16 +79,33 @@ def _guard_stream(
 ) -> Callable[[Any, grpc.ServicerContext], Iterator[Any]]:
     def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         try:
-            yield from behaviour(request, context)
+            deadline = _deadline(context)
+            answers = behaviour(request, context)
+            while True:
+                # Left before each answer is given away: who resumes a generator need not be the same thread.
+                with within(deadline):
+                    answer = next(answers, None)
+                if answer is None:
+                    return
+                yield answer
         except Exception as error:
             _abort(context, error, method, request_id)
 
     return guarded
 
 
+def _deadline(context: grpc.ServicerContext) -> Deadline:
+    """When the caller stops waiting, and whether it has gone already."""
+    remaining = context.time_remaining()
+    # A call without a deadline is given some centuries, more than waiting can be told.
+    unlimited = remaining is None or remaining > CENTURY_SECONDS
+    at = math.inf if unlimited else time.monotonic() + remaining
+    return Deadline(at, gone=lambda: not context.is_active())
+
+
 def _abort(context: grpc.ServicerContext, error: Exception, method: str, request_id: str) -> NoReturn:
-    if not context.is_active():
-        # The caller is gone, or the handler aborted the call itself: there is nobody to tell.
+    if not context.is_active() and not isinstance(error, EmbeddbError):
+        # The handler aborted the call itself, or the caller is gone and there is nobody to tell.
         raise error
     if not isinstance(error, EmbeddbError):
         log.error("%s failed, request id %s", method, request_id, exc_info=error)

@@ -1,0 +1,92 @@
+"""One loaded model: its network, and a queue with a worker for each modality."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from embeddb.batching import Batcher, Priority
+from embeddb.deadline import Deadline
+from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError
+from embeddb.models.network import Network, Output
+from embeddb.models.settings import ModelSettings
+from embeddb.query import Embedding, Modality, ModelInfo, Prediction
+
+__all__ = ["Model"]
+
+
+class Model:
+    """One loaded model. Thread-safe; close it to end its threads.
+
+    Attributes:
+        info: what it is.
+        labels: the names of its classes.
+    """
+
+    def __init__(self, name: str, spec: Mapping[str, Any], network: Network, settings: ModelSettings) -> None:
+        self.labels = network.labels
+        self.info = ModelInfo(
+            name, spec, network.modalities, network.dimension, len(network.labels), network.fingerprint
+        )
+        self._network = network
+        self._keep = settings.predictions
+        # One forward pass at a time: two would only take the cores from one another.
+        self._running = threading.Lock()
+        self._batchers: dict[Modality, Batcher[Any, Embedding]] = {
+            modality: Batcher(
+                f"{name}-{modality}",
+                partial(self._forward, modality),
+                settings.max_batch,
+                settings.max_queue,
+            )
+            for modality in network.modalities
+        }
+
+    def submit(
+        self, content: Any, modality: Modality, priority: Priority, deadline: Deadline
+    ) -> Future[Embedding]:
+        """Queue one decoded image or text; see `Batcher.submit`.
+
+        Raises:
+            InvalidArgumentError: the model does not encode that modality.
+            ResourceExhaustedError: the queue of queries is full.
+        """
+        batcher = self._batchers.get(modality)
+        if batcher is None:
+            able = " and ".join(f"{each}s" for each in self._batchers) or "nothing"
+            raise InvalidArgumentError("model", self.info.name, f"encodes {able}, and so no {modality}")
+        return batcher.submit(self._network.prepare(content), priority, deadline)
+
+    def close(self) -> None:
+        """Finish what is queued and end the workers."""
+        for batcher in self._batchers.values():
+            batcher.close()
+
+    def _forward(self, modality: Modality, prepared: Sequence[Any]) -> list[Embedding | EmbeddbError]:
+        with self._running:
+            output = self._network.forward(modality, prepared)
+        # Copied out of inference mode's tensors, so that an embedding owns its memory.
+        features = output.features.float().cpu().numpy().copy()
+        finite = np.isfinite(features).all(axis=1)
+        return [
+            Embedding(row, predictions) if fine else self._not_finite()
+            for row, fine, predictions in zip(features, finite, self._predictions(output), strict=True)
+        ]
+
+    def _predictions(self, output: Output) -> list[tuple[Prediction, ...]]:
+        """The likeliest classes of each input, most likely first."""
+        if output.probabilities is None:
+            return [()] * len(output.features)
+        scores, classes = output.probabilities.topk(min(self._keep, len(self.labels)), dim=1)
+        return [
+            tuple(Prediction(self.labels[c], s) for c, s in zip(cs, ss, strict=True))
+            for cs, ss in zip(classes.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def _not_finite(self) -> InternalError:
+        return InternalError(f"model {self.info.name!r} gave features that are not finite numbers")

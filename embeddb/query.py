@@ -38,6 +38,7 @@ __all__ = [
     "Image",
     "Item",
     "ItemPage",
+    "Metric",
     "Modality",
     "ModelInfo",
     "Prediction",
@@ -79,6 +80,18 @@ class Modality(StrEnum):
 
     IMAGE = "image"
     TEXT = "text"
+
+
+class Metric(StrEnum):
+    """How a collection compares vectors. Scores are similarities: larger is nearer, for each of them.
+
+    COSINE: the cosine of the angle. INNER_PRODUCT: of the vectors as they are. L2: minus the Euclidean
+    distance of the vectors as they are.
+    """
+
+    COSINE = "cosine"
+    INNER_PRODUCT = "inner_product"
+    L2 = "l2"
 
 
 # -- Expressions ---------------------------------------------------------------------------------------

@@ -72,6 +72,10 @@ class Space:
         """The k nearest rows of each query; see `SpaceIndex.search`."""
         return self._index.search(queries, k)
 
+    def close(self) -> None:
+        """Answer the searches that wait, and end."""
+        self._index.close()
+
     def stats(self) -> SpaceStats:
         """The space's figures."""
         return SpaceStats(self.model, len(self._index), self.dimension, repr(self._index))

@@ -1,14 +1,21 @@
-"""One space's index: exact search by cosine over FAISS's flat index, changed in place."""
+"""One space's index: what is searched of a collection through one model."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import faiss
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from embeddb.batching import Batcher, Priority
 from embeddb.errors import InvalidArgumentError
+from embeddb.index.exact import CodeMoment, Codes, scan
+from embeddb.index.metric import prepared
+from embeddb.index.vectors import Moment, Vectors
+from embeddb.query import Metric
 
 __all__ = ["SpaceIndex"]
 
@@ -17,89 +24,115 @@ Floats = npt.NDArray[np.float32]
 
 # Dead places are passed over until they are this share of all; then the index is written anew.
 MAX_DEAD_SHARE = 0.25
+MAX_SEARCHES_AT_ONCE = 64
+MAX_QUEUE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """Everything that a search reads; replaced as a whole, so that no search waits for a change."""
+
+    moment: Moment
+    codes: CodeMoment
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    queries: Floats
+    k: int
 
 
 class SpaceIndex:
     """Rows and their vectors, searchable the moment `update` returns. Thread-safe.
 
-    Vectors are brought to unit length here, so that the inner product is the cosine; a zero vector stays
-    one, and its score is 0 for every query.
+    Searches that arrive while another one runs are answered together by the next scan.
 
     Args:
         dimension: of all vectors.
+        metric: how near two vectors are.
+        name: of its thread.
     """
 
-    def __init__(self, dimension: int) -> None:
+    def __init__(self, dimension: int, metric: Metric = Metric.COSINE, name: str = "index") -> None:
         self.dimension = dimension
+        self.metric = metric
         self._lock = threading.Lock()
-        self._flat = faiss.IndexFlatIP(dimension)
-        # The row at each place of the FAISS index, -1 where it is dead, and the way back.
-        self._rows: Rows = np.empty(0, np.int64)
-        self._places: dict[int, int] = {}
+        self._start(Vectors(metric, dimension))
+        self._searches = Batcher(f"search-{name}", self._answer, MAX_SEARCHES_AT_ONCE, MAX_QUEUE)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return self._vectors.living
 
     def __repr__(self) -> str:
-        return "exact (FAISS flat)"
+        return "exact (bfloat16 codes)"
 
     def update(self, rows: Rows, vectors: Floats, removed: Rows) -> None:
         """Add rows and take others out, in one step for every search.
 
         Args:
-            rows: (n,) int64, none of them here already.
+            rows: (n,) int64, ascending, all beyond those that were ever here.
             vectors: (n, dimension) float32.
             removed: (m,) int64; those that are not here are passed over.
         """
         if vectors.shape != (len(rows), self.dimension):
             raise InvalidArgumentError("vectors", vectors.shape, f"must be ({len(rows)}, {self.dimension})")
-        unit = np.array(vectors, dtype=np.float32, order="C")
-        faiss.normalize_L2(unit)
+        added = prepared(self.metric, vectors)
         with self._lock:
-            start = len(self._rows)
-            self._flat.add(unit)
-            self._rows = np.concatenate([self._rows, rows])
-            self._places.update(zip(rows.tolist(), range(start, start + len(rows)), strict=True))
-            for row in removed.tolist():
-                place = self._places.pop(row, None)
-                if place is not None:
-                    self._rows[place] = -1
-            if len(self._rows) - len(self._places) > MAX_DEAD_SHARE * len(self._rows):
+            if len(rows):
+                self._vectors.append(rows, added)
+                self._codes.append(torch.from_numpy(added))
+            if len(removed):
+                self._vectors.bury(removed)
+            if self._vectors.dead > MAX_DEAD_SHARE * self._vectors.count:
                 self._compact()
+            self._state = _State(self._vectors.moment(), self._codes.moment())
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
         """Find the k nearest rows of each query.
 
         Args:
-            queries: (n, dimension) float32 of unit length.
+            queries: (n, dimension) float32.
 
         Returns:
             Scores (n, k) float32, larger is nearer, best first; and rows (n, k) int64. Where there are fewer
-            than k rows, the rest is -1, with a score of minus infinity.
+            than k rows, the rest is -1, with a score of minus infinity. Of equal scores the lower row comes
+            first.
         """
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
             raise InvalidArgumentError("queries", queries.shape, f"must be (n, {self.dimension})")
-        with self._lock:
-            found = min(k, len(self._places))
-            scores = np.full((len(queries), k), -np.inf, np.float32)
-            rows = np.full((len(queries), k), -1, np.int64)
-            if found:
-                scores[:, :found], places = self._flat.search(queries, found, params=self._alive())
-                rows[:, :found] = self._rows[places]
-        return scores, rows
+        question = _Question(prepared(self.metric, queries), k)
+        return self._searches.submit(question, Priority.QUERY).result()
 
-    def _alive(self) -> faiss.SearchParameters | None:
-        """What makes FAISS pass over the dead; None where there are none, which is faster."""
-        if len(self._places) == len(self._rows):
-            return None
-        selector = faiss.IDSelectorBatch(np.flatnonzero(self._rows >= 0))
-        return faiss.SearchParameters(sel=selector)  # type: ignore[call-arg] # FAISS adds it at run time
+    def close(self) -> None:
+        """Answer what is queued, and end the thread."""
+        self._searches.close()
+
+    def _answer(self, questions: Sequence[_Question]) -> list[tuple[Floats, Rows]]:
+        """One scan for all questions that are waiting."""
+        state = self._state
+        k = max(question.k for question in questions)
+        queries = torch.from_numpy(np.concatenate([question.queries for question in questions]))
+        allowed = state.moment.living() if state.moment.dead else None
+        scores, places = scan(state.moment, state.codes, queries, k, allowed)
+        rows = np.where(places < 0, -1, state.moment.rows[places]) if len(state.moment) else places
+        answers = []
+        start = 0
+        for question in questions:
+            end = start + len(question.queries)
+            answers.append((scores[start:end, : question.k], rows[start:end, : question.k]))
+            start = end
+        return answers
+
+    def _start(self, vectors: Vectors) -> None:
+        self._vectors = vectors
+        moment = vectors.moment()
+        self._codes = Codes(0, moment.vectors, torch.device("cpu"))
+        self._state = _State(moment, self._codes.moment())
 
     def _compact(self) -> None:
-        places = np.flatnonzero(self._rows >= 0)
-        vectors = faiss.rev_swig_ptr(self._flat.get_xb(), self._flat.ntotal * self.dimension)
-        flat = faiss.IndexFlatIP(self.dimension)
-        flat.add(vectors.reshape(-1, self.dimension)[places])
-        self._flat = flat
-        self._rows = self._rows[places]
-        self._places = {row: place for place, row in enumerate(self._rows.tolist())}
+        moment = self._vectors.moment()
+        living = moment.living()
+        vectors = Vectors(self.metric, self.dimension, capacity=int(living.sum()))
+        if living.any():
+            vectors.append(moment.rows[living], moment.vectors[torch.from_numpy(living)].numpy())
+        self._start(vectors)

@@ -1,0 +1,59 @@
+"""How near two vectors are. Every metric is a similarity: larger is nearer.
+
+The scan ranks by inner products plus a bias of each vector. For cosine (of unit vectors) and for the inner
+product the bias is none. For L2 it is -|x|^2 / 2, since |q - x|^2 = |q|^2 - 2 (<q, x> - |x|^2 / 2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from embeddb.query import Metric
+
+__all__ = ["prepared", "ranking", "scores"]
+
+Floats = npt.NDArray[np.float32]
+
+
+def prepared(metric: Metric, vectors: Floats) -> Floats:
+    """The vectors as the index keeps them: of unit length for cosine, as they are otherwise.
+
+    A zero vector stays one, and its cosine with everything is 0.
+
+    Args:
+        vectors: (n, d) float32, finite, of any length that float32 can hold.
+
+    Returns:
+        (n, d) float32, a new array.
+    """
+    if metric is not Metric.COSINE:
+        return np.array(vectors, np.float32, order="C")
+    # Brought near 1 first: the squares of the largest and smallest floats leave float32's range.
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
+    scaled = np.divide(vectors, largest, out=np.zeros(vectors.shape, np.float32), where=largest > 0)
+    length = np.linalg.norm(scaled, axis=1, keepdims=True)
+    return np.divide(scaled, length, out=scaled, where=length > 0)
+
+
+def scores(metric: Metric, queries: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """The scores of candidates: the cosine, the inner product, or minus the Euclidean distance.
+
+    Args:
+        queries: (q, d) float32, prepared.
+        vectors: (q, m, d) float32, prepared: m candidates of each query.
+
+    Returns:
+        (q, m) float32.
+    """
+    if metric is Metric.L2:
+        return -torch.linalg.vector_norm(vectors - queries[:, None], dim=2)
+    return torch.bmm(vectors, queries[:, :, None])[:, :, 0]
+
+
+def ranking(metric: Metric, queries: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+    """Scores (q, m) as what the scan ranks by: the inner product plus the bias."""
+    if metric is Metric.L2:
+        return (queries.square().sum(1, keepdim=True) - found.square()) / 2
+    return found

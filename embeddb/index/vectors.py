@@ -1,0 +1,145 @@
+"""The vectors of a space in memory, in the order they came, with marks on the dead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from embeddb.query import Metric
+
+__all__ = ["Moment", "Vectors"]
+
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Bits = npt.NDArray[np.uint8]
+
+FIRST_CAPACITY = 1024
+GROWTH = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """The places filled so far, as a search sees them while more are added and others die.
+
+    Attributes:
+        rows: (n,) int64, ascending.
+        vectors: (n, d) float32, prepared for the metric.
+        bias: (n,) float32, what the scan adds to inner products; None where that is nothing.
+        alive: a bit a place, the lowest bit of a byte first; there may be more bits than places.
+        dead: how many of the places are dead.
+        longest: the length of the longest vector.
+    """
+
+    metric: Metric
+    rows: Rows
+    vectors: torch.Tensor
+    bias: torch.Tensor | None
+    alive: Bits
+    dead: int
+    longest: float
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def living(self) -> npt.NDArray[np.bool_]:
+        """(n,) bool: whether each place is alive."""
+        return np.unpackbits(self.alive, count=len(self), bitorder="little").view(np.bool_)
+
+
+class Vectors:
+    """Places that are filled in order and never moved. One thread changes them; any may read their moments.
+
+    Rows come in ascending order, so the place of a row is found by bisection.
+
+    Args:
+        metric: that the vectors are prepared for.
+        dimension: of all vectors.
+        capacity: how many are expected; more find room too.
+    """
+
+    def __init__(self, metric: Metric, dimension: int, capacity: int = 0) -> None:
+        self.metric = metric
+        self.dimension = dimension
+        self.count = 0
+        self.dead = 0
+        self._longest = 0.0
+        # Pages that were never touched take no memory, so room that is not used costs nothing.
+        self._allocate(max(capacity, FIRST_CAPACITY))
+
+    @property
+    def living(self) -> int:
+        """How many places are alive."""
+        return self.count - self.dead
+
+    def append(self, rows: Rows, vectors: Floats) -> None:
+        """Fill the next places, one at least.
+
+        Args:
+            rows: (n,) int64, ascending, all beyond those that are here.
+            vectors: (n, dimension) float32, prepared for the metric.
+        """
+        end = self.count + len(rows)
+        if end > len(self._rows):
+            self._grow(end)
+        places = np.arange(self.count, end)
+        added = torch.from_numpy(vectors)
+        self._rows[places] = rows
+        self._vectors[self.count : end] = added
+        squares = added.square().sum(1)
+        if self._bias is not None:
+            self._bias[self.count : end] = -squares / 2
+        self._longest = max(self._longest, float(squares.amax().sqrt()))
+        np.bitwise_or.at(self._alive, places >> 3, _bit(places))
+        self.count = end
+
+    def bury(self, rows: Rows) -> None:
+        """Mark rows as dead; those that are not here, or dead already, are passed over."""
+        places = self.places(np.unique(rows))
+        places = places[(self._alive[places >> 3] & _bit(places)) != 0]
+        # A copy, so that a search sees all of an update or nothing; it is an eighth of a byte a place.
+        self._alive = self._alive.copy()
+        np.bitwise_and.at(self._alive, places >> 3, ~_bit(places))
+        self.dead += len(places)
+
+    def places(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """The places of those rows that are here, in the rows' order."""
+        return places_of(self._rows[: self.count], rows)
+
+    def moment(self) -> Moment:
+        """All places as they are now."""
+        n = self.count
+        bias = None if self._bias is None else self._bias[:n]
+        return Moment(
+            self.metric, self._rows[:n], self._vectors[:n], bias, self._alive, self.dead, self._longest
+        )
+
+    def _allocate(self, capacity: int) -> None:
+        self._rows: Rows = np.empty(capacity, np.int64)
+        self._vectors = torch.empty((capacity, self.dimension), dtype=torch.float32)
+        self._bias = torch.empty(capacity) if self.metric is Metric.L2 else None
+        self._alive: Bits = np.zeros(capacity // 8 + 1, np.uint8)
+
+    def _grow(self, needed: int) -> None:
+        rows, vectors, bias, alive = self._rows, self._vectors, self._bias, self._alive
+        self._allocate(max(needed, int(len(rows) * GROWTH)))
+        self._rows[: self.count] = rows[: self.count]
+        self._vectors[: self.count] = vectors[: self.count]
+        if self._bias is not None and bias is not None:
+            self._bias[: self.count] = bias[: self.count]
+        self._alive[: len(alive)] = alive
+
+
+def places_of(known: Rows, rows: Rows) -> npt.NDArray[np.int64]:
+    """Where rows stand among known ones, which ascend; those that are not among them are left out."""
+    places = np.searchsorted(known, rows)
+    inside = places < len(known)
+    places, rows = places[inside], rows[inside]
+    return places[known[places] == rows]
+
+
+def _bit(places: npt.NDArray[np.int64]) -> Bits:
+    """The bit of each place within its byte."""
+    return np.left_shift(1, places & 7).astype(np.uint8)

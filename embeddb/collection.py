@@ -180,6 +180,11 @@ class Collection(CollectionCalls):
         """The figures of each space, in the order of the models."""
         return [space.stats() for space in self._spaces.values()]
 
+    def close(self) -> None:
+        """Answer the searches that wait; the store is the caller's to close."""
+        for space in self._spaces.values():
+            space.close()
+
     # -- Inside -----------------------------------------------------------------------------------------
 
     def _open_space(self, model: ModelInfo) -> None:

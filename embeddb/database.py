@@ -204,7 +204,7 @@ class Database:
                 raise FailedPreconditionError(
                     f"collection {DEFAULT!r} is always there; delete its items instead"
                 )
-            del self._collections[name]
+            self._collections.pop(name).close()
             self._folder.drop_collection(name)
 
     # -- The whole --------------------------------------------------------------------------------------
@@ -224,6 +224,8 @@ class Database:
     def close(self) -> None:
         """Finish what is under way and close; the database cannot be used after."""
         self._registry.close()
+        for collection in self._collections.values():
+            collection.close()
         self._folder.close()
 
     def __enter__(self) -> Self:

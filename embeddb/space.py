@@ -38,7 +38,7 @@ class Space:
         self.dimension = dimension
         self._store = store
         self._embed = embed
-        self._index = SpaceIndex(dimension)
+        self._index = SpaceIndex(dimension, name=model)
         for rows, vectors in store.scan(model):
             self._index.update(rows, vectors, NO_ROWS)
 

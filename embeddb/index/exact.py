@@ -107,7 +107,7 @@ def scan(
         Scores (q, k) float32, best first, and places (q, k) int64; minus infinity and -1 where there are no
         more. Of equal scores the lower place comes first.
     """
-    found = [_scan(moment, codes, part, k, allowed) for part in queries.split(MAX_QUERIES)]
+    found = [_scan(moment, codes, part, k, allowed) for part in torch.split(queries, MAX_QUERIES)]
     return np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
 
 
@@ -124,7 +124,7 @@ def score(moment: Moment, queries: torch.Tensor, places: torch.Tensor) -> torch.
     step = max(1, MAX_SCORED_BYTES // max(1, 4 * places.shape[1] * queries.shape[1]))
     parts = [
         scores(moment.metric, few, moment.vectors[chosen.clamp(min=0)])
-        for few, chosen in zip(queries.split(step), places.split(step), strict=True)
+        for few, chosen in zip(torch.split(queries, step), torch.split(places, step), strict=True)
     ]
     return torch.cat(parts).masked_fill(places < 0, -torch.inf)
 
@@ -159,8 +159,8 @@ def _scan(
             last = approximate[:, -1]
             kth = ranking(moment.metric, asked, torch.from_numpy(found[0][:, -1:]))[:, 0]
             proven = (kth > last + _bound(moment, codes, asked, last)) | last.isneginf()
-        for result, each in zip(results, found, strict=True):
-            result[pending[proven].numpy()] = each[proven.numpy()]
+        done = pending[proven].numpy()
+        results[0][done], results[1][done] = found[0][proven.numpy()], found[1][proven.numpy()]
         pending = pending[~proven]
         size *= WIDEN
     return results
@@ -225,4 +225,5 @@ def _bound(moment: Moment, codes: CodeMoment, queries: torch.Tensor, last: torch
     products = length * longest
     summing = 4 * queries.shape[1] * torch.finfo(torch.float32).eps * products
     rounded = products if moment.metric is Metric.L2 else last.abs()
-    return error + summing + torch.finfo(codes.codes.dtype).eps * rounded
+    bound: torch.Tensor = error + summing + torch.finfo(codes.codes.dtype).eps * rounded
+    return bound

@@ -32,9 +32,11 @@ def prepared(metric: Metric, vectors: Floats) -> Floats:
         return np.array(vectors, np.float32, order="C")
     # Brought near 1 first: the squares of the largest and smallest floats leave float32's range.
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
-    scaled = np.divide(vectors, largest, out=np.zeros(vectors.shape, np.float32), where=largest > 0)
+    scaled = np.zeros(vectors.shape, np.float32)
+    np.divide(vectors, largest, out=scaled, where=largest > 0)
     length = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.divide(scaled, length, out=scaled, where=length > 0)
+    np.divide(scaled, length, out=scaled, where=length > 0)
+    return scaled
 
 
 def scores(metric: Metric, queries: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -48,7 +50,8 @@ def scores(metric: Metric, queries: torch.Tensor, vectors: torch.Tensor) -> torc
         (q, m) float32.
     """
     if metric is Metric.L2:
-        return -torch.linalg.vector_norm(vectors - queries[:, None], dim=2)
+        distances: torch.Tensor = torch.linalg.vector_norm(vectors - queries[:, None], dim=2)
+        return -distances
     return torch.bmm(vectors, queries[:, :, None])[:, :, 0]
 
 

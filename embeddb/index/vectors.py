@@ -66,8 +66,11 @@ class Vectors:
         self.count = 0
         self.dead = 0
         self._longest = 0.0
-        # Pages that were never touched take no memory, so room that is not used costs nothing.
-        self._allocate(max(capacity, FIRST_CAPACITY))
+        self._rows: Rows = np.empty(0, np.int64)
+        self._vectors = torch.empty((0, dimension))
+        self._bias = torch.empty(0) if metric is Metric.L2 else None
+        self._alive: Bits = np.zeros(0, np.uint8)
+        self._grow(max(capacity, FIRST_CAPACITY))
 
     @property
     def living(self) -> int:
@@ -83,7 +86,7 @@ class Vectors:
         """
         end = self.count + len(rows)
         if end > len(self._rows):
-            self._grow(end)
+            self._grow(max(end, int(len(self._rows) * GROWTH)))
         places = np.arange(self.count, end)
         added = torch.from_numpy(vectors)
         self._rows[places] = rows
@@ -116,20 +119,18 @@ class Vectors:
             self.metric, self._rows[:n], self._vectors[:n], bias, self._alive, self.dead, self._longest
         )
 
-    def _allocate(self, capacity: int) -> None:
-        self._rows: Rows = np.empty(capacity, np.int64)
-        self._vectors = torch.empty((capacity, self.dimension), dtype=torch.float32)
-        self._bias = torch.empty(capacity) if self.metric is Metric.L2 else None
-        self._alive: Bits = np.zeros(capacity // 8 + 1, np.uint8)
-
-    def _grow(self, needed: int) -> None:
-        rows, vectors, bias, alive = self._rows, self._vectors, self._bias, self._alive
-        self._allocate(max(needed, int(len(rows) * GROWTH)))
-        self._rows[: self.count] = rows[: self.count]
-        self._vectors[: self.count] = vectors[: self.count]
-        if self._bias is not None and bias is not None:
-            self._bias[: self.count] = bias[: self.count]
+    def _grow(self, capacity: int) -> None:
+        # Pages that were never touched take no memory, so room that is not used costs nothing.
+        n = self.count
+        rows, vectors, alive = self._rows, self._vectors, self._alive
+        self._rows = np.empty(capacity, np.int64)
+        self._rows[:n] = rows[:n]
+        self._vectors = torch.empty((capacity, self.dimension))
+        self._vectors[:n] = vectors[:n]
+        self._alive = np.zeros(capacity // 8 + 1, np.uint8)
         self._alive[: len(alive)] = alive
+        if self._bias is not None:
+            self._bias = torch.cat([self._bias[:n], torch.empty(capacity - n)])
 
 
 def places_of(known: Rows, rows: Rows) -> npt.NDArray[np.int64]:
@@ -137,9 +138,10 @@ def places_of(known: Rows, rows: Rows) -> npt.NDArray[np.int64]:
     places = np.searchsorted(known, rows)
     inside = places < len(known)
     places, rows = places[inside], rows[inside]
-    return places[known[places] == rows]
+    found: npt.NDArray[np.int64] = places[known[places] == rows]
+    return found
 
 
 def _bit(places: npt.NDArray[np.int64]) -> Bits:
     """The bit of each place within its byte."""
-    return np.left_shift(1, places & 7).astype(np.uint8)
+    return np.left_shift(np.uint8(1), (places & 7).astype(np.uint8))

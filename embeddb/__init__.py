@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from embeddb.options import Arithmetic, Combine
+from embeddb.presets import analogy, away_from, between, direction, mean, recommend
 from embeddb.query import (
     CollectionSettings,
     Expression,
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
     from embeddb.storage import Durability
 
 __all__ = [
+    "Arithmetic",
     "CollectionSettings",
+    "Combine",
     "Expression",
     "Hit",
     "Image",
@@ -48,7 +52,13 @@ __all__ = [
     "Text",
     "Vector",
     "__version__",
+    "analogy",
+    "away_from",
+    "between",
+    "direction",
+    "mean",
     "open",
+    "recommend",
     "unit",
 ]
 

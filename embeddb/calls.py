@@ -107,6 +107,7 @@ class CollectionCalls(ABC):
         with_payload: bool = False,
         with_features: bool = False,
         with_predictions: bool = False,
+        **options: Any,
     ) -> list[Hit]:
         """Find the items nearest to an expression.
 
@@ -119,6 +120,7 @@ class CollectionCalls(ABC):
             with_payload: whether hits carry their payloads.
             with_features: whether hits carry their vectors.
             with_predictions: whether hits carry their class predictions.
+            options: any other field of `Search`, such as `explain=True`.
 
         Returns:
             Nearest first.
@@ -128,7 +130,7 @@ class CollectionCalls(ABC):
             NotFoundError: no such model here, or no item of an id that the expression names.
         """
         view = View(with_payload, with_features, with_predictions)
-        question = Search((expression,), k, model, include_operands, view)
+        question = Search((expression,), k, model, include_operands, view, **options)
         return _or_raise(self.search_many(question)[0])
 
     def items(self, *, prefix: str = "", view: View | None = None) -> Iterator[StoredItem]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-
-import numpy as np
 
 from embeddb.calls import CollectionCalls
 from embeddb.errors import (
@@ -36,8 +34,7 @@ from embeddb.query import (
     Text,
     View,
 )
-from embeddb.search.evaluate import evaluate, item_ids
-from embeddb.search.hits import choose
+from embeddb.retrieval import Retrieval
 from embeddb.space import Space
 from embeddb.storage import CollectionStore, Committed, Delete, Record
 
@@ -128,34 +125,17 @@ class Collection(CollectionCalls):
     # -- Search -----------------------------------------------------------------------------------------
 
     def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:  # noqa: D102
-        space = self._space(search.model)
-        outcomes = evaluate(search.expressions, space)
-        places = [place for place, each in enumerate(outcomes) if not isinstance(each, EmbeddbError)]
-        results: list[list[Hit] | EmbeddbError] = [
-            each if isinstance(each, EmbeddbError) else [] for each in outcomes
-        ]
-        if not places:
-            return results
-        left_out = [set() if search.include_operands else self._rows_named(search, place) for place in places]
-        k = search.k + max(map(len, left_out))
-        scores, rows = space.nearest(np.stack([np.asarray(outcomes[place]) for place in places]), k)
-        chosen = [choose(*found, search.k) for found in zip(scores, rows, left_out, strict=True)]
-        hits = self._hits(chosen, search.view)
-        for place, found in zip(places, hits, strict=True):
-            results[place] = found
-        return results
-
-    def _rows_named(self, search: Search, place: int) -> set[int]:
-        named = self._store.rows(sorted(item_ids(search.expressions[place])))
-        return {row for row in named if row is not None}
-
-    def _hits(self, chosen: Sequence[Sequence[tuple[int, float]]], view: View) -> Iterator[list[Hit]]:
-        wanted = list(dict.fromkeys(row for hits in chosen for row, _ in hits))
+        answers = Retrieval(search, self._space(search.model), self._store).answer()
+        wanted = {found.row for answer in answers if not isinstance(answer, EmbeddbError) for found in answer}
         # A row that was deleted since the index was asked is gone, and so is its hit.
         records = [record for record in self._store.by_rows(wanted) if record is not None]
-        items = dict(zip((record.row for record in records), self._items(records, view), strict=True))
-        for hits in chosen:
-            yield [Hit(items[row], score) for row, score in hits if row in items]
+        items = dict(zip((r.row for r in records), self._items(records, search.view), strict=True))
+        return [
+            answer
+            if isinstance(answer, EmbeddbError)
+            else [Hit(items[each.row], each.score, each.explanation) for each in answer if each.row in items]
+            for answer in answers
+        ]
 
     # -- Models -----------------------------------------------------------------------------------------
 

@@ -24,13 +24,17 @@ import numpy.typing as npt
 import PIL.Image
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.options import Arithmetic
 
 __all__ = [
+    "DEFAULT_CANDIDATES",
     "DEFAULT_K",
     "MAX_ID_BYTES",
     "MAX_K",
+    "Between",
     "CollectionInfo",
     "CollectionSettings",
+    "Contribution",
     "Embedding",
     "Encoding",
     "Expression",
@@ -72,7 +76,9 @@ MAX_NAME_LENGTH = 64
 DEFAULT_K = 10
 """How many hits a search returns unless told."""
 MAX_K = 10_000
-"""Most hits that one search returns."""
+"""Most hits that one search returns, and most candidates that it scores."""
+DEFAULT_CANDIDATES = 200
+"""How many candidates are scored anew unless told."""
 
 
 class Modality(StrEnum):
@@ -295,6 +301,28 @@ def unit(expression: Expression) -> Unit:
     return Unit(expression)
 
 
+@dataclass(frozen=True, repr=False)
+class Between(Operand):
+    """The point on the arc from one expression's unit vector to another's. Written `between(a, b, t)`.
+
+    Spherical linear interpolation: Shoemake, "Animating Rotation with Quaternion Curves" (SIGGRAPH 1985).
+
+    Raises:
+        InvalidArgumentError: t is not from 0 to 1.
+    """
+
+    start: Expression
+    end: Expression
+    t: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.t <= 1.0:
+            raise InvalidArgumentError("between.t", self.t, "must be from 0 (the start) to 1 (the end)")
+
+    def __repr__(self) -> str:
+        return f"between({self.start!r}, {self.end!r}, {_number(self.t)})"
+
+
 def as_content(value: object) -> Image | Text:
     """Make an item's payload: a string is a text; a path, bytes, PIL image or uint8 array is an image.
 
@@ -440,9 +468,13 @@ class Search:
         model: whose space to search; None for the collection's first model.
         include_operands: whether items that an expression names may be among its hits.
         view: which parts of the hits to return.
+        arithmetic: how the expressions are evaluated.
+        explain: whether hits say what each operand contributed to their score.
+        candidates: how many of the nearest items are scored, where the index alone cannot tell the score.
 
     Raises:
-        InvalidArgumentError: there is no expression, one cannot be made an expression, or k is out of range.
+        InvalidArgumentError: there is no expression, one cannot be made an expression, or a number is out of
+            range.
     """
 
     expressions: Sequence[Any]
@@ -450,21 +482,49 @@ class Search:
     model: str | None = None
     include_operands: bool = False
     view: View = field(default_factory=View)
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
+    explain: bool = False
+    candidates: int = DEFAULT_CANDIDATES
 
     def __post_init__(self) -> None:
         if not self.expressions:
             raise InvalidArgumentError("expressions", "none", "at least one is needed")
         object.__setattr__(self, "expressions", tuple(as_expression(each) for each in self.expressions))
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or not 1 <= self.k <= MAX_K:
-            raise InvalidArgumentError("k", self.k, f"must be a whole number from 1 to {MAX_K:,}")
+        _check_count("k", self.k)
+        _check_count("candidates", self.candidates)
+        if self.arithmetic.scores_anew and self.k > self.candidates:
+            allowed = f"must be at most candidates ({self.candidates:,}), for only these are scored"
+            raise InvalidArgumentError("k", self.k, allowed)
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one operand has to do with a hit.
+
+    Attributes:
+        weight: the operand's, as written.
+        similarity: of the hit to this operand alone, -1 to 1.
+        share: its part of the score. Where operands are summed, the shares add up to the score; where they
+            are multiplied, to its natural logarithm; of `Combine.BEST`, the operand that decided has it all.
+    """
+
+    weight: float
+    similarity: float
+    share: float
 
 
 @dataclass(frozen=True, eq=False)
 class Hit:
-    """An item found. `score` is a similarity: larger is nearer, for every metric."""
+    """An item found.
+
+    Attributes:
+        score: a similarity: larger is nearer, for every metric.
+        explanation: one contribution a term of the expression, in the order of its `terms`, if asked for.
+    """
 
     item: StoredItem
     score: float
+    explanation: Sequence[Contribution] = ()
 
     @property
     def id(self) -> str:
@@ -644,6 +704,11 @@ def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
         raise InvalidArgumentError(field_name, "NaN or infinity", "must be finite everywhere")
     vector.setflags(write=False)
     return vector
+
+
+def _check_count(field_name: str, count: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_K:
+        raise InvalidArgumentError(field_name, count, f"must be a whole number from 1 to {MAX_K:,}")
 
 
 def _image_source(source: object) -> str | bytes:

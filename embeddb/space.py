@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.centre import Centre
 from embeddb.errors import EmbeddbError, FailedPreconditionError, NotFoundError
 from embeddb.index import SpaceIndex
 from embeddb.models import EmbedRequest
-from embeddb.query import Embedding, Image, SpaceStats, Text
+from embeddb.query import Embedding, Image, Modality, SpaceStats, Text
 from embeddb.storage import CollectionStore, Committed
 
 __all__ = ["Space"]
@@ -38,6 +39,7 @@ class Space:
         self.dimension = dimension
         self._store = store
         self._embed = embed
+        self._centre = Centre(model, dimension, store)
         self._index = SpaceIndex(dimension, name=model)
         for rows, vectors in store.scan(model):
             self._index.update(rows, vectors, NO_ROWS)
@@ -46,6 +48,7 @@ class Space:
         """Follow a commit."""
         rows, vectors = committed.added.get(self.model, (NO_ROWS, np.empty((0, self.dimension), np.float32)))
         self._index.update(rows, vectors, committed.removed)
+        self._centre.note(len(rows) + len(committed.removed))
 
     def encode(self, contents: Sequence[Image | Text]) -> list[Floats | EmbeddbError]:
         """The model's features of contents, in order, an error in the place of each that failed."""
@@ -67,6 +70,18 @@ class Space:
             else:
                 outcomes.append(features[row])
         return outcomes
+
+    def modalities(self, item_ids: Sequence[str]) -> list[Modality | None]:
+        """What kind of thing each item is; None for one of features alone, or one that is not there."""
+        return [None if each is None else each.modality for each in self._store.get(item_ids)]
+
+    def mean(self, modality: Modality | None, normalise: bool) -> npt.NDArray[np.float64]:
+        """The mean vector of a modality's items; see `Centre.mean`."""
+        return self._centre.mean(modality, normalise)
+
+    def features(self, rows: Sequence[int]) -> dict[int, Floats]:
+        """The stored features of rows, (dimension,) float32 by row; those that are dead are left out."""
+        return self._store.features(self.model, rows)
 
     def nearest(self, queries: Floats, k: int) -> tuple[Floats, npt.NDArray[np.int64]]:
         """The k nearest rows of each query; see `SpaceIndex.search`."""

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from embeddb.query import Expression, Image, Item, Operand, Sum, Text, Unit, Vector
+from embeddb.query import Between, Expression, Image, Item, Operand, Sum, Text, Unit, Vector
 
 texts = st.text(min_size=1, max_size=20).filter(str.strip)
 ids = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
@@ -26,5 +26,9 @@ leaves: st.SearchStrategy[Operand] = st.one_of(
     vectors.map(Vector),
     st.binary(min_size=1, max_size=20).map(Image),
 )
-operands = st.recursive(leaves, lambda inner: sums(inner).map(Unit), max_leaves=6)
+operands = st.recursive(
+    leaves,
+    lambda inner: sums(inner).map(Unit) | st.builds(Between, sums(inner), sums(inner), st.floats(0, 1)),
+    max_leaves=6,
+)
 expressions = st.one_of(operands, sums(operands))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import astuple
+from typing import Any
 
 import numpy as np
 import pytest
 
 from embeddb.database import Database
 from embeddb.errors import EmbeddbError, NotFoundError
+from embeddb.options import Arithmetic, Combine
+from embeddb.presets import between
 from embeddb.query import Expression, Hit, Image, Item, PutItem, Search, Text, Vector, unit
 from embeddb_client import Client, Collection
 from embeddb_server import Server
@@ -98,6 +102,27 @@ def test_in_process_and_over_grpc_agree(
     there = photos.search(expression, model=model)
     assert shown(here) == shown(there)
     assert here
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"arithmetic": Arithmetic(normalise=False), "explain": True},
+        {"arithmetic": Arithmetic(Combine.PRODUCT), "explain": True},
+        {"arithmetic": Arithmetic(Combine.BEST), "explain": True, "candidates": 10},
+    ],
+    ids=str,
+)
+def test_options_mean_the_same_in_process_and_over_grpc(
+    options: dict[str, Any], photos: Collection, database: Database
+) -> None:
+    expression = EXPRESSIONS[2] + between(Text("a cup"), Item("chelsea"), 0.2)
+    here = database.collection(photos.name).search(expression, **options)
+    there = photos.search(expression, **options)
+    assert shown(here) == shown(there)
+    assert [[astuple(each) for each in hit.explanation] for hit in there] == [
+        [pytest.approx(astuple(each), abs=1e-5) for each in hit.explanation] for hit in here
+    ]
 
 
 def test_a_batch_and_a_stream_answer_as_one_by_one(photos: Collection) -> None:

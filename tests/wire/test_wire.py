@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embeddb.errors import InvalidArgumentError
+from embeddb.options import Arithmetic, Combine
 from embeddb.query import (
     CollectionInfo,
+    Contribution,
     Expression,
     Hit,
     Image,
@@ -110,9 +112,24 @@ def test_items_to_put(item_id: str, metadata: dict[str, object], values: np.ndar
     assert np.array_equal(received.features["m"], values)
 
 
-@given(st.integers(1, 10_000), st.booleans(), st.builds(View, st.booleans(), st.booleans(), st.booleans()))
-def test_searches(k: int, include: bool, view: View) -> None:
-    search = Search([Text("a")], k, "clip", include, view)
+arithmetics = st.builds(Arithmetic, st.just(Combine.SUM), st.booleans(), st.booleans()) | st.builds(
+    Arithmetic, st.sampled_from(Combine), st.just(True), st.booleans()
+)
+searches = st.builds(
+    Search,
+    st.just([Text("a")]),
+    k=st.integers(1, 5000),
+    model=st.sampled_from([None, "clip"]),
+    include_operands=st.booleans(),
+    view=st.builds(View, st.booleans(), st.booleans(), st.booleans()),
+    arithmetic=arithmetics,
+    explain=st.booleans(),
+    candidates=st.integers(5000, 10_000),
+)
+
+
+@given(searches)
+def test_searches(search: Search) -> None:
     message = search_pb2.SearchRequest.FromString(search_message("photos", search).SerializeToString())
     assert message.collection == "photos"
     assert search_from(message, [Text("a")]) == search
@@ -122,6 +139,19 @@ def test_a_search_without_k_gives_ten_and_k_zero_is_refused() -> None:
     assert search_from(search_pb2.SearchRequest(), [Text("a")]).k == 10
     with pytest.raises(InvalidArgumentError, match=r"^k: 0"):
         search_from(search_pb2.SearchRequest(k=0), [Text("a")])
+
+
+def test_an_arithmetic_of_a_later_version_is_refused() -> None:
+    message = search_pb2.SearchRequest(arithmetic=expressions_pb2.Arithmetic(combine=99))
+    with pytest.raises(InvalidArgumentError, match=r"arithmetic\.combine: 99 given"):
+        search_from(message, [Text("a")])
+
+
+def test_explanations() -> None:
+    hit = Hit(StoredItem("a", {}), 0.5, (Contribution(2.0, 0.25, 0.75), Contribution(-1.0, 0.5, -0.25)))
+    received = result_from(result_message([hit]))
+    assert isinstance(received, list)
+    assert received[0].explanation == hit.explanation
 
 
 def test_stored_items_and_hits() -> None:

@@ -10,28 +10,46 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SearchRequest(_message.Message):
-    __slots__ = ("collection", "expressions", "k", "model", "include_operands", "view")
+    __slots__ = ("collection", "expressions", "k", "model", "include_operands", "view", "arithmetic", "explain", "candidates")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     EXPRESSIONS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_OPERANDS_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    ARITHMETIC_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     collection: str
     expressions: _containers.RepeatedCompositeFieldContainer[_expressions_pb2.Expression]
     k: int
     model: str
     include_operands: bool
     view: _items_pb2.ItemView
-    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ...) -> None: ...
+    arithmetic: _expressions_pb2.Arithmetic
+    explain: bool
+    candidates: int
+    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ..., explain: bool = ..., candidates: _Optional[int] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("item", "score")
+    __slots__ = ("item", "score", "explanation")
     ITEM_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     item: _items_pb2.Item
     score: float
-    def __init__(self, item: _Optional[_Union[_items_pb2.Item, _Mapping]] = ..., score: _Optional[float] = ...) -> None: ...
+    explanation: _containers.RepeatedCompositeFieldContainer[Contribution]
+    def __init__(self, item: _Optional[_Union[_items_pb2.Item, _Mapping]] = ..., score: _Optional[float] = ..., explanation: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ...) -> None: ...
+
+class Contribution(_message.Message):
+    __slots__ = ("weight", "similarity", "share")
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    weight: float
+    similarity: float
+    share: float
+    def __init__(self, weight: _Optional[float] = ..., similarity: _Optional[float] = ..., share: _Optional[float] = ...) -> None: ...
 
 class Hits(_message.Message):
     __slots__ = ("hits",)

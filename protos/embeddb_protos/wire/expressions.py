@@ -6,10 +6,25 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.query import Expression, Image, Item, Sum, Text, Unit, Vector
+from embeddb.options import Arithmetic, Combine
+from embeddb.query import Between, Expression, Image, Item, Operand, Sum, Text, Unit, Vector
 from embeddb_protos.v1 import common_pb2, expressions_pb2
 
-__all__ = ["expression_from", "expression_message", "vector_from", "vector_message"]
+__all__ = [
+    "arithmetic_from",
+    "arithmetic_message",
+    "expression_from",
+    "expression_message",
+    "vector_from",
+    "vector_message",
+]
+
+_COMBINES = {
+    Combine.SUM: expressions_pb2.COMBINE_SUM,
+    Combine.PRODUCT: expressions_pb2.COMBINE_PRODUCT,
+    Combine.BEST: expressions_pb2.COMBINE_BEST,
+}
+_COMBINES_BACK: dict[int, Combine] = {number: combine for combine, number in _COMBINES.items()}
 
 # Said outright, so that the bytes are the same on a big-endian machine.
 _FLOAT32 = np.dtype("<f4")
@@ -54,6 +69,10 @@ def expression_message(expression: Expression) -> expressions_pb2.Expression:
                 term.vector.CopyFrom(vector_message(operand.values))
             case Unit(nested):
                 term.expression.CopyFrom(expression_message(nested))
+            case Between(start, end, t):
+                term.between.start.CopyFrom(expression_message(start))
+                term.between.end.CopyFrom(expression_message(end))
+                term.between.t = t
             case _:
                 raise InvalidArgumentError("expression.operand", operand, "is not one that can be sent")
         terms.append(term)
@@ -73,7 +92,28 @@ def expression_from(message: expressions_pb2.Expression) -> Expression:
     return Sum(tuple(operands))
 
 
-def _operand_from(term: expressions_pb2.Term) -> Image | Text | Item | Vector | Unit:
+def arithmetic_message(arithmetic: Arithmetic) -> expressions_pb2.Arithmetic:
+    """How expressions are evaluated, as a message."""
+    return expressions_pb2.Arithmetic(
+        combine=_COMBINES[arithmetic.combine],
+        keep_lengths=not arithmetic.normalise,
+        center=arithmetic.center,
+    )
+
+
+def arithmetic_from(message: expressions_pb2.Arithmetic) -> Arithmetic:
+    """How expressions are evaluated.
+
+    Raises:
+        InvalidArgumentError: a way to combine operands that this version does not know, or it does not fit.
+    """
+    number = message.combine or expressions_pb2.COMBINE_SUM
+    if number not in _COMBINES_BACK:
+        raise InvalidArgumentError("arithmetic.combine", number, f"must be one of {', '.join(Combine)}")
+    return Arithmetic(_COMBINES_BACK[number], not message.keep_lengths, message.center)
+
+
+def _operand_from(term: expressions_pb2.Term) -> Operand:
     match term.WhichOneof("operand"):
         case "image":
             return Image(term.image)
@@ -85,6 +125,9 @@ def _operand_from(term: expressions_pb2.Term) -> Image | Text | Item | Vector | 
             return Vector(vector_from("vector", term.vector))
         case "expression":
             return Unit(expression_from(term.expression))
+        case "between":
+            start, end = expression_from(term.between.start), expression_from(term.between.end)
+            return Between(start, end, term.between.t)
     raise InvalidArgumentError(
-        "expression.operand", "none", "one of image, text, item, vector, expression must be set"
+        "expression.operand", "none", "one of image, text, item, vector, expression, between must be set"
     )

@@ -1,8 +1,8 @@
-"""Features in blocks: up to 64 vectors of neighbouring rows share one LMDB value.
+"""Features in blocks: the vectors of 64 neighbouring rows share one LMDB value.
 
-A 2 KB value of its own takes two pages of 4 KB; in blocks of 64 the file is 1.03 times the data and a scan of
-a space runs at memory speed. A value is a header of 64 bytes (the slot of each vector, its row modulo 64),
-which also keeps the vectors aligned, and then the vectors, little-endian, in the header's order.
+A 2 KB value of its own takes two pages of 4 KB; in blocks the file is 1.03 times the data, and a scan of a
+space runs at memory speed. A value is sealed; its body is a mask of 64 bits, the slots that are taken (a
+row's slot is its number modulo 64), and then their vectors, little-endian, in the order of slots.
 
 To take one vector out of a block means to write the whole block again, so the dead are only marked, in a
 mask of 64 bits a block that all spaces of the collection share, until half of a block is dead.
@@ -12,20 +12,38 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import lmdb
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ROWS_PER_BLOCK", "Blocks", "Graves"]
+from embeddb.errors import FailedPreconditionError
+from embeddb.storage.sealed import seal, unseal
+
+__all__ = ["ROWS_PER_BLOCK", "Blocks", "Graves", "encode"]
 
 ROWS_PER_BLOCK = 64
 MAX_DEAD_ROWS = ROWS_PER_BLOCK // 2
+MASK_BYTES = ROWS_PER_BLOCK // 8
 
 Rows = npt.NDArray[np.int64]
+Slots = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-Slots = npt.NDArray[np.uint8]
+Encoded = npt.NDArray[np.floating]
+
+
+def encode(vectors: Floats, encoding: str) -> Encoded:
+    """Vectors as they are stored: little-endian "float32" or "float16".
+
+    Raises:
+        FailedPreconditionError: float16 does not hold a number.
+    """
+    with np.errstate(over="ignore"):
+        encoded: Encoded = vectors.astype(np.dtype(encoding).newbyteorder("<"), copy=False)
+    if not np.isfinite(encoded).all():
+        raise FailedPreconditionError(f"the features have numbers that {encoding} does not hold")
+    return encoded
 
 
 class Graves:
@@ -46,7 +64,7 @@ class Graves:
             mask = self.mask(block)
             for row in dead:
                 mask |= 1 << (row % ROWS_PER_BLOCK)
-            self._transaction.put(_number(block), mask.to_bytes(8, "big"), db=self._database)
+            self._transaction.put(_number(block), mask.to_bytes(MASK_BYTES, "little"), db=self._database)
             if mask.bit_count() >= MAX_DEAD_ROWS:
                 full.append(block)
         return full
@@ -54,7 +72,7 @@ class Graves:
     def mask(self, block: int) -> int:
         """The dead slots of a block, bit by bit."""
         stored = self._transaction.get(_number(block), db=self._database)
-        return 0 if stored is None else int.from_bytes(stored, "big")
+        return 0 if stored is None else int.from_bytes(stored, "little")
 
     def forget(self, block: int) -> None:
         """Drop the marks of a block, after its dead were swept out of every space."""
@@ -88,20 +106,28 @@ class Blocks:
         self._dimension = dimension
         self._dtype = np.dtype(encoding).newbyteorder("<")
 
-    def append(self, vectors: Mapping[int, Floats]) -> None:
-        """Add the vectors of new rows, (dimension,) float32 by row."""
-        for block, rows in _by_block(vectors).items():
-            slots, stored = self._block(block)
-            added = np.array([row % ROWS_PER_BLOCK for row in rows], np.uint8)
-            new = np.stack([vectors[row] for row in rows]).astype(self._dtype)
-            self._put(block, np.concatenate([slots, added]), np.concatenate([stored, new]))
+    def append(self, rows: Rows, vectors: Encoded) -> None:
+        """Add vectors, in place of those that the rows have.
+
+        Args:
+            rows: (n,) int64, ascending.
+            vectors: (n, dimension), encoded.
+        """
+        blocks, starts = np.unique(rows // ROWS_PER_BLOCK, return_index=True)
+        for block, start, end in zip(blocks.tolist(), starts, [*starts[1:], len(rows)], strict=True):
+            taken, stored = self._block(block)
+            # Of a slot that occurs twice, the first place counts: the new one.
+            slots, places = np.unique(
+                np.concatenate([rows[start:end] % ROWS_PER_BLOCK, taken]), return_index=True
+            )
+            both = np.concatenate([vectors[start:end], stored]) if len(taken) else vectors[start:end]
+            self._put(block, slots, both[places])
 
     def sweep(self, block: int) -> None:
         """Write a block again without its dead."""
-        slots, stored = self._block(block)
-        living = self._living(block, slots)
-        if living.any():
-            self._put(block, slots[living], stored[living])
+        slots, stored = self._living(block, *self._block(block))
+        if len(slots):
+            self._put(block, slots, stored)
         else:
             self._transaction.delete(self._prefix + _number(block), db=self._database)
 
@@ -109,16 +135,15 @@ class Blocks:
         """The vectors of rows, (dimension,) float32 by row; rows without one are left out."""
         found: dict[int, Floats] = {}
         for block, wanted in _by_block(rows).items():
-            slots, stored = self._block(block)
-            living = self._living(block, slots)
-            places = {slot: place for place, slot in enumerate(slots.tolist()) if living[place]}
+            slots, stored = self._living(block, *self._block(block))
+            places = {slot: place for place, slot in enumerate(slots.tolist())}
             for row in wanted:
                 place = places.get(row % ROWS_PER_BLOCK)
                 if place is not None:
                     found[row] = stored[place].astype(np.float32)
         return found
 
-    def scan(self, first_block: int) -> Iterator[tuple[int, Rows, npt.NDArray[np.floating]]]:
+    def scan(self, first_block: int) -> Iterator[tuple[int, Rows, Encoded]]:
         """Iterate over the blocks from one on.
 
         Yields:
@@ -132,11 +157,8 @@ class Blocks:
                 if bytes(key[:-8]) != self._prefix:
                     return
                 (block,) = struct.unpack(">Q", key[-8:])
-                slots, stored = self._parts(value)
-                living = self._living(block, slots)
-                if not living.all():
-                    slots, stored = slots[living], stored[living]
-                yield block, slots.astype(np.int64) + block * ROWS_PER_BLOCK, stored
+                slots, stored = self._living(block, *self._opened(bytes(key), value))
+                yield block, slots + block * ROWS_PER_BLOCK, stored
 
     def drop(self) -> None:
         """Delete the space's vectors, all of them."""
@@ -145,25 +167,32 @@ class Blocks:
             while found and bytes(cursor.key()[:-8]) == self._prefix:
                 found = cursor.delete()
 
-    def _living(self, block: int, slots: Slots) -> npt.NDArray[np.bool_]:
-        mask = self._graves.mask(block)
-        if not mask:
-            return np.ones(len(slots), np.bool_)
-        return np.array([not mask >> slot & 1 for slot in slots.tolist()], np.bool_)
+    def _living(self, block: int, slots: Slots, vectors: Encoded) -> tuple[Slots, Encoded]:
+        dead = self._graves.mask(block)
+        if not dead:
+            return slots, vectors
+        living = ~np.isin(slots, _slots(dead.to_bytes(MASK_BYTES, "little")))
+        return slots[living], vectors[living]
 
-    def _block(self, block: int) -> tuple[Slots, npt.NDArray[np.floating]]:
-        value = self._transaction.get(self._prefix + _number(block), db=self._database)
-        return self._parts(b"" if value is None else value)
+    def _block(self, block: int) -> tuple[Slots, Encoded]:
+        """The taken slots (b,) of a block, ascending, and their vectors (b, dimension), dead or not."""
+        key = self._prefix + _number(block)
+        value = self._transaction.get(key, db=self._database)
+        if value is None:
+            return np.empty(0, np.int64), np.empty((0, self._dimension), self._dtype)
+        return self._opened(key, value)
 
-    def _parts(self, value: bytes | memoryview) -> tuple[Slots, npt.NDArray[np.floating]]:
-        """The slots (b,) and vectors (b, dimension) of a stored block; none of one that is not there."""
-        vectors = np.frombuffer(value[ROWS_PER_BLOCK:], self._dtype).reshape(-1, self._dimension)
-        return np.frombuffer(value[: len(vectors)], np.uint8), vectors
+    def _opened(self, key: bytes, value: bytes | memoryview) -> tuple[Slots, Encoded]:
+        body = unseal(key, value)
+        vectors = np.frombuffer(body[MASK_BYTES:], self._dtype).reshape(-1, self._dimension)
+        return _slots(body[:MASK_BYTES]), vectors
 
-    def _put(self, block: int, slots: Slots, vectors: npt.NDArray[np.floating]) -> None:
-        # The header is filled up with 255, which is no slot.
-        value = slots.tobytes().ljust(ROWS_PER_BLOCK, b"\xff") + vectors.tobytes()
-        self._transaction.put(self._prefix + _number(block), value, db=self._database)
+    def _put(self, block: int, slots: Slots, vectors: Encoded) -> None:
+        taken = np.zeros(ROWS_PER_BLOCK, np.bool_)
+        taken[slots] = True
+        key = self._prefix + _number(block)
+        body = np.packbits(taken, bitorder="little").tobytes() + vectors.tobytes()
+        self._transaction.put(key, seal(key, body), db=self._database)
 
 
 def _by_block(rows: Iterable[int]) -> dict[int, list[int]]:
@@ -171,6 +200,11 @@ def _by_block(rows: Iterable[int]) -> dict[int, list[int]]:
     for row in rows:
         blocks[row // ROWS_PER_BLOCK].append(row)
     return blocks
+
+
+def _slots(mask: bytes | memoryview) -> Slots:
+    """The slots whose bits are set, ascending."""
+    return np.flatnonzero(np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little"))
 
 
 def _number(block: int) -> bytes:

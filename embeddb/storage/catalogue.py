@@ -18,12 +18,17 @@ FORMAT = 1
 class Catalogue:
     """Plain records by name. Each change is durable when its call returns.
 
+    Args:
+        path: the environment's folder.
+        create: whether to make it if it is not there.
+
     Raises:
+        DataLossError: the files are damaged or not there.
         FailedPreconditionError: the folder's format is newer than this version knows.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._env = Environment(path, ("meta", "models", "collections"))
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self._env = Environment(path, ("meta", "models", "collections"), create=create)
         meta = self._env.database("meta")
         with self._env.read() as transaction:
             stored = transaction.get(b"format", db=meta)

@@ -10,16 +10,18 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from embeddb.errors import FailedPreconditionError, InvalidArgumentError
+from embeddb.errors import FailedPreconditionError
+from embeddb.query import Encoding
 from embeddb.storage.blocks import Floats, Rows
 from embeddb.storage.environment import Durability, Environment
 from embeddb.storage.group_commit import GroupCommit, Operation
 from embeddb.storage.records import Committed, Record, Written
+from embeddb.storage.sealed import unseal
 from embeddb.storage.writing import SpaceRecord, apply, open_blocks, row_key, row_of
 
 __all__ = ["CollectionStore"]
 
-ENCODINGS = ("float32", "float16")
+DATABASES = ("meta", "ids", "items", "payloads", "features", "graves", "spaces")
 SCAN_ROWS = 16_384
 
 
@@ -33,11 +35,17 @@ class CollectionStore:
         path: the environment's folder.
         name: for the thread's name.
         durability: when a write is on the disk.
+        create: whether to make the environment if it is not there.
+
+    Raises:
+        DataLossError: the files are damaged or not there.
+        ResourceExhaustedError: the disk is full.
     """
 
-    def __init__(self, path: Path, name: str, durability: Durability = Durability.SYNC) -> None:
-        databases = ("meta", "ids", "items", "payloads", "features", "graves", "spaces")
-        self._env = Environment(path, databases, durability)
+    def __init__(
+        self, path: Path, name: str, durability: Durability = Durability.SYNC, *, create: bool = False
+    ) -> None:
+        self._env = Environment(path, DATABASES, durability, create=create)
         self._listener: Callable[[Committed], None] | None = None
         flush = self._env.flush if durability is Durability.ASYNC else None
         self._commits = GroupCommit(f"commit-{name}", self._commit, self._publish, flush)
@@ -58,19 +66,17 @@ class CollectionStore:
         """
         return self._commits.write(operations)
 
-    def create_space(self, model: str, dimension: int, fingerprint: str, encoding: str = "float32") -> None:
+    def create_space(
+        self, model: str, dimension: int, fingerprint: str, encoding: Encoding = Encoding.FLOAT32
+    ) -> None:
         """Make room for a model's features; nothing happens if it is there with the same fingerprint.
 
         Args:
-            encoding: of its vectors on the disk: "float32", or "float16", which takes half the room and
-                keeps 11 bits of each number. A space that is there keeps its own.
+            encoding: of its vectors on the disk; a space that is there keeps its own.
 
         Raises:
-            InvalidArgumentError: no such encoding.
             FailedPreconditionError: the space is filled by a model of another fingerprint.
         """
-        if encoding not in ENCODINGS:
-            raise InvalidArgumentError("encoding", encoding, f"must be one of {', '.join(ENCODINGS)}")
         present = self.spaces().get(model)
         if present is not None:
             if present.fingerprint != fingerprint:
@@ -120,8 +126,12 @@ class CollectionStore:
         """The payloads of rows, in order; None where there is none."""
         database = self._env.database("payloads")
         with self._env.read() as transaction:
-            found = [transaction.get(row_key(row), db=database) for row in rows]
-            return [None if payload is None else bytes(payload) for payload in found]
+            keys = [row_key(row) for row in rows]
+            found = [transaction.get(key, db=database) for key in keys]
+            return [
+                None if value is None else bytes(unseal(key, value))
+                for key, value in zip(keys, found, strict=True)
+            ]
 
     def features(self, model: str, rows: Iterable[int]) -> dict[int, Floats]:
         """The features of rows in a space, (d,) float32 by row; rows without them are left out."""
@@ -210,8 +220,9 @@ class CollectionStore:
         return None if stored is None else row_of(stored)
 
     def _record(self, transaction: lmdb.Transaction, row: int) -> Record | None:
-        stored = transaction.get(row_key(row), db=self._env.database("items"))
-        return None if stored is None else Record.from_bytes(row, bytes(stored))
+        key = row_key(row)
+        stored = transaction.get(key, db=self._env.database("items"))
+        return None if stored is None else Record.from_bytes(row, bytes(unseal(key, stored)))
 
     def _spaces(self, transaction: lmdb.Transaction) -> dict[str, SpaceRecord]:
         with transaction.cursor(db=self._env.database("spaces")) as cursor:

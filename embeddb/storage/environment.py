@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,9 +20,11 @@ __all__ = ["Durability", "Environment"]
 
 R = TypeVar("R")
 
-# The map is address space, not disk: the file grows as it is written.
-FIRST_MAP_BYTES = 1 << 28
+# The map is address space, not disk: the file grows as it is written. Growing the map waits for every reader,
+# so it is made large enough for that to be rare.
+FIRST_MAP_BYTES = 1 << 36
 MAX_READERS = 1024
+DATA_FILE = "data.mdb"
 
 
 # How a disk that takes no more says so: full, over the user's quota, or at the largest file allowed.
@@ -48,35 +51,54 @@ class Environment:
     """An open environment. Reads may run on any thread; each write runs on the thread that calls it.
 
     Args:
-        path: a folder, made if it is not there.
+        path: a folder.
         databases: the named databases, made if they are not there.
         durability: when a write is on the disk.
+        create: whether to make the folder and its files if they are not there.
 
     Raises:
-        DataLossError: the files are damaged.
+        DataLossError: the files are damaged or not there.
         ResourceExhaustedError: the disk is full.
     """
 
     def __init__(
-        self, path: Path, databases: tuple[str, ...], durability: Durability = Durability.SYNC
+        self,
+        path: Path,
+        databases: tuple[str, ...],
+        durability: Durability = Durability.SYNC,
+        *,
+        create: bool = False,
     ) -> None:
-        path.mkdir(parents=True, exist_ok=True)
-        file = path / "data.mdb"
-        size = file.stat().st_size if file.exists() else 0
+        self._path = path
+        self._gate = _Gate()
+        size = _size(path / DATA_FILE)
+        if not size and not create:
+            # LMDB would take an empty file for a new one, and begin again with nothing.
+            raise DataLossError(f"{path / DATA_FILE} is missing or empty; restore a backup")
         try:
+            path.mkdir(parents=True, exist_ok=True)
             self._env = lmdb.open(
                 str(path),
-                map_size=max(FIRST_MAP_BYTES, 2 * size),
+                map_size=max(FIRST_MAP_BYTES, 4 * size),
                 max_dbs=len(databases),
                 max_readers=MAX_READERS,
                 readahead=False,
                 sync=durability is Durability.SYNC,
             )
+        except (lmdb.Error, OSError) as error:
+            raise _as_ours(error, path) from error
+        try:
+            self._check_length(size)
             self._databases = {name: self._env.open_db(name.encode()) for name in databases}
         except lmdb.Error as error:
+            self._env.close()
             raise _as_ours(error, path) from error
-        self._path = path
-        self._gate = _Gate()
+        except DataLossError:
+            self._env.close()
+            raise
+        if not size:
+            for folder in (path, path.parent):
+                sync_folder(folder)
 
     @contextmanager
     def read(self) -> Iterator[lmdb.Transaction]:
@@ -130,6 +152,23 @@ class Environment:
             self._env.sync(True)
             self._env.close()
 
+    def copy(self, target: Path) -> None:
+        """Copy the environment as it is at this moment, without its free pages, into an empty folder.
+
+        Raises:
+            ResourceExhaustedError: the target's disk is full.
+        """
+        with self._gate.shared():
+            copy_environment(self._env, target)
+
+    def _check_length(self, size: int) -> None:
+        """Refuse a file that was cut off: to read beyond its end would kill the process."""
+        needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        if 0 < size < needed:
+            raise DataLossError(
+                f"{self._path / DATA_FILE} has {size:,} bytes of {needed:,}; restore a backup"
+            )
+
     def _grow(self) -> None:
         # LMDB may move the map only while this process has no transaction open.
         with self._gate.exclusive():
@@ -173,11 +212,47 @@ class _Gate:
                 self._changed.notify_all()
 
 
-def _as_ours(error: lmdb.Error, path: Path) -> Exception:
-    if any(text in str(error) for text in _NO_ROOM):
+def copy_environment(env: lmdb.Environment, target: Path) -> None:
+    """Copy an environment as it is at this moment into a folder, and flush the copy.
+
+    Raises:
+        ResourceExhaustedError: the target's disk is full.
+    """
+    try:
+        target.mkdir(parents=True)
+        env.copy(str(target), compact=True)
+        with open(target / DATA_FILE, "rb") as file:
+            os.fsync(file.fileno())
+        sync_folder(target)
+    except (lmdb.Error, OSError) as error:
+        raise _as_ours(error, target) from error
+
+
+def sync_folder(path: Path) -> None:
+    """Bring a folder's entries to the disk: a new file is not safe before its name is."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _as_ours(error: lmdb.Error | OSError, path: Path) -> Exception:
+    if any(text in str(error) for text in _NO_ROOM) or _is_short_write(error, path):
         return ResourceExhaustedError(
             f"the disk of {path} is full; nothing was written. Make room and try again"
         )
-    if isinstance(error, lmdb.CorruptedError | lmdb.InvalidError | lmdb.PageNotFoundError | lmdb.PanicError):
-        return DataLossError(f"{path} is damaged: {error}")
+    if isinstance(error, lmdb.CorruptedError | lmdb.InvalidError | lmdb.PageNotFoundError):
+        return DataLossError(f"{path} is damaged: {error}. Restore a backup")
     return UnavailableError(f"LMDB failed on {path}: {error}")
+
+
+def _is_short_write(error: lmdb.Error | OSError, path: Path) -> bool:
+    """Whether the disk took the first part of a write and was full then: LMDB says EIO of that."""
+    if os.strerror(errno.EIO) not in str(error):
+        return False
+    return shutil.disk_usage(path).free < 1 << 20

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from embeddb.errors import FailedPreconditionError
 from embeddb.storage.catalogue import Catalogue
@@ -14,6 +15,9 @@ from embeddb.storage.collection_store import CollectionStore
 from embeddb.storage.environment import Durability
 
 __all__ = ["DataFolder"]
+
+DROPPED = {"dropped": True}
+"""The record of a collection whose files are being deleted."""
 
 
 class DataFolder:
@@ -25,51 +29,70 @@ class DataFolder:
 
     Raises:
         FailedPreconditionError: another process has it open, or its format is newer than this version.
+        DataLossError: files are damaged or missing.
     """
 
     def __init__(self, path: str | Path, durability: Durability = Durability.SYNC) -> None:
         self._path = Path(path)
+        self._collections = self._path / "collections"
         self._durability = durability
+        self._stores: dict[str, CollectionStore] = {}
         self._path.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self._path / "lock")
+        self._lock = _locked(self._path)
         try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise FailedPreconditionError(
-                f"{self._path} is open in another process; stop it, or talk to it through its server"
-            ) from None
-        try:
-            self.catalogue = Catalogue(self._path / "catalogue")
+            # Collections come after the catalogue: where they are and it is not, it was lost.
+            self.catalogue = Catalogue(self._path / "catalogue", create=not self._collections.exists())
         except BaseException:
             self._lock.release()
             raise
-        self._remove_leftovers()
-        self._stores = {
-            name: CollectionStore(self._folder(name), name, durability)
-            for name in self.catalogue.collections()
-        }
+        try:
+            self._finish_drops()
+            for name in self.catalogue.collections():
+                self._stores[name] = CollectionStore(self._collections / name, name, durability)
+        except BaseException:
+            self.close()
+            raise
 
     def collection(self, name: str) -> CollectionStore:
         """The store of a collection that is in the catalogue."""
         return self._stores[name]
 
     def create_collection(self, name: str, record: dict[str, Any]) -> CollectionStore:
-        """Make a collection's store and its record."""
-        self._stores[name] = CollectionStore(self._folder(name), name, self._durability)
-        self.catalogue.put_collection(name, record)
-        return self._stores[name]
+        """Make a collection's store, and then its record.
+
+        Raises:
+            FailedPreconditionError: its folder holds the items of a collection that the catalogue lost.
+            ResourceExhaustedError: the disk is full.
+        """
+        store = CollectionStore(self._collections / name, name, self._durability, create=True)
+        with ExitStack() as undo:
+            undo.callback(store.close)
+            # A crash before the record was kept leaves a folder too, but an empty store in it.
+            if store.count():
+                raise FailedPreconditionError(
+                    f"{self._collections / name} holds items of a collection that the catalogue does not "
+                    f"know; move it away, or choose another name"
+                )
+            self.catalogue.put_collection(name, record)
+            undo.pop_all()
+        self._stores[name] = store
+        return store
 
     def drop_collection(self, name: str) -> None:
-        """Delete a collection's record, and then its files."""
-        self.catalogue.delete_collection(name)
+        """Delete a collection, its files and then its record."""
+        self.catalogue.put_collection(name, DROPPED)
         self._stores.pop(name).close()
-        shutil.rmtree(self._folder(name))
+        self._finish_drops()
 
     def bytes_on_disk(self) -> int:
         """What the folder takes, in bytes."""
-        files = [file.stat() for file in self._path.rglob("*") if file.is_file()]
-        # LMDB's files have holes where nothing was written yet, so blocks count and not lengths.
-        return sum(file.st_blocks * 512 for file in files)
+        total = 0
+        for file in self._path.rglob("*"):
+            # A collection may be dropped meanwhile.
+            with suppress(FileNotFoundError):
+                # LMDB's files have holes where nothing was written yet, so blocks count and not lengths.
+                total += file.stat().st_blocks * 512
+        return total
 
     def close(self) -> None:
         """Close everything and let others open the folder."""
@@ -78,12 +101,21 @@ class DataFolder:
         self.catalogue.close()
         self._lock.release()
 
-    def _folder(self, name: str) -> Path:
-        return self._path / "collections" / name
+    def _finish_drops(self) -> None:
+        """Delete the collections that are marked as dropped; a crash may have stopped it before."""
+        for name, record in self.catalogue.collections().items():
+            if record == DROPPED:
+                shutil.rmtree(self._collections / name, ignore_errors=True)
+                self.catalogue.delete_collection(name)
 
-    def _remove_leftovers(self) -> None:
-        """Delete what a crash in the middle of a create or a drop left: files that no record names."""
-        known = self.catalogue.collections()
-        for folder in (self._path / "collections").glob("*"):
-            if folder.name not in known:
-                shutil.rmtree(folder)
+
+def _locked(path: Path) -> BaseFileLock:
+    """The folder's lock, taken."""
+    lock = FileLock(path / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FailedPreconditionError(
+            f"{path} is open in another process; stop it, or talk to it through its server"
+        ) from None
+    return lock

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lmdb
 import numpy as np
 
-from embeddb.errors import FailedPreconditionError
-from embeddb.storage.blocks import Blocks, Floats, Graves
+from embeddb.errors import DataLossError, FailedPreconditionError
+from embeddb.storage.blocks import Blocks, Floats, Graves, encode
 from embeddb.storage.records import Committed, Delete, Put, Record, Written
+from embeddb.storage.sealed import seal
 
 __all__ = ["SpaceRecord", "apply", "open_blocks", "row_key", "row_of"]
+
+Databases = Callable[[str], lmdb._Database]
 
 
 @dataclass(frozen=True)
@@ -23,21 +26,42 @@ class SpaceRecord:
 
     dimension: int
     fingerprint: str
-    encoding: str = "float32"
+    encoding: str
 
 
 @dataclass
 class _Changes:
-    """What the operations so far have come to."""
+    """What the operations so far have come to; nothing of it is written before they are all done.
+
+    Attributes:
+        rows: the row that each id has now; None for one that is deleted.
+        puts: the living items among those put, by row.
+        dead: rows that were alive, before this transaction or within it.
+    """
 
     next_row: int
-    added: dict[str, dict[int, Floats]] = field(default_factory=lambda: defaultdict(dict))
+    rows: dict[str, int | None] = field(default_factory=dict)
+    puts: dict[int, Put] = field(default_factory=dict)
     dead: list[int] = field(default_factory=list)
+
+    def do(self, operation: Put | Delete, replaced: int | None) -> Written:
+        """Take in an operation on an id that has had the row `replaced`."""
+        if replaced is not None:
+            self.dead.append(replaced)
+            self.puts.pop(replaced, None)
+        if isinstance(operation, Delete):
+            self.rows[operation.id] = None
+            return Written(None, replaced)
+        row = self.next_row
+        self.next_row += 1
+        self.rows[operation.id] = row
+        self.puts[row] = operation
+        return Written(row, replaced)
 
 
 def apply(
     transaction: lmdb.Transaction,
-    database: Callable[[str], lmdb._Database],
+    database: Databases,
     spaces: Mapping[str, SpaceRecord],
     operations: Sequence[Put | Delete],
 ) -> tuple[list[Written], Committed]:
@@ -50,28 +74,28 @@ def apply(
     Raises:
         FailedPreconditionError: features do not fit their space, or it is not there.
     """
-    meta = database("meta")
+    meta, ids = database("meta"), database("ids")
     first_row = row_of(transaction.get(b"next_row", db=meta, default=row_key(0)))
     sequence = row_of(transaction.get(b"sequence", db=meta, default=row_key(0))) + 1
     changes = _Changes(first_row)
-    written = [_operate(transaction, database, spaces, changes, each) for each in operations]
-    _store_features(transaction, database, spaces, changes, first_row)
+    written = []
+    for operation in operations:
+        if operation.id in changes.rows:
+            replaced = changes.rows[operation.id]
+        else:
+            stored = transaction.get(operation.id.encode(), db=ids)
+            replaced = None if stored is None else row_of(stored)
+        written.append(changes.do(operation, replaced))
+    # Rows that this very transaction made and replaced again are nowhere yet.
+    _bury(transaction, database, spaces, [row for row in changes.dead if row < first_row])
+    _store_items(transaction, database, changes)
+    added = _store_features(transaction, database, spaces, changes.puts)
     transaction.put(b"next_row", row_key(changes.next_row), db=meta)
     transaction.put(b"sequence", row_key(sequence), db=meta)
-    added = {
-        model: (np.array(list(vectors), np.int64), np.stack(list(vectors.values())))
-        for model, vectors in changes.added.items()
-        if vectors
-    }
     return written, Committed(sequence, added, np.array(changes.dead, np.int64))
 
 
-def open_blocks(
-    transaction: lmdb.Transaction,
-    database: Callable[[str], lmdb._Database],
-    model: str,
-    space: SpaceRecord,
-) -> Blocks:
+def open_blocks(transaction: lmdb.Transaction, database: Databases, model: str, space: SpaceRecord) -> Blocks:
     """The vectors of a space."""
     graves = Graves(transaction, database("graves"))
     return Blocks(transaction, database("features"), graves, model, space.dimension, space.encoding)
@@ -88,55 +112,65 @@ def row_of(stored: bytes | memoryview) -> int:
     return int(row)
 
 
-def _operate(
+def _bury(
     transaction: lmdb.Transaction,
-    database: Callable[[str], lmdb._Database],
+    database: Databases,
     spaces: Mapping[str, SpaceRecord],
-    changes: _Changes,
-    operation: Put | Delete,
-) -> Written:
-    ids, items, payloads = database("ids"), database("items"), database("payloads")
-    item_id = operation.id.encode()
-    stored = transaction.get(item_id, db=ids)
-    replaced = None if stored is None else row_of(stored)
-    if replaced is not None:
-        changes.dead.append(replaced)
-        transaction.delete(row_key(replaced), db=items)
-        transaction.delete(row_key(replaced), db=payloads)
-        for vectors in changes.added.values():
-            vectors.pop(replaced, None)
-    if isinstance(operation, Delete):
-        transaction.delete(item_id, db=ids)
-        return Written(None, replaced)
-    row = changes.next_row
-    changes.next_row += 1
-    for model, vector in operation.features.items():
-        _check_fits(model, vector, spaces)
-        changes.added[model][row] = vector
-    transaction.put(item_id, row_key(row), db=ids)
-    transaction.put(row_key(row), Record.of(row, operation).to_bytes(), db=items)
-    if operation.payload is not None:
-        transaction.put(row_key(row), operation.payload, db=payloads)
-    return Written(row, replaced)
+    dead: Sequence[int],
+) -> None:
+    """Take dead rows out of everything."""
+    for row in dead:
+        transaction.delete(row_key(row), db=database("items"))
+        transaction.delete(row_key(row), db=database("payloads"))
+    graves = Graves(transaction, database("graves"))
+    for block in graves.bury(dead):
+        for model, space in spaces.items():
+            open_blocks(transaction, database, model, space).sweep(block)
+        graves.forget(block)
+
+
+def _store_items(transaction: lmdb.Transaction, database: Databases, changes: _Changes) -> None:
+    for item_id, row in changes.rows.items():
+        if row is None:
+            transaction.delete(item_id.encode(), db=database("ids"))
+        else:
+            transaction.put(item_id.encode(), row_key(row), db=database("ids"))
+    # New rows are behind all others, and in order, which LMDB stores fastest.
+    records = ((row_key(row), Record.of(row, put).to_bytes()) for row, put in changes.puts.items())
+    _append_sealed(transaction, database("items"), records)
+    payloads = ((row_key(row), put.payload) for row, put in changes.puts.items() if put.payload is not None)
+    _append_sealed(transaction, database("payloads"), payloads)
+
+
+def _append_sealed(
+    transaction: lmdb.Transaction, database: lmdb._Database, values: Iterable[tuple[bytes, bytes]]
+) -> None:
+    sealed = [(key, seal(key, body)) for key, body in values]
+    with transaction.cursor(db=database) as cursor:
+        _, stored = cursor.putmulti(sealed, append=True)
+    if stored != len(sealed):
+        raise DataLossError("the number of the next row is behind the rows that are stored; restore a backup")
 
 
 def _store_features(
     transaction: lmdb.Transaction,
-    database: Callable[[str], lmdb._Database],
+    database: Databases,
     spaces: Mapping[str, SpaceRecord],
-    changes: _Changes,
-    first_row: int,
-) -> None:
-    graves = Graves(transaction, database("graves"))
-    # Rows that this very transaction made and replaced again were never stored.
-    full = graves.bury(row for row in changes.dead if row < first_row)
-    for model, space in spaces.items():
-        blocks = open_blocks(transaction, database, model, space)
-        for block in full:
-            blocks.sweep(block)
-        blocks.append(changes.added[model])
-    for block in full:
-        graves.forget(block)
+    puts: Mapping[int, Put],
+) -> dict[str, tuple[np.ndarray, Floats]]:
+    """Store the features of new rows; returns them as they are read from now on."""
+    vectors: dict[str, dict[int, Floats]] = defaultdict(dict)
+    for row, put in puts.items():
+        for model, vector in put.features.items():
+            _check_fits(model, vector, spaces)
+            vectors[model][row] = vector
+    added = {}
+    for model, by_row in vectors.items():
+        rows = np.array(list(by_row), np.int64)
+        encoded = encode(np.stack(list(by_row.values())), spaces[model].encoding)
+        open_blocks(transaction, database, model, spaces[model]).append(rows, encoded)
+        added[model] = rows, encoded.astype(np.float32, copy=False)
+    return added
 
 
 def _check_fits(model: str, vector: Floats, spaces: Mapping[str, SpaceRecord]) -> None:

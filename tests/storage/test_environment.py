@@ -1,0 +1,105 @@
+"""The environment grows by itself, readers or not, and says in our words what LMDB says."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from embeddb.errors import DataLossError
+from embeddb.storage import CollectionStore, Durability
+from embeddb.storage import environment as environment_module
+from embeddb.storage.environment import Environment
+from tests.storage.items import put
+
+PAYLOAD = bytes(100_000)
+
+
+@pytest.fixture
+def small_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment_module, "FIRST_MAP_BYTES", 1 << 20)
+
+
+@pytest.mark.usefixtures("small_map")
+@pytest.mark.parametrize("durability", list(Durability))
+def test_the_map_grows_while_others_read(tmp_path: Path, durability: Durability) -> None:
+    store = CollectionStore(tmp_path, "test", durability, create=True)
+    store.write([put("first", payload=PAYLOAD, features=False)])
+    stop, reads = threading.Event(), []
+
+    def read() -> None:
+        while not stop.is_set():
+            reads.append(store.payloads([0]) == [PAYLOAD + b"0"])
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for n in range(200):
+        store.write([put(str(n), n, PAYLOAD, features=False)])
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert len(reads) > 0
+    assert all(reads)
+    assert store.count() == 201
+    store.close()
+    again = CollectionStore(tmp_path, "test")
+    assert again.payloads([200]) == [PAYLOAD + b"199"]
+    again.close()
+
+
+@pytest.mark.usefixtures("small_map")
+def test_one_write_larger_than_the_map(tmp_path: Path) -> None:
+    store = CollectionStore(tmp_path, "test", create=True)
+    store.write([put(str(n), n, PAYLOAD, features=False) for n in range(100)])
+    assert store.count() == 100
+    store.close()
+
+
+def test_a_change_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    env = Environment(tmp_path, ("a",), create=True)
+
+    def change(transaction: object) -> None:
+        transaction.put(b"key", b"value", db=env.database("a"))  # type: ignore[attr-defined]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        env.write(change)
+    with env.read() as transaction:
+        assert transaction.get(b"key", db=env.database("a")) is None
+    env.close()
+
+
+def test_a_folder_without_its_file_is_not_begun_anew(tmp_path: Path) -> None:
+    with pytest.raises(DataLossError, match=r"data\.mdb is missing or empty; restore a backup"):
+        CollectionStore(tmp_path / "new", "test")
+    assert not (tmp_path / "new").exists()
+    store = CollectionStore(tmp_path / "old", "test", create=True)
+    store.write([put("a", features=False)])
+    store.close()
+    (tmp_path / "old" / "data.mdb").write_bytes(b"")
+    with pytest.raises(DataLossError, match="missing or empty"):
+        CollectionStore(tmp_path / "old", "test")
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    store = CollectionStore(tmp_path, "test", create=True)
+    store.write([put(str(n), payload=PAYLOAD, features=False) for n in range(20)])
+    store.close()
+    file = tmp_path / "data.mdb"
+    whole = file.read_bytes()
+    for length in (len(whole) // 2, len(whole) - 4096):
+        file.write_bytes(whole[:length])
+        with pytest.raises(DataLossError, match=rf"has {length:,} bytes of [\d,]+; restore a backup"):
+            CollectionStore(tmp_path, "test")
+    file.write_bytes(whole)
+    store = CollectionStore(tmp_path, "test")
+    assert store.count() == 20
+    store.close()
+
+
+def test_a_file_that_is_no_lmdb_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data.mdb").write_bytes(b"not LMDB's" * 1000)
+    with pytest.raises(DataLossError, match=f"{tmp_path} is damaged: .*Restore a backup"):
+        CollectionStore(tmp_path, "test")

@@ -1,0 +1,112 @@
+"""A data folder: one process at a time, its catalogue, and creates and drops that a crash cut short."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from embeddb.errors import DataLossError, FailedPreconditionError
+from embeddb.storage import DataFolder
+from embeddb.storage.folder import DROPPED
+from tests.storage.items import put
+
+
+def test_collections_are_there_when_it_is_opened_again(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    for name in ("a", "b"):
+        folder.create_collection(name, {"of": name}).write([put(name, payload=None, features=False)])
+    folder.catalogue.put_model("m", {"dimension": 4})
+    folder.drop_collection("a")
+    folder.close()
+    folder = DataFolder(tmp_path)
+    assert folder.catalogue.collections() == {"b": {"of": "b"}}
+    assert folder.catalogue.models() == {"m": {"dimension": 4}}
+    assert folder.collection("b").rows(["b"]) == [0]
+    assert not (tmp_path / "collections" / "a").exists()
+    folder.catalogue.delete_model("m")
+    assert folder.catalogue.models() == {}
+    folder.close()
+
+
+def test_another_process_is_kept_out_until_this_one_closes(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    script = f"from embeddb.storage import DataFolder; DataFolder({str(tmp_path)!r}).close()"
+    refused = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert f"{tmp_path} is open in another process" in refused.stderr
+    folder.close()
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_newer_format_is_refused_by_name_and_left_as_it_is(tmp_path: Path) -> None:
+    DataFolder(tmp_path).close()
+    with lmdb.open(str(tmp_path / "catalogue"), max_dbs=4) as env:
+        meta = env.open_db(b"meta")
+        with env.begin(write=True) as transaction:
+            transaction.put(b"format", b"2", db=meta)
+    for _ in range(2):
+        with pytest.raises(FailedPreconditionError, match="has format 2, and this embeddb knows up to 1"):
+            DataFolder(tmp_path)
+
+
+def test_a_drop_that_was_cut_short_is_finished(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    folder.create_collection("a", {}).write([put("x", features=False)])
+    folder.catalogue.put_collection("a", DROPPED)  # And here the power failed.
+    folder.close()
+    folder = DataFolder(tmp_path)
+    assert folder.catalogue.collections() == {}
+    assert not (tmp_path / "collections" / "a").exists()
+    assert folder.create_collection("a", {}).count() == 0
+    folder.close()
+
+
+def test_a_create_that_was_cut_short_is_in_nobodys_way(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    folder.create_collection("a", {})
+    folder.catalogue.delete_collection("a")  # As if its record had not been kept yet.
+    folder.close()
+    folder = DataFolder(tmp_path)
+    assert folder.create_collection("a", {"again": True}).count() == 0
+    folder.close()
+
+
+def test_items_that_the_catalogue_lost_are_not_touched(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    folder.create_collection("a", {}).write([put("x", features=False)])
+    folder.catalogue.delete_collection("a")
+    folder.close()
+    folder = DataFolder(tmp_path)
+    with pytest.raises(FailedPreconditionError, match="that the catalogue does not know"):
+        folder.create_collection("a", {})
+    folder.catalogue.put_collection("a", {})
+    folder.close()
+    folder = DataFolder(tmp_path)
+    assert folder.collection("a").rows(["x"]) == [0]
+    folder.close()
+
+
+def test_a_lost_catalogue_or_collection_is_data_loss_and_not_a_new_beginning(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    folder.create_collection("a", {})
+    folder.close()
+    shutil.move(tmp_path / "collections" / "a", tmp_path / "elsewhere")
+    with pytest.raises(DataLossError, match=r"collections/a/data\.mdb is missing"):
+        DataFolder(tmp_path)
+    shutil.move(tmp_path / "elsewhere", tmp_path / "collections" / "a")
+    shutil.rmtree(tmp_path / "catalogue")
+    with pytest.raises(DataLossError, match=r"catalogue/data\.mdb is missing"):
+        DataFolder(tmp_path)
+
+
+def test_bytes_on_disk_grow_with_what_is_stored(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    before = folder.bytes_on_disk()
+    folder.create_collection("a", {}).write([put("x", payload=bytes(1 << 20), features=False)])
+    assert 1 << 20 <= folder.bytes_on_disk() - before < 2 << 20
+    folder.close()

@@ -1,4 +1,4 @@
-"""The expressions that are typed at a shell.
+r"""The expressions that are typed at a shell.
 
     @cat.jpg - "a cat" + 0.5 * #sku-42
 
@@ -6,29 +6,40 @@
     #id         a stored item           ( ... )     linear, as in arithmetic
     2 * x, x / 2, -x                    unit(...)   nested: brought to unit length first
 
-Paths and ids end at a space or a closing parenthesis; quote those that contain them: @"my cat.jpg". Inside
-quotes, a backslash takes the next character as it is. What begins with a letter is a text as a whole, since
-shells take one pair of quotes away: embeddb search "a sleeping cat".
+Paths and ids end at a space or a closing parenthesis; quote those that contain them: @"my cat.jpg". What
+begins with a letter is a text as a whole, since shells take one pair of quotes away: embeddb search "a
+sleeping cat". What Python prints can be typed too: Image('cat.jpg') - Text('a cat') + Vector([1, 0.5]).
+
+Inside quotes, a backslash takes the next character as it is, but for Python's \n, \t, \r, \xhh, \uhhhh and
+\Uhhhhhhhh.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+from typing import NoReturn
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.query import Expression, Image, Item, Operand, Text, unit
+from embeddb.query import Expression, Image, Item, Operand, Text, Vector, unit
 
 __all__ = ["parse"]
 
+_STRING = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 _TOKEN = re.compile(
-    r"""\s*(?:
-        (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)
+    rf"""\s*(?:
+        (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
       | (?P<unit>unit\s*\()
-      | (?P<operand>[@#]?(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|[@#][^\s)"']+)
+      | (?P<operand>[@\#]?{_STRING}|[@\#][^\s)"']+|(?:Image|Item|Text)\s*\(\s*{_STRING}\s*\))
+      | (?P<vector>Vector\s*\(\s*\[[^\]]*\]\s*\))
       | (?P<sign>[-+*/()])
     )""",
     re.VERBOSE | re.DOTALL,
 )
+_PYTHON = re.compile(r"(?:unit|Image|Item|Text|Vector)\s*\(")
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
+_CONTROLS = {"n": "\n", "t": "\t", "r": "\r"}
 MAX_NESTING = 50
 
 
@@ -38,8 +49,9 @@ def parse(typed: str) -> Expression:
     Raises:
         InvalidArgumentError: it cannot be read; the message says at which column and what was expected.
     """
-    if typed[:1].isalpha() and not re.match(r"unit\s*\(", typed):
-        return Text(typed)
+    text = typed.strip()
+    if text[:1].isalpha() and not _PYTHON.match(text):
+        return Text(text)
     return _Parser(typed).parse()
 
 
@@ -96,8 +108,8 @@ class _Parser:
 
     def _operand(self) -> Expression:
         kind, token = self._kind, self._token
-        if kind == "operand":
-            operand = self._leaf(token)
+        if kind in ("operand", "vector"):
+            operand = self._leaf(token) if kind == "operand" else self._vector(token)
             self._advance()
             return operand
         if kind == "unit" or (kind == "sign" and token == "("):
@@ -112,17 +124,29 @@ class _Parser:
             self._advance()
             return unit(inside) if kind == "unit" else inside
         self._fail('expected an operand: @file, #id, "text" or (')
-        raise AssertionError("_fail always raises")
 
     def _leaf(self, token: str) -> Operand:
-        sigil, quoted = (token[0], token[1:]) if token[0] in "@#" else ("", token)
-        if quoted[0] in "\"'":
-            quoted = re.sub(r"\\(.)", r"\1", quoted[1:-1], flags=re.DOTALL)
-        if sigil == "@":
-            if not quoted:
-                self._fail("expected a path after @")
-            return Image(quoted)
-        return Item(quoted) if sigil == "#" else Text(quoted)
+        """An operand in either notation: @"a path" and #id, or Image('a path') and Item('id')."""
+        quote = re.search("[\"']", token)
+        text = token[1:] if quote is None else self._unescape(token[quote.end() : token.rindex(quote[0])])
+        if token.startswith(("@", "Image")):
+            return Image(text) if text else self._fail("expected a path")
+        return Item(text) if token.startswith(("#", "Item")) else Text(text)
+
+    def _unescape(self, quoted: str) -> str:
+        def character(match: re.Match[str]) -> str:
+            number = int(match[1] or match[2] or match[3] or "0", 16)
+            if number > sys.maxunicode:
+                self._fail(f"{match[0]} is no character")
+            return chr(number) if match[4] is None else _CONTROLS.get(match[4], match[4])
+
+        return _ESCAPE.sub(character, quoted)
+
+    def _vector(self, token: str) -> Vector:
+        try:
+            return Vector(json.loads(token[token.index("[") : token.index("]") + 1]))
+        except (ValueError, RecursionError):
+            self._fail("expected numbers between [ and ]")
 
     def _advance(self) -> None:
         match = _TOKEN.match(self._typed, self._place)
@@ -138,5 +162,5 @@ class _Parser:
         self._token = match[self._kind]
         self._start = match.start(self._kind)
 
-    def _fail(self, expected: str) -> None:
+    def _fail(self, expected: str) -> NoReturn:
         raise InvalidArgumentError("expression", self._typed, f"column {self._start + 1}: {expected}")

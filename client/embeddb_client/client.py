@@ -37,6 +37,7 @@ class Client(Collection):
         self, address: str = DEFAULT_ADDRESS, *, collection: str = "default", timeout: float = 60.0
     ) -> None:
         super().__init__(Connection(address, timeout), collection)
+        self.address = address
 
     def collection(self, name: str = "default") -> Collection:
         """The calls of another collection; whether it exists shows when one is made."""

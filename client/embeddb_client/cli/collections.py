@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from embeddb.query import CollectionSettings, Encoding
+from embeddb_client.cli.completion import collection_names, model_names
 from embeddb_client.cli.options import Json, Server, connect, out, print_json, print_table
-from embeddb_client.client import DEFAULT_ADDRESS
 
-app = typer.Typer(help="The collections of a server.", no_args_is_help=True)
+app = typer.Typer(help="The collections of a server.")
 
 
 @app.command()
@@ -19,7 +19,12 @@ def add(
     name: Annotated[str, typer.Argument(help="A new name for the collection.")],
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A model that embeds its items; may be repeated."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="A model that embeds its items; may be repeated.",
+            autocompletion=model_names,
+        ),
     ] = None,
     encoding: Annotated[
         Encoding, typer.Option(help="How features are stored; float16 takes half the room.")
@@ -27,7 +32,7 @@ def add(
     keep_payloads: Annotated[
         bool, typer.Option(help="Whether images and texts are kept once they are embedded.")
     ] = True,
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = None,
     as_json: Json = False,
 ) -> None:
     """Make a collection. The first model is the one that searches use unless told."""
@@ -37,11 +42,11 @@ def add(
     if as_json:
         print_json(asdict(info))
     else:
-        out.print(f"{name}: models {', '.join(info.models) or 'none'}", markup=False, highlight=False)
+        out.print(f"{name}: models {', '.join(info.models) or 'none'}")
 
 
 @app.command("list")
-def list_collections(server: Server = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+def list_collections(server: Server = None, as_json: Json = False) -> None:
     """List the collections."""
     with connect(server) as client:
         collections = client.collections()
@@ -54,9 +59,9 @@ def list_collections(server: Server = DEFAULT_ADDRESS, as_json: Json = False) ->
 
 @app.command()
 def rm(
-    name: Annotated[str, typer.Argument(help="The collection.")],
+    name: Annotated[str, typer.Argument(help="The collection.", autocompletion=collection_names)],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = None,
     as_json: Json = False,
 ) -> None:
     """Delete a collection with all its items."""
@@ -68,4 +73,4 @@ def rm(
     if as_json:
         print_json({"dropped": name, "items": items})
     else:
-        out.print(f"deleted {name} with its {items:,} items", markup=False, highlight=False)
+        out.print(f"deleted {name} with its {items:,} items")

@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import NoReturn
 
 from embeddb.errors import InvalidArgumentError
 from embeddb.query import Expression, Image, Item, Operand, Text, Vector, unit
@@ -69,7 +68,7 @@ class _Parser:
     def parse(self) -> Expression:
         expression = self._sum()
         if self._kind:
-            self._fail("expected + or -")
+            raise self._error("expected + or -")
         return expression
 
     def _sum(self) -> Expression:
@@ -89,7 +88,7 @@ class _Parser:
                 weight *= float(self._token)
                 self._advance()
                 if self._token != "*":
-                    self._fail("expected * after a weight")
+                    raise self._error("expected * after a weight")
             elif self._token == "-":
                 weight = -weight
             self._advance()
@@ -100,7 +99,7 @@ class _Parser:
             divide = self._token == "/"
             self._advance()
             if self._kind != "number":
-                self._fail("expected a number")
+                raise self._error("expected a number")
             factor = float(self._token)
             self._advance()
             expression = expression / factor if divide else expression * factor
@@ -115,29 +114,31 @@ class _Parser:
         if kind == "unit" or (kind == "sign" and token == "("):
             self._nesting += 1
             if self._nesting > MAX_NESTING:
-                self._fail(f"more than {MAX_NESTING} parentheses inside one another")
+                raise self._error(f"more than {MAX_NESTING} parentheses inside one another")
             self._advance()
             inside = self._sum()
             if self._token != ")" or self._kind != "sign":
-                self._fail("expected )")
+                raise self._error("expected )")
             self._nesting -= 1
             self._advance()
             return unit(inside) if kind == "unit" else inside
-        self._fail('expected an operand: @file, #id, "text" or (')
+        raise self._error('expected an operand: @file, #id, "text" or (')
 
     def _leaf(self, token: str) -> Operand:
         """An operand in either notation: @"a path" and #id, or Image('a path') and Item('id')."""
         quote = re.search("[\"']", token)
         text = token[1:] if quote is None else self._unescape(token[quote.end() : token.rindex(quote[0])])
         if token.startswith(("@", "Image")):
-            return Image(text) if text else self._fail("expected a path")
+            if not text:
+                raise self._error("expected a path")
+            return Image(text)
         return Item(text) if token.startswith(("#", "Item")) else Text(text)
 
     def _unescape(self, quoted: str) -> str:
         def character(match: re.Match[str]) -> str:
             number = int(match[1] or match[2] or match[3] or "0", 16)
             if number > sys.maxunicode:
-                self._fail(f"{match[0]} is no character")
+                raise self._error(f"{match[0]} is no character")
             return chr(number) if match[4] is None else _CONTROLS.get(match[4], match[4])
 
         return _ESCAPE.sub(character, quoted)
@@ -146,7 +147,7 @@ class _Parser:
         try:
             return Vector(json.loads(token[token.index("[") : token.index("]") + 1]))
         except (ValueError, RecursionError):
-            self._fail("expected numbers between [ and ]")
+            raise self._error("expected numbers between [ and ]") from None
 
     def _advance(self) -> None:
         match = _TOKEN.match(self._typed, self._place)
@@ -154,7 +155,7 @@ class _Parser:
             rest = self._typed[self._place :]
             self._start = self._place + len(rest) - len(rest.lstrip())
             if rest.strip():
-                self._fail('expected an operand (@file, #id, "text") or one of + - * / ( )')
+                raise self._error('expected an operand (@file, #id, "text") or one of + - * / ( )')
             self._kind = self._token = ""
             return
         self._place = match.end()
@@ -162,5 +163,5 @@ class _Parser:
         self._token = match[self._kind]
         self._start = match.start(self._kind)
 
-    def _fail(self, expected: str) -> NoReturn:
-        raise InvalidArgumentError("expression", self._typed, f"column {self._start + 1}: {expected}")
+    def _error(self, expected: str) -> InvalidArgumentError:
+        return InvalidArgumentError("expression", self._typed, f"column {self._start + 1}: {expected}")

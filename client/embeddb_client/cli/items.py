@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from embeddb.errors import FailedPreconditionError
 from embeddb.query import Image, StoredItem, View
 from embeddb_client.cli.options import (
     CollectionName,
@@ -19,7 +20,6 @@ from embeddb_client.cli.options import (
     print_json,
     print_table,
 )
-from embeddb_client.client import DEFAULT_ADDRESS
 
 __all__ = ["get", "item_json", "ls", "predicted", "rm"]
 
@@ -30,8 +30,8 @@ def get(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write its payload to a file.")
     ] = None,
-    collection: CollectionName = "default",
-    server: Server = DEFAULT_ADDRESS,
+    collection: CollectionName = None,
+    server: Server = None,
     as_json: Json = False,
 ) -> None:
     """Show an item."""
@@ -39,7 +39,7 @@ def get(
         item = client.get(item_id, with_payload=output is not None, with_features=True, with_predictions=True)
     if output is not None:
         if item.payload is None:
-            raise typer.BadParameter(f"item {item_id!r} has no payload to write", param_hint="--output")
+            raise FailedPreconditionError(f"--output: item {item_id!r} was stored without its payload")
         data = item.payload.read() if isinstance(item.payload, Image) else item.payload.text.encode()
         output.write_bytes(data)
     if as_json:
@@ -58,8 +58,8 @@ def ls(
     prefix: Annotated[str, typer.Option("--prefix", help="Only ids that begin with this.")] = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many at most.")] = 100,
     after: Annotated[str, typer.Option("--after", help="Begin after this id.")] = "",
-    collection: CollectionName = "default",
-    server: Server = DEFAULT_ADDRESS,
+    collection: CollectionName = None,
+    server: Server = None,
     as_json: Json = False,
 ) -> None:
     """List items in the order of their ids."""
@@ -74,13 +74,13 @@ def ls(
     rows = [(item.id, item.modality or "", dict(item.metadata) or "") for item in page.items]
     print_table(["id", "kind", "metadata"], rows)
     if page.next_token:
-        err.print(f"more: --after {page.next_token!r}", markup=False, highlight=False)
+        err.print(f"more: --after {page.next_token!r}")
 
 
 def rm(
     item_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The items.")],
-    collection: CollectionName = "default",
-    server: Server = DEFAULT_ADDRESS,
+    collection: CollectionName = None,
+    server: Server = None,
     as_json: Json = False,
 ) -> None:
     """Delete items."""
@@ -90,9 +90,9 @@ def rm(
     if as_json:
         print_json({"deleted": len(item_ids) - len(missing), "missing": missing})
     else:
-        out.print(f"deleted {len(item_ids) - len(missing)} of {len(item_ids)}", highlight=False)
+        out.print(f"deleted {len(item_ids) - len(missing)} of {len(item_ids)}")
         for item_id in missing:
-            err.print(f"no item named {item_id!r}", markup=False, highlight=False)
+            err.print(f"no item named {item_id!r}")
     if missing:
         raise typer.Exit(1)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 
 import typer
 
 from embeddb import __version__
 from embeddb.errors import EmbeddbError
-from embeddb_client.cli import collections, models
+from embeddb_client.cli import collections, contexts, models
 from embeddb_client.cli.items import get, ls, rm
 from embeddb_client.cli.options import err
 from embeddb_client.cli.put import put
@@ -17,14 +19,10 @@ from embeddb_client.cli.stats import stats
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    name="embeddb",
-    help="Talk to an embeddb server: a database whose columns are neural networks.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(help="Talk to an embeddb server: a database whose columns are neural networks.")
 app.add_typer(models.app, name="models")
 app.add_typer(collections.app, name="collections")
+app.add_typer(contexts.app, name="contexts")
 for command in (put, search, get, ls, rm, stats):
     app.command()(command)
 
@@ -35,13 +33,31 @@ def version() -> None:
     typer.echo(__version__)
 
 
-def main() -> None:
-    """Run the command line; an error is one line on standard error, and the exit code is 1."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; an error is one line on standard error.
+
+    Returns:
+        The exit code: 0, 1 where the command failed, 2 where the line itself is wrong, 130 on Ctrl-C.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        app()
+        code = app(given or ["--help"], prog_name="embeddb", standalone_mode=False)
+        sys.stdout.flush()
     except EmbeddbError as error:
-        err.print(f"embeddb: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        return _failed(str(error))
+    except typer.TyperException as error:
+        return _failed(error.format_message(), error.exit_code)
+    except typer.Abort:
+        return _failed("stopped, nothing was done")
     except BrokenPipeError:
-        # Whoever read the output has had enough.
-        sys.exit(1)
+        # Whoever read the output has had enough; what is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _failed(str(error))
+    return int(code or 0)
+
+
+def _failed(message: str, code: int = 1) -> int:
+    err.print(f"embeddb: {' '.join(message.split())}", soft_wrap=True)
+    return code

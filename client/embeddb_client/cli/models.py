@@ -11,10 +11,10 @@ import typer
 
 from embeddb.errors import InvalidArgumentError
 from embeddb.query import ModelInfo
+from embeddb_client.cli.completion import collection_names, model_names
 from embeddb_client.cli.options import Json, Server, connect, err, out, pairs, print_json, print_table
-from embeddb_client.client import DEFAULT_ADDRESS
 
-app = typer.Typer(help="The models of a server.", no_args_is_help=True)
+app = typer.Typer(help="The models of a server.")
 
 
 @app.command()
@@ -31,13 +31,16 @@ def add(
         str | None, typer.Option("--spec", help="The whole spec as JSON, or @FILE that holds it.")
     ] = None,
     to: Annotated[
-        list[str] | None, typer.Option("--to", help="Collections whose items it embeds from now on.")
+        list[str] | None,
+        typer.Option(
+            "--to", help="Collections whose items it embeds from now on.", autocompletion=collection_names
+        ),
     ] = None,
     only_register: Annotated[bool, typer.Option("--only-register", help="Add it to no collection.")] = False,
-    server: Server = DEFAULT_ADDRESS,
+    server: Server = None,
     as_json: Json = False,
 ) -> None:
-    """Register a model and add it to collections ("default" unless told).
+    """Register a model and add it to collections (the context's unless told).
 
     Without --loader and --spec the name is the loader's: `embeddb models add starter`.
     """
@@ -49,18 +52,18 @@ def add(
     with connect(server) as client:
         with err.status(f"loading {name} ..."):
             info = client.register_model(name, whole)
-        collections = [] if only_register else to or ["default"]
+        collections = [] if only_register else to or [client.name]
         for collection in collections:
             client.collection(collection).add_model(name)
     if as_json:
         print_json(asdict(info) | {"collections": collections})
     else:
         used = f"; embeds the items of {', '.join(collections)}" if collections else ""
-        out.print(f"{name}: {_describe(info)}{used}", markup=False, highlight=False)
+        out.print(f"{name}: {_describe(info)}{used}")
 
 
 @app.command("list")
-def list_models(server: Server = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+def list_models(server: Server = None, as_json: Json = False) -> None:
     """List the models."""
     with connect(server) as client:
         models = client.models()
@@ -83,8 +86,10 @@ def list_models(server: Server = DEFAULT_ADDRESS, as_json: Json = False) -> None
 
 @app.command()
 def rm(
-    names: Annotated[list[str], typer.Argument(help="Models that no collection uses.")],
-    server: Server = DEFAULT_ADDRESS,
+    names: Annotated[
+        list[str], typer.Argument(help="Models that no collection uses.", autocompletion=model_names)
+    ],
+    server: Server = None,
     as_json: Json = False,
 ) -> None:
     """Unload and forget models."""
@@ -94,7 +99,7 @@ def rm(
     if as_json:
         print_json({"removed": names})
     else:
-        out.print(f"removed {', '.join(names)}", markup=False, highlight=False)
+        out.print(f"removed {', '.join(names)}")
 
 
 def _spec(text: str | None) -> dict[str, object]:

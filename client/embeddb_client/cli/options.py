@@ -10,24 +10,51 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from embeddb_client.client import DEFAULT_ADDRESS, Client
+from embeddb_client.cli.completion import collection_names, context_names
+from embeddb_client.cli.config import Config
+from embeddb_client.client import Client
 
-__all__ = ["CollectionName", "Json", "Server", "connect", "err", "out", "print_json", "print_table"]
+__all__ = [
+    "CollectionName",
+    "Json",
+    "Server",
+    "connect",
+    "err",
+    "out",
+    "pairs",
+    "print_json",
+    "print_table",
+]
 
 Server = Annotated[
-    str,
-    typer.Option("--server", envvar="EMBEDDB_SERVER", help="The server's host and port.", show_default=True),
+    str | None,
+    typer.Option(
+        "--server",
+        envvar="EMBEDDB_SERVER",
+        help="The server's host and port, or the name of a context; the current context unless told.",
+        autocompletion=context_names,
+    ),
 ]
-CollectionName = Annotated[str, typer.Option("--collection", "-c", help="The collection.")]
+CollectionName = Annotated[
+    str | None,
+    typer.Option(
+        "--collection",
+        "-c",
+        help="The collection; the context's unless told.",
+        autocompletion=collection_names,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
-out = Console()
-err = Console(stderr=True)
+# What is printed is data: nothing in it is markup, an emoji's name or a number to colour.
+out = Console(markup=False, emoji=False, highlight=False)
+err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 
-def connect(server: str = DEFAULT_ADDRESS, collection: str = "default") -> Client:
-    """A client for one command."""
-    return Client(server, collection=collection)
+def connect(server: str | None, collection: str | None = None) -> Client:
+    """A client for one command: of a context or an address, the current context's for None."""
+    context = Config.read().find(server)
+    return Client(context.server, collection=collection or context.collection)
 
 
 def print_json(value: Any) -> None:
@@ -36,13 +63,13 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """Print rows as a table; cells are shown as they are, without rich's markup."""
+    """Print rows as a table."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    out.print(table, markup=False)
+    out.print(table)
 
 
 def pairs(values: Sequence[str], option: str) -> Mapping[str, Any]:

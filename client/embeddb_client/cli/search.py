@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from embeddb.query import DEFAULT_K, Expression, Hit, Image, Item, StoredItem, Unit, View
+from embeddb_client.cli.completion import model_names
 from embeddb_client.cli.expression import parse
 from embeddb_client.cli.items import item_json, predicted
 from embeddb_client.cli.options import CollectionName, Json, Server, connect, err, print_json, print_table
-from embeddb_client.client import DEFAULT_ADDRESS, Client
+from embeddb_client.client import Client
 from embeddb_client.page import Answer, write_page
 
 __all__ = ["search"]
@@ -25,7 +26,13 @@ def search(
     ],
     k: Annotated[int, typer.Option("-k", help="How many hits at most.")] = DEFAULT_K,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Whose space; the collection's first unless told.")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Whose space; the collection's first unless told.",
+            autocompletion=model_names,
+        ),
     ] = None,
     include_operands: Annotated[
         bool, typer.Option("--include-operands", help="Items that the expression names may be hits.")
@@ -34,8 +41,8 @@ def search(
     open_page: Annotated[
         bool, typer.Option("--open", help="Show the page in a browser; needs --html.")
     ] = False,
-    collection: CollectionName = "default",
-    server: Server = DEFAULT_ADDRESS,
+    collection: CollectionName = None,
+    server: Server = None,
     as_json: Json = False,
 ) -> None:
     """Find what is nearest to an expression: @file is an image, "..." a text, #id a stored item."""
@@ -54,7 +61,7 @@ def search(
         if html is not None:
             write_page(html, expression, {"": [Answer(parsed, hits)]}, pictures=_pictures(client, parsed))
     if html is not None:
-        err.print(f"wrote {html}", markup=False, highlight=False)
+        err.print(f"wrote {html}")
         if open_page:
             webbrowser.open(html.resolve().as_uri())
     if as_json:

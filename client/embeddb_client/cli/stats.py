@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from embeddb_client.cli.options import Json, Server, connect, out, print_json, print_table
-from embeddb_client.client import DEFAULT_ADDRESS
 
 __all__ = ["stats"]
 
 
-def stats(server: Server = DEFAULT_ADDRESS, as_json: Json = False) -> None:
+def stats(server: Server = None, as_json: Json = False) -> None:
     """Show the server's figures."""
     with connect(server) as client:
         figures = client.stats()
@@ -18,9 +17,8 @@ def stats(server: Server = DEFAULT_ADDRESS, as_json: Json = False) -> None:
         print_json(asdict(figures))
         return
     out.print(
-        f"embeddb {figures.version} on {server}, up {figures.uptime_seconds:.0f} s, "
+        f"embeddb {figures.version} on {client.address}, up {figures.uptime_seconds:.0f} s, "
         f"{figures.bytes_on_disk / 2**20:.1f} MiB on disk",
-        highlight=False,
     )
     rows: list[tuple[object, ...]] = []
     for collection in figures.collections:

@@ -1,0 +1,222 @@
+"""Every command against a real server: what it prints, its JSON, its exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from embeddb_client import Client, Collection
+from embeddb_client.cli import search as search_module
+from tests.cli.conftest import Run
+from tests.conftest import PHOTOS
+
+MakeCollection = Callable[..., Collection]
+
+
+@pytest.fixture
+def pets(make_collection: MakeCollection) -> Collection:
+    """A cat, a cup of coffee and a text, embedded by `starter` and `tiny`."""
+    pets = make_collection("starter", "tiny")
+    pets.put("cat [b]", PHOTOS / "chelsea.png", {"kind": "pet"})
+    pets.put("cup", PHOTOS / "coffee.png")
+    pets.put("note :cat:", "a text about a rocket")
+    return pets
+
+
+def test_without_a_command_there_is_help(run: Run) -> None:
+    ran = run()
+    assert ran.code == 0
+    assert "contexts" in ran.out
+    for command in ("put", "search", "get", "ls", "rm", "stats", "models add", "collections rm"):
+        assert run(*command.split(), "--help").code == 0
+
+
+def test_stats(run: Run, pets: Collection, server: object) -> None:
+    ran = run("stats")
+    assert ran.code == 0
+    assert "up " in ran.out
+    figures = run("stats", "--json").json
+    spaces = {space["model"]: space for space in figures["spaces"][pets.name]}
+    assert {name: space["vectors"] for name, space in spaces.items()} == {"starter": 3, "tiny": 2}
+    assert run("version").out.strip() == figures["version"]
+
+
+def test_models_come_and_go(run: Run, client: Client, tmp_path: Path) -> None:
+    ran = run("models", "add", "mine", "--loader", "vectors", "--set", "dimension=3", "--only-register")
+    assert (ran.code, ran.out) == (0, "mine: encodes nothing to 3 dimensions\n")
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"loader": "vectors", "dimension": 5}))
+    client.create_collection("for-models")
+    added = run("models", "add", "other", "--spec", f"@{spec}", "--to", "for-models", "--json").json
+    assert (added["dimension"], added["collections"]) == (5, ["for-models"])
+    assert client.collection("for-models").info().models == ("other",)
+    listed = {model["name"]: model for model in run("models", "list", "--json").json}
+    assert listed["mine"]["spec"] == {"loader": "vectors", "dimension": 3}
+    assert "mine" in run("models", "list").out
+    refused = run("models", "rm", "other")
+    assert refused.code == 1
+    assert "for-models" in refused.err
+    client.drop_collection("for-models")
+    assert run("models", "rm", "other", "mine").out == "removed other, mine\n"
+    assert run("models", "rm", "mine").err.startswith("embeddb: no model named 'mine'")
+
+
+def test_the_name_of_a_model_is_its_loader_unless_told(run: Run) -> None:
+    ran = run("models", "add", "nix", "--only-register")
+    assert ran.code == 1
+    assert "'nix'" in ran.err
+
+
+def test_collections_come_and_go(run: Run) -> None:
+    assert run("collections", "add", "coll", "--model", "tiny", "-m", "given").code == 0
+    assert run("collections", "add", "coll", "-m", "tiny").code == 1
+    listed = {each["name"]: each for each in run("collections", "list", "--json").json}
+    assert listed["coll"]["models"] == ["tiny", "given"]
+    assert "tiny, given" in run("collections", "list").out
+    assert run("collections", "rm", "coll", "--yes", "--json").json == {"dropped": "coll", "items": 0}
+    assert run("collections", "rm", "coll", "-y").code == 1
+
+
+def test_dropping_a_collection_asks_first(
+    run: Run, make_collection: MakeCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = make_collection("given").name
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    ran = run("collections", "rm", name)
+    assert ran.code == 1
+    assert "nothing was done" in ran.err
+    assert any(each["name"] == name for each in run("collections", "list", "--json").json)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert run("collections", "rm", name).code == 0
+
+
+def test_get_shows_an_item_and_writes_its_payload(run: Run, pets: Collection, tmp_path: Path) -> None:
+    shown = run("get", "cat [b]", "-c", pets.name)
+    assert shown.code == 0
+    assert "cat [b]" in shown.out
+    assert "384 dimensions" in shown.out
+    item = run("get", "cat [b]", "-c", pets.name, "--json", "--features").json
+    assert item["metadata"] == {"kind": "pet"}
+    assert {model: len(vector) for model, vector in item["features"].items()} == {"starter": 384, "tiny": 64}
+    assert sorted(each["label"] for each in item["predictions"]["tiny"]) == ["cat", "cup", "dog"]
+    assert "features" not in run("get", "cup", "-c", pets.name, "--json").json
+    assert run("get", "cat [b]", "-c", pets.name, "-o", tmp_path / "cat.png").code == 0
+    assert (tmp_path / "cat.png").read_bytes() == (PHOTOS / "chelsea.png").read_bytes()
+    assert run("get", "note :cat:", "-c", pets.name, "--output", tmp_path / "note.txt").code == 0
+    assert (tmp_path / "note.txt").read_text() == "a text about a rocket"
+
+
+def test_get_says_why_it_cannot(run: Run, pets: Collection, tmp_path: Path) -> None:
+    missing = run("get", "nix", "-c", pets.name)
+    assert (missing.code, missing.out, missing.err) == (1, "", "embeddb: no item named 'nix'\n")
+    nowhere = run("get", "cup", "-c", pets.name, "-o", tmp_path / "no" / "where.png")
+    assert nowhere.code == 1
+    assert "No such file or directory" in nowhere.err
+
+
+def test_ls_goes_through_pages(run: Run, pets: Collection) -> None:
+    page = run("ls", "-c", pets.name, "--limit", 2, "--json").json
+    assert [item["id"] for item in page["items"]] == ["cat [b]", "cup"]
+    rest = run("ls", "-c", pets.name, "--after", page["next"], "--json").json
+    assert [item["id"] for item in rest["items"]] == ["note :cat:"]
+    assert rest["next"] is None
+    table = run("ls", "-c", pets.name, "--prefix", "c", "-n", 1)
+    assert "cat [b]" in table.out
+    assert "--after" in table.err
+    assert "note :cat:" in run("ls", "-c", pets.name).out
+
+
+def test_rm_says_what_was_not_there(run: Run, pets: Collection) -> None:
+    ran = run("rm", "cup", "nix", "-c", pets.name)
+    assert (ran.code, ran.out, ran.err) == (1, "deleted 1 of 2\n", "no item named 'nix'\n")
+    assert run("rm", "cat [b]", "-c", pets.name, "--json").json == {"deleted": 1, "missing": []}
+    assert [item.id for item in pets.items()] == ["note :cat:"]
+
+
+def test_search_by_sentence_picture_item_and_vector(run: Run, pets: Collection) -> None:
+    found = run("search", "an animal that purrs", "-c", pets.name, "--json").json
+    assert found[0]["id"] == "cat [b]"
+    assert found[0]["score"] > found[1]["score"]
+    assert len(found[0]["predictions"]["tiny"]) == 3
+    copy = run("search", f'@"{PHOTOS / "coffee.png"}"', "-c", pets.name, "-m", "tiny", "-k", 1, "--json").json
+    assert (copy[0]["id"], round(copy[0]["score"], 3)) == ("cup", 1)
+    moved = run("search", '#\'cat [b]\' - "a cat" + "a cup of coffee"', "-c", pets.name)
+    assert moved.out.index("cup") < moved.out.index("note :cat:")
+    assert "cat [b]" not in moved.out
+    assert run("search", "#cup", "--include-operands", "-c", pets.name, "--json").json[0]["id"] == "cup"
+
+
+def test_search_by_vector(run: Run, make_collection: MakeCollection) -> None:
+    vectors = make_collection("given")
+    vectors.put("x", features={"given": [1, 0, 0, 0]})
+    vectors.put("y", features={"given": [0, 1, 0, 0]})
+    hits = run("search", "Vector([0, 2, 0, 0]) + 0.1 * #x", "-c", vectors.name, "--json").json
+    assert [hit["id"] for hit in hits] == ["y"]
+
+
+def test_search_writes_a_page(
+    run: Run, pets: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(search_module.webbrowser, "open", opened.append)
+    page = tmp_path / "page.html"
+    ran = run("search", "#cup + <b>", "-c", pets.name, "--html", page, "--open")
+    assert ran.code == 1
+    ran = run("search", '#cup + "<b>"', "-c", pets.name, "--html", page, "--open")
+    assert (ran.code, ran.err) == (0, f"wrote {page}\n")
+    assert opened == [page.as_uri()]
+    html = page.read_text()
+    assert "“&lt;b&gt;”" in html
+    assert "<b>" not in html
+    # The cup that was named, the cat that was found; the note is shown by its words.
+    assert html.count("data:image/jpeg") == 2
+    assert "a text about a rocket" in html
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "says"),
+    [
+        ("search", 2, "Missing argument 'expression'"),
+        ("search '#a +'", 1, "expression: '#a +' given, column 5: expected an operand"),
+        ("search '#nix'", 1, "no item named 'nix'"),
+        ("search a -c nix", 1, "no collection named 'nix'"),
+        ("search a -m nix", 1, "no model"),
+        ("search a -k 0", 1, "k: 0 given, must be"),
+        ("search a -k many", 2, "Invalid value for '-k': Input should be a valid integer"),
+        ("search a --open", 2, "Invalid value for --open: needs --html FILE"),
+        ("search @missing.jpg", 1, "image: 'missing.jpg' given, cannot be read: No such file"),
+        ("search a --html /nowhere/page.html", 1, "page: '/nowhere/page.html' given, cannot be written"),
+        ("ls --limit 0", 2, "Invalid value for '--limit'"),
+        ("put missing", 2, "Invalid value for PATHS: 'missing' given, there is no such file or folder"),
+        ("models add x --set dimension", 2, "Invalid value for --set: 'dimension' given, must be key=value"),
+        ("models add x --spec {", 1, "--spec: '{' given, must be JSON"),
+        ("models add x --spec 5", 1, "--spec: '5' given, must be a JSON object"),
+        ("models add x --spec @missing.json", 1, "--spec: '@missing.json' given, must be JSON, or @FILE"),
+        ("models add x --to a --only-register", 2, "--only-register: cannot go with --to"),
+        ("models", 2, "Missing command"),
+        ("fly", 2, "No such command 'fly'"),
+        ("stats --nix", 2, "No such option: --nix"),
+        ("stats --server nix", 1, "no context named 'nix'; there are: any HOST:PORT"),
+    ],
+)  # fmt: skip
+def test_errors_are_one_line_on_standard_error(
+    run: Run, make_collection: MakeCollection, line: str, code: int, says: str
+) -> None:
+    if line.startswith("search ") and "-c" not in line:
+        line += f" -c {make_collection('starter').name}"
+    ran = run(*shlex.split(line))
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.err.startswith("embeddb: ")
+    assert ran.err.count("\n") == 1
+    assert says in ran.err
+
+
+def test_a_server_that_is_not_there(run: Run) -> None:
+    ran = run("stats", "--server", "127.0.0.1:1")
+    assert (ran.code, ran.out) == (1, "")
+    assert "127.0.0.1:1" in ran.err

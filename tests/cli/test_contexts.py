@@ -1,0 +1,107 @@
+"""Contexts: named servers in a file, and what shells complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embeddb_client import Collection
+from embeddb_client.cli.config import Config, Context
+from embeddb_client.client import DEFAULT_ADDRESS
+from embeddb_server import Server
+from tests.cli.conftest import Run
+from tests.cli.test_commands import MakeCollection
+
+
+def complete(line: str, config: Path) -> list[str]:
+    """What bash would offer at the end of a line."""
+    words = line.split(" ")
+    command = [sys.executable, "-c", "import sys; from embeddb_client.cli.main import main; sys.exit(main())"]
+    asked = {"_EMBEDDB_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | asked | {"EMBEDDB_CONFIG": str(config)}
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_the_first_context_is_used_until_another_one_is(
+    run: Run, server: Server, make_collection: MakeCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EMBEDDB_SERVER")
+    mine: Collection = make_collection("given")
+    mine.put("x", features={"given": [1, 2, 3, 4]})
+    assert run("contexts", "add", "lab", server.address, "--collection", mine.name).code == 0
+    assert [item["id"] for item in run("ls", "--json").json["items"]] == ["x"]
+    away = run("contexts", "add", "away", "127.0.0.1:1", "--json").json
+    assert away == {"name": "away", "server": "127.0.0.1:1", "collection": "default", "current": False}
+    assert run("contexts", "use", "away").out == "using away: 127.0.0.1:1\n"
+    assert "127.0.0.1:1" in run("stats").err
+    assert run("ls", "--server", "lab").code == 0
+    assert run("get", "x", "--server", "lab", "-c", "default").code == 1
+    monkeypatch.setenv("EMBEDDB_SERVER", "lab")
+    assert run("get", "x").code == 0
+    assert "*" in run("contexts", "list").out
+    listed = {each["name"]: each["current"] for each in run("contexts", "list", "--json").json}
+    assert listed == {"lab": False, "away": True}
+    assert run("contexts", "rm", "away", "--json").json == {"removed": "away"}
+    assert run("contexts", "use", "away").err == "embeddb: no context named 'away'; there are: lab\n"
+    assert run("contexts", "add", "lab", "other:1").err.startswith("embeddb: a context named 'lab' exists")
+    assert (
+        run("contexts", "add", "b", "no-port").err == "embeddb: server: 'no-port' given, must be HOST:PORT\n"
+    )
+    assert run("contexts", "rm", "lab").out == "removed lab\n"
+
+
+def test_without_a_file_it_is_the_default_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDDB_CONFIG", str(tmp_path / "none.toml"))
+    assert Config.read().find(None) == Context(DEFAULT_ADDRESS, "default")
+    assert Config.read().find("host:1") == Context("host:1")
+
+
+def test_what_is_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDDB_CONFIG", str(tmp_path / "new" / "config.toml"))
+    config = Config.read().add("a", Context("h:1", "c")).add("b", Context("[::1]:2")).use("b")
+    config.write()
+    assert Config.read() == config
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["config.toml"]
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("current = ", "cannot be read"),
+        ('curent = "a"', r"\['curent'\] given, must hold `current`"),
+        ('current = "a"', r"current: 'a' given, must be one of \[\]"),
+        ("contexts = 5", "must hold `current` and tables"),
+        ("[contexts.a]\nserver = 5", "contexts.a: {'server': 5} given, must be a table of the strings"),
+        ('[contexts.a]\nport = "5"', "contexts.a: {'port': '5'} given"),
+        ("[contexts]\na = 5", "contexts.a: 5 given"),
+    ],
+)
+def test_a_file_that_says_something_else(run: Run, written: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(written)
+    ran = run("contexts", "list")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.count("\n") == 1
+    assert re.search(says, ran.err)
+
+
+def test_shells_complete_commands_and_names(
+    server: Server, make_collection: MakeCollection, tmp_path: Path
+) -> None:
+    name = make_collection("given").name
+    config = tmp_path / "config.toml"
+    config.write_text(f'[contexts.lab]\nserver = "{server.address}"\n')
+    assert complete("embeddb sea", config) == ["search"]
+    assert complete("embeddb stats --server l", config) == ["lab"]
+    assert name in complete(f"embeddb search --server lab --collection {name[:-1]}", config)
+    assert complete("embeddb search --server lab --model gi", config) == ["given"]
+    config.write_text("broken")
+    assert complete("embeddb stats --server l", config) == []
+    assert complete("embeddb search --server 127.0.0.1:1 --model gi", config) == []

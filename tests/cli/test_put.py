@@ -1,0 +1,133 @@
+"""embeddb put: folders, what is skipped, what fails alone, and what it says meanwhile."""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from embeddb.query import Image
+from embeddb_client import Collection
+from embeddb_server import Server
+from tests.cli.conftest import Run
+from tests.conftest import PHOTOS
+
+MakeCollection = Callable[..., Collection]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two photographs and a text in a folder and one below it, and a file of another kind."""
+    folder = tmp_path / "photos"
+    (folder / "pets").mkdir(parents=True)
+    shutil.copy(PHOTOS / "chelsea.png", folder / "pets" / "cat.png")
+    shutil.copy(PHOTOS / "coffee.png", folder / "cup.PNG")
+    (folder / "note.txt").write_text("ein Café", encoding="utf-8")
+    (folder / "table.csv").write_text("1,2")
+    return folder
+
+
+def test_a_folder_is_walked_through(run: Run, make_collection: MakeCollection, folder: Path) -> None:
+    photos = make_collection("starter")
+    ran = run("put", folder, "-c", photos.name, "--label", "--prefix", "mine/")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("3 items: 3 created, in ")
+    items = {item.id: item for item in photos.items()}
+    assert sorted(items) == ["mine/cup.PNG", "mine/note.txt", "mine/pets/cat.png"]
+    assert items["mine/pets/cat.png"].metadata == {"label": "pets"}
+    assert photos.get("mine/note.txt", with_payload=True).payload.text == "ein Café"
+
+
+def test_a_load_that_was_cut_off_runs_again(run: Run, make_collection: MakeCollection, folder: Path) -> None:
+    photos = make_collection("starter")
+    photos.put("cup.PNG", Image(folder / "cup.PNG"))
+    first = run("put", folder, "-c", photos.name, "--json").json
+    assert (first["created"], first["unchanged"]) == (2, 1)
+    (folder / "note.txt").write_text("another text")
+    second = run("put", folder, "-c", photos.name, "--json").json
+    assert (second["created"], second["replaced"], second["unchanged"]) == (0, 1, 2)
+    assert run("put", folder, "-c", photos.name).out.startswith("3 items: 3 unchanged, in ")
+
+
+def test_files_fail_alone(run: Run, make_collection: MakeCollection, folder: Path) -> None:
+    photos = make_collection("starter")
+    (folder / "broken.jpg").write_bytes(b"no image")
+    (folder / "empty.png").touch()
+    (folder / "latin.txt").write_bytes(b"caf\xe9")
+    (folder / "blank.txt").write_text(" \n")
+    deep = folder.joinpath(*["d" * 100] * 5)
+    deep.mkdir(parents=True)
+    shutil.copy(PHOTOS / "coffee.png", deep)
+    ran = run("put", folder, "-c", photos.name)
+    assert ran.code == 1
+    assert "8 items: 3 created, 5 failed, in " in ran.out
+    lines = ran.err.splitlines()
+    assert len(lines) == 5
+    for name, says in {
+        "broken.jpg": "image: 8 bytes given",
+        "empty.png": "the file is empty",
+        "latin.txt": "cannot be read: 'utf-8' codec",
+        "blank.txt": "must be a string of UTF-8 that is not blank",
+        "d" * 100: "item.id",
+    }.items():
+        assert any(line.startswith(name) and says in line for line in lines), name
+    again = run("put", folder, "-c", photos.name, "--json")
+    assert again.code == 1
+    assert '"unchanged": 3' in again.out
+    assert '"field": "item.id"' in again.out
+    assert photos.info().items == 3
+
+
+def test_which_files_are_taken(run: Run, make_collection: MakeCollection, folder: Path) -> None:
+    texts = make_collection("starter")
+    assert run("put", folder, "--glob", "*.txt", "-c", texts.name, "--json").json["created"] == 1
+    nothing = run("put", folder, "--glob", "*.csv", "-c", texts.name)
+    assert (nothing.code, nothing.out) == (2, "")
+    assert "no images or .txt files match '*.csv'" in nothing.err
+    # A file that is named is taken, whatever it is called.
+    named = folder / "cat"
+    shutil.copy(PHOTOS / "chelsea.png", named)
+    assert run("put", named, folder / "cup.PNG", "-c", texts.name, "--json").json["created"] == 2
+
+
+def test_two_files_with_one_id_are_refused(run: Run, make_collection: MakeCollection, folder: Path) -> None:
+    photos = make_collection("starter")
+    shutil.copytree(folder, folder.parent / "others")
+    ran = run("put", folder, folder.parent / "others", "-c", photos.name)
+    assert (ran.code, ran.out) == (2, "")
+    assert "have the same id 'cup.PNG'" in ran.err
+    assert photos.info().items == 0
+
+
+def test_a_terminal_sees_the_progress(
+    server: Server, make_collection: MakeCollection, folder: Path, tmp_path: Path
+) -> None:
+    photos = make_collection("tiny")
+    here, there = pty.openpty()
+    command = [sys.executable, "-c", "import sys; from embeddb_client.cli.main import main; sys.exit(main())"]
+    with subprocess.Popen(
+        [*command, "put", folder, "--glob", "*.[pP]*", "-c", photos.name, "--server", server.address],
+        stdout=subprocess.PIPE,
+        stderr=there,
+        env=os.environ | {"TERM": "xterm", "EMBEDDB_CONFIG": str(tmp_path / "none"), "COLUMNS": "120"},
+        text=True,
+    ) as process:
+        os.close(there)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(here, 1 << 16)
+            except OSError:
+                break  # The command has closed its end.
+        printed = process.stdout.read() if process.stdout else ""
+    os.close(here)
+    assert process.returncode == 0, shown
+    assert printed.startswith("2 items: 2 created, in ")
+    assert b"2/2" in shown
+    assert b"items/s" in shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,17 +16,19 @@ __all__ = ["load_by_name", "load_in_order", "read_state_dict"]
 def read_state_dict(field: str, file: Path) -> dict[str, torch.Tensor]:
     """Read tensors by name from a .safetensors file, or a .pt/.pth file that holds nothing else.
 
-    A checkpoint that keeps them under "state_dict" or "model" is opened there; "module." of a
-    DataParallel checkpoint is taken off the names.
+    A checkpoint that keeps them under "state_dict" or "model" is opened there; "module." of DataParallel and
+    "_orig_mod." of torch.compile are taken off the names.
 
     Raises:
         InvalidArgumentError: the file is not one, or holds something that would have to be run.
     """
     try:
         if file.suffix == ".safetensors":
-            return safetensors.torch.load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, safetensors.SafetensorError) as error:
+            state: object = safetensors.torch.load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # A damaged file makes the readers raise nearly anything; what would have to be run fails here too.
         first = str(error).partition("\n")[0]
         raise InvalidArgumentError(field, file.name, f"holds no plain tensors: {first}") from None
     if isinstance(state, dict):
@@ -36,20 +37,30 @@ def read_state_dict(field: str, file: Path) -> dict[str, torch.Tensor]:
         )
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InvalidArgumentError(field, file.name, "must hold tensors by name")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return {_without_wrapper(str(name)): tensor for name, tensor in state.items()}
+
+
+def _without_wrapper(name: str) -> str:
+    """A tensor's name without what DataParallel and torch.compile put before it."""
+    return name.removeprefix("module.").removeprefix("_orig_mod.")
 
 
 def load_by_name(field: str, network: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     """Fill a network with the tensors of the same names; all of them must fit.
 
+    Batch normalisation's counters may be missing, as they are in old files: only training reads them.
+
     Raises:
         InvalidArgumentError: a tensor is missing, left over or of another shape; nothing was changed.
     """
     own = network.state_dict()
+    counters = {name: own[name] for name in own if name.endswith(".num_batches_tracked")}
+    state = counters | dict(state)
     missing, left_over = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     if missing or left_over:
-        given = f"{len(missing)} tensors missing {missing[:3]}, {len(left_over)} left over {left_over[:3]}"
-        raise InvalidArgumentError(field, given, "its names must be the architecture's")
+        given = f"{len(missing)} tensors missing, {len(left_over)} left over"
+        names = f"missing are {missing[:3]}, left over {left_over[:3]}"
+        raise InvalidArgumentError(field, given, f"the names must be the architecture's; {names}")
     _check_shapes(field, own, state)
     network.load_state_dict(state)
 

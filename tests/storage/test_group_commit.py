@@ -109,7 +109,7 @@ def test_closing_commits_what_is_queued(queue: GroupCommit, recorder: Recorder) 
     with ThreadPoolExecutor(3) as pool:
         futures = queued(queue, recorder, pool, [[Delete("0")], [Delete("1")], [Delete("2")]])
         queue.close()
-        assert [future.result(0)[0].replaced for future in futures] == [0, 1, 2]
+        assert [future.result(10)[0].replaced for future in futures] == [0, 1, 2]
 
 
 def test_many_writers_at_once_lose_nothing(store: CollectionStore) -> None:

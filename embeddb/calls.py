@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy.typing as npt
 
 from embeddb.errors import EmbeddbError
+from embeddb.options import Arithmetic
 from embeddb.query import (
     DEFAULT_K,
     CollectionInfo,
@@ -25,8 +26,11 @@ from embeddb.query import (
     StoredItem,
     View,
 )
+from embeddb.questions import Compare, Question, Verdict
 
 __all__ = ["CollectionCalls"]
+
+A = TypeVar("A")
 
 T = TypeVar("T")
 
@@ -133,6 +137,38 @@ class CollectionCalls(ABC):
         question = Search((expression,), k, model, include_operands, view, **options)
         return _or_raise(self.search_many(question)[0])
 
+    def compare(
+        self, a: object, b: object, *, model: str | None = None, arithmetic: Arithmetic | None = None
+    ) -> float:
+        """How alike two expressions are: the cosine of one to the other, -1 to 1.
+
+        Raises:
+            InvalidArgumentError: an expression does not fit the space, or sums to zero.
+            NotFoundError: no such model here, or no item of an id that an expression names.
+        """
+        return float(self.ask(Compare((a,), (b,), model, arithmetic or Arithmetic()))[0, 0])
+
+    def verify(
+        self,
+        a: object,
+        b: object,
+        threshold: float,
+        *,
+        model: str | None = None,
+        arithmetic: Arithmetic | None = None,
+    ) -> Verdict:
+        """Whether two expressions show the same: a face, a signature, a product.
+
+        Args:
+            threshold: the similarity from which on they do; `ask(Calibrate(...))` finds it.
+
+        Raises:
+            InvalidArgumentError: an expression does not fit the space, or sums to zero.
+            NotFoundError: no such model here, or no item of an id that an expression names.
+        """
+        similarity = self.compare(a, b, model=model, arithmetic=arithmetic)
+        return Verdict(similarity >= threshold, similarity, threshold)
+
     def items(self, *, prefix: str = "", view: View | None = None) -> Iterator[StoredItem]:
         """Iterate over the items in the order of their ids, page by page."""
         token = ""
@@ -181,6 +217,14 @@ class CollectionCalls(ABC):
     @abstractmethod
     def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:
         """Answer a batch of expressions, an error in the place of each that could not be evaluated."""
+
+    @abstractmethod
+    def ask(self, question: Question[A]) -> A:
+        """Answer one of the questions in `embeddb.questions`, each of which says what its answer is.
+
+        Raises:
+            EmbeddbError: it cannot be answered, as a whole.
+        """
 
     @abstractmethod
     def add_model(self, model: str) -> None:

@@ -6,7 +6,9 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from typing import TypeVar
 
+from embeddb.analysis import Analysis
 from embeddb.calls import CollectionCalls
 from embeddb.errors import (
     AlreadyExistsError,
@@ -34,11 +36,14 @@ from embeddb.query import (
     Text,
     View,
 )
+from embeddb.questions import Question
 from embeddb.retrieval import Retrieval
 from embeddb.space import Space
 from embeddb.storage import CollectionStore, Committed, Delete, Record
 
 __all__ = ["Collection"]
+
+A = TypeVar("A")
 
 BATCH_ITEMS = 64
 MAX_PAGE = 1000
@@ -136,6 +141,11 @@ class Collection(CollectionCalls):
             else [Hit(items[each.row], each.score, each.explanation) for each in answer if each.row in items]
             for answer in answers
         ]
+
+    # -- Other questions --------------------------------------------------------------------------------
+
+    def ask(self, question: Question[A]) -> A:  # noqa: D102 - documented in CollectionCalls
+        return Analysis(self._space(question.model), self._store).answer(question)
 
     # -- Models -----------------------------------------------------------------------------------------
 

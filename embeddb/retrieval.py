@@ -12,14 +12,13 @@ from embeddb.errors import EmbeddbError
 from embeddb.query import Contribution, Search
 from embeddb.search.evaluate import Query, evaluate, item_ids
 from embeddb.search.ranking import Ranking
-from embeddb.search.scoring import explain, score, unit_rows
+from embeddb.search.scoring import explain, score
 from embeddb.space import Space
 from embeddb.storage import CollectionStore
 
 __all__ = ["Found", "Retrieval"]
 
 Rows = npt.NDArray[np.int64]
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -98,31 +97,14 @@ class Retrieval:
             asked *= 2
 
     def _scored(self, query: Query, rows: Rows) -> Ranking:
-        rows, items = self._items(rows[rows >= 0])
-        return Ranking.best_first(rows, score(query, items, self._search.arithmetic.combine))
-
-    def _items(self, rows: Rows) -> tuple[Rows, Doubles]:
-        """Rows that still live, and their vectors (n, d) at unit length, centred as the arithmetic says."""
-        features = self._space.features(rows.tolist())
-        # A row that was deleted since the index was asked is gone, and so is its hit.
-        living = np.array([row for row in rows.tolist() if row in features], np.int64)
-        if not len(living):
-            return living, np.empty((0, self._space.dimension))
-        vectors = np.stack([features[row] for row in living.tolist()])
-        arithmetic = self._search.arithmetic
-        exact = unit_rows(vectors) if arithmetic.normalise else vectors.astype(np.float64)
-        if arithmetic.center:
-            records = self._store.by_rows(living.tolist())
-            modalities = [None if each is None else each.modality for each in records]
-            means = {each: self._space.mean(each, arithmetic.normalise) for each in set(modalities)}
-            exact = exact - np.stack([means[each] for each in modalities])
-        return living, unit_rows(exact)
+        living, items = self._space.placed(rows[rows >= 0].tolist(), self._search.arithmetic)
+        return Ranking.best_first(living, score(query, items, self._search.arithmetic.combine))
 
     def _found(self, query: Query, ranking: Ranking) -> list[Found]:
         page = ranking.part(0, self._search.k)
         scores = dict(zip(page.rows.tolist(), page.scores.tolist(), strict=True))
         if not self._search.explain:
             return [Found(row, value) for row, value in scores.items()]
-        rows, items = self._items(page.rows)
+        rows, items = self._space.placed(page.rows.tolist(), self._search.arithmetic)
         explanations = explain(query, items, self._search.arithmetic.combine)
         return [Found(row, scores[row], each) for row, each in zip(rows.tolist(), explanations, strict=True)]

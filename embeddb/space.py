@@ -11,7 +11,9 @@ from embeddb.centre import Centre
 from embeddb.errors import EmbeddbError, FailedPreconditionError, NotFoundError
 from embeddb.index import SpaceIndex
 from embeddb.models import EmbedRequest
+from embeddb.options import Arithmetic
 from embeddb.query import Embedding, Image, Modality, SpaceStats, Text
+from embeddb.search.scoring import unit_rows
 from embeddb.storage import CollectionStore, Committed
 
 __all__ = ["Space"]
@@ -79,9 +81,27 @@ class Space:
         """The mean vector of a modality's items; see `Centre.mean`."""
         return self._centre.mean(modality, normalise)
 
-    def features(self, rows: Sequence[int]) -> dict[int, Floats]:
-        """The stored features of rows, (dimension,) float32 by row; those that are dead are left out."""
-        return self._store.features(self.model, rows)
+    def placed(
+        self, rows: Sequence[int], arithmetic: Arithmetic
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Items as they are compared with queries of an arithmetic.
+
+        Returns:
+            Those of the rows that live, (n,) int64 in order, and their vectors (n, dimension) float64: of
+            unit length, and centred where the arithmetic says so.
+        """
+        features = self._store.features(self.model, rows)
+        living = np.array([row for row in rows if row in features], np.int64)
+        if not len(living):
+            return living, np.empty((0, self.dimension))
+        vectors = np.stack([features[row] for row in living.tolist()]).astype(np.float64)
+        placed = unit_rows(vectors) if arithmetic.normalise else vectors
+        if arithmetic.center:
+            records = self._store.by_rows(living.tolist())
+            modalities = [None if each is None else each.modality for each in records]
+            means = {each: self.mean(each, arithmetic.normalise) for each in set(modalities)}
+            placed = placed - np.stack([means[each] for each in modalities])
+        return living, unit_rows(placed)
 
     def nearest(self, queries: Floats, k: int) -> tuple[Floats, npt.NDArray[np.int64]]:
         """The k nearest rows of each query; see `SpaceIndex.search`."""

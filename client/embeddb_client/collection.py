@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from embeddb.calls import CollectionCalls
 from embeddb.errors import EmbeddbError
@@ -19,14 +20,18 @@ from embeddb.query import (
     StoredItem,
     View,
 )
+from embeddb.questions import Question
 from embeddb_client.connection import Connection
 from embeddb_protos.v1 import collections_pb2, items_pb2, search_pb2
 from embeddb_protos.wire.errors import error_from
 from embeddb_protos.wire.items import item_from, put_item_message, put_result_from, view_message
+from embeddb_protos.wire.questions import codec_of
 from embeddb_protos.wire.search import result_from, search_message
 from embeddb_protos.wire.service import collection_from
 
 __all__ = ["Collection"]
+
+A = TypeVar("A")
 
 # A batch is sent when it holds this many items or bytes. Two are under way at once, so that the server
 # decodes one while it runs the other through its models.
@@ -122,6 +127,14 @@ class Collection(CollectionCalls):
             if response.HasField("error"):
                 raise error_from(response.error)
             yield [result_from(result) for result in response.response.results]
+
+    def ask(self, question: Question[A]) -> A:  # noqa: D102 - documented in CollectionCalls
+        codec = codec_of(question)
+        method = getattr(self._connection.analysis, codec.method)
+        answer: A = codec.answer_from(
+            self._connection.call(method, codec.request_message(self.name, question))
+        )
+        return answer
 
     def add_model(self, model: str) -> None:  # noqa: D102 - documented in CollectionCalls
         request = collections_pb2.AddModelRequest(collection=self.name, model=model)

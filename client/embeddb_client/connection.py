@@ -11,6 +11,7 @@ import grpc
 from embeddb.errors import CancelledError
 from embeddb_protos.v1 import (
     admin_pb2_grpc,
+    analysis_pb2_grpc,
     collections_pb2_grpc,
     items_pb2_grpc,
     models_pb2_grpc,
@@ -30,6 +31,7 @@ _SAFE_TO_RETRY = [
     {"service": "embeddb.v1.ItemService", "method": "GetItems"},
     {"service": "embeddb.v1.ItemService", "method": "ListItems"},
     {"service": "embeddb.v1.SearchService", "method": "Search"},
+    {"service": "embeddb.v1.AnalysisService"},
     {"service": "embeddb.v1.ModelService", "method": "ListModels"},
     {"service": "embeddb.v1.ModelService", "method": "GetModel"},
     {"service": "embeddb.v1.ModelService", "method": "Embed"},
@@ -72,6 +74,7 @@ class Connection:
         self.search = search_pb2_grpc.SearchServiceStub(self._channel)
         self.models = models_pb2_grpc.ModelServiceStub(self._channel)
         self.collections = collections_pb2_grpc.CollectionServiceStub(self._channel)
+        self.analysis = analysis_pb2_grpc.AnalysisServiceStub(self._channel)
         self.admin = admin_pb2_grpc.AdminServiceStub(self._channel)
 
     def call(self, method: Callable[..., R], request: Any, timeout: float | None = None) -> R:

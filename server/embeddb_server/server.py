@@ -13,6 +13,8 @@ from embeddb.errors import FailedPreconditionError
 from embeddb_protos.v1 import (
     admin_pb2,
     admin_pb2_grpc,
+    analysis_pb2,
+    analysis_pb2_grpc,
     collections_pb2,
     collections_pb2_grpc,
     items_pb2,
@@ -24,6 +26,7 @@ from embeddb_protos.v1 import (
 )
 from embeddb_server.interceptor import ErrorInterceptor
 from embeddb_server.services.admin import AdminService
+from embeddb_server.services.analysis import AnalysisService
 from embeddb_server.services.collections import CollectionService
 from embeddb_server.services.items import ItemService
 from embeddb_server.services.models import ModelService
@@ -41,6 +44,7 @@ SERVICES = tuple(
     for file, name in (
         (items_pb2, "ItemService"),
         (search_pb2, "SearchService"),
+        (analysis_pb2, "AnalysisService"),
         (models_pb2, "ModelService"),
         (collections_pb2, "CollectionService"),
         (admin_pb2, "AdminService"),
@@ -72,6 +76,7 @@ class Server:
         )
         items_pb2_grpc.add_ItemServiceServicer_to_server(ItemService(database), self._server)
         search_pb2_grpc.add_SearchServiceServicer_to_server(SearchService(database), self._server)
+        analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(AnalysisService(database), self._server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(database), self._server)
         collections_pb2_grpc.add_CollectionServiceServicer_to_server(
             CollectionService(database), self._server

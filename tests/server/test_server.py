@@ -117,6 +117,7 @@ def test_health_and_reflection_know_every_service(server: Server) -> None:
             "ItemService",
             "SearchService",
             "ModelService",
+            "AnalysisService",
             "CollectionService",
             "AdminService",
         }

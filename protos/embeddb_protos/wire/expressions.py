@@ -8,13 +8,15 @@ import numpy.typing as npt
 from embeddb.errors import InvalidArgumentError
 from embeddb.options import Arithmetic, Combine
 from embeddb.query import Between, Expression, Image, Item, Operand, Sum, Text, Unit, Vector
-from embeddb_protos.v1 import common_pb2, expressions_pb2
+from embeddb_protos.v1 import analysis_pb2, common_pb2, expressions_pb2
 
 __all__ = [
     "arithmetic_from",
     "arithmetic_message",
     "expression_from",
     "expression_message",
+    "matrix_from",
+    "matrix_message",
     "vector_from",
     "vector_message",
 ]
@@ -47,6 +49,18 @@ def vector_from(field: str, message: common_pb2.Vector) -> npt.NDArray[np.float3
             f"{field}.data", given, "must be 4 x dimension bytes, dimension at least 1"
         )
     return np.frombuffer(message.data, dtype=_FLOAT32).astype(np.float32, copy=False)
+
+
+def matrix_message(values: npt.NDArray[np.float32]) -> analysis_pb2.Matrix:
+    """(n, m) float32 as a message."""
+    rows, columns = values.shape
+    return analysis_pb2.Matrix(data=values.astype(_FLOAT32, copy=False).tobytes(), rows=rows, columns=columns)
+
+
+def matrix_from(message: analysis_pb2.Matrix) -> npt.NDArray[np.float32]:
+    """(n, m) float32, read-only."""
+    values = np.frombuffer(message.data, dtype=_FLOAT32).astype(np.float32, copy=False)
+    return values.reshape(message.rows, message.columns)
 
 
 def expression_message(expression: Expression) -> expressions_pb2.Expression:

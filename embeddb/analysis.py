@@ -1,0 +1,103 @@
+"""What is asked of a collection beside searches, in one space of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.options import Arithmetic
+from embeddb.query import Expression
+from embeddb.questions import MAX_LABELLED, Calibrate, Calibration, Compare, Question
+from embeddb.search.evaluate import Query, evaluate
+from embeddb.search.fields import field_value
+from embeddb.search.verification import calibrate
+from embeddb.space import Space
+from embeddb.storage import CollectionStore
+
+__all__ = ["Analysis"]
+
+PAGE = 1000
+
+A = TypeVar("A")
+
+Floats = npt.NDArray[np.float32]
+
+
+class Analysis:
+    """Answers questions in one space.
+
+    Args:
+        space: where to look.
+        store: the collection's storage.
+    """
+
+    def __init__(self, space: Space, store: CollectionStore) -> None:
+        self._space = space
+        self._store = store
+
+    def answer(self, question: Question[A]) -> A:
+        """Answer a question of any kind.
+
+        Raises:
+            InvalidArgumentError: of a kind that this version does not know.
+        """
+        answer: Any
+        match question:
+            case Compare():
+                answer = self.compare(question)
+            case Calibrate():
+                answer = self.calibrate(question)
+            case _:
+                allowed = "must be one of the questions in embeddb.questions"
+                raise InvalidArgumentError("question", question, allowed)
+        return cast(A, answer)
+
+    def compare(self, question: Compare) -> Floats:
+        """The cosines of the expressions to the others, (n, m) float32.
+
+        Raises:
+            EmbeddbError: an expression could not be evaluated.
+        """
+        both = [*question.expressions, *question.others]
+        vectors = np.stack([query.vector for query in self._queries(both, question.arithmetic)])
+        n = len(question.expressions)
+        others = vectors[n:] if question.others else vectors
+        # Rounding can leave a cosine a little beyond 1.
+        similarities: Floats = np.clip(vectors[:n] @ others.T, -1.0, 1.0)
+        return similarities
+
+    def calibrate(self, question: Calibrate) -> Calibration:
+        """The thresholds that the labelled items give.
+
+        Raises:
+            FailedPreconditionError: there are too few labelled items.
+        """
+        labels = self._labels(question.field)
+        stride = max(1, -(-len(labels) // MAX_LABELLED))
+        rows, vectors = self._space.placed(list(labels)[::stride], Arithmetic(center=question.center))
+        return calibrate(vectors, [labels[row] for row in rows.tolist()], question.false_accept_rate)
+
+    def _queries(self, expressions: Sequence[Expression], arithmetic: Arithmetic) -> list[Query]:
+        queries = []
+        for outcome in evaluate(expressions, self._space, arithmetic):
+            if isinstance(outcome, EmbeddbError):
+                raise outcome
+            queries.append(outcome)
+        return queries
+
+    def _labels(self, field: str) -> dict[int, Hashable]:
+        """The value of a metadata field by row, of the items that have one, in the order of their ids."""
+        labels: dict[int, Hashable] = {}
+        after = ""
+        while records := self._store.list_records(after=after, limit=PAGE, prefix=""):
+            after = records[-1].id
+            for record in records:
+                label = field_value(json.loads(record.metadata_json), field)
+                if label is not None:
+                    labels[record.row] = label
+        return labels

@@ -1,0 +1,72 @@
+from embeddb_protos.v1 import expressions_pb2 as _expressions_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Matrix(_message.Message):
+    __slots__ = ("data", "rows", "columns")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    rows: int
+    columns: int
+    def __init__(self, data: _Optional[bytes] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ...) -> None: ...
+
+class CompareRequest(_message.Message):
+    __slots__ = ("collection", "expressions", "others", "model", "arithmetic")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    EXPRESSIONS_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ARITHMETIC_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    expressions: _containers.RepeatedCompositeFieldContainer[_expressions_pb2.Expression]
+    others: _containers.RepeatedCompositeFieldContainer[_expressions_pb2.Expression]
+    model: str
+    arithmetic: _expressions_pb2.Arithmetic
+    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., others: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., model: _Optional[str] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ...) -> None: ...
+
+class CompareResponse(_message.Message):
+    __slots__ = ("similarities",)
+    SIMILARITIES_FIELD_NUMBER: _ClassVar[int]
+    similarities: Matrix
+    def __init__(self, similarities: _Optional[_Union[Matrix, _Mapping]] = ...) -> None: ...
+
+class CalibrateRequest(_message.Message):
+    __slots__ = ("collection", "field", "false_accept_rate", "model", "center")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    FALSE_ACCEPT_RATE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CENTER_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    field: str
+    false_accept_rate: float
+    model: str
+    center: bool
+    def __init__(self, collection: _Optional[str] = ..., field: _Optional[str] = ..., false_accept_rate: _Optional[float] = ..., model: _Optional[str] = ..., center: bool = ...) -> None: ...
+
+class CalibrateResponse(_message.Message):
+    __slots__ = ("items", "same_pairs", "different_pairs", "equal_error_threshold", "equal_error_rate", "threshold", "false_accept_rate", "false_reject_rate")
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SAME_PAIRS_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENT_PAIRS_FIELD_NUMBER: _ClassVar[int]
+    EQUAL_ERROR_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    EQUAL_ERROR_RATE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    FALSE_ACCEPT_RATE_FIELD_NUMBER: _ClassVar[int]
+    FALSE_REJECT_RATE_FIELD_NUMBER: _ClassVar[int]
+    items: int
+    same_pairs: int
+    different_pairs: int
+    equal_error_threshold: float
+    equal_error_rate: float
+    threshold: float
+    false_accept_rate: float
+    false_reject_rate: float
+    def __init__(self, items: _Optional[int] = ..., same_pairs: _Optional[int] = ..., different_pairs: _Optional[int] = ..., equal_error_threshold: _Optional[float] = ..., equal_error_rate: _Optional[float] = ..., threshold: _Optional[float] = ..., false_accept_rate: _Optional[float] = ..., false_reject_rate: _Optional[float] = ...) -> None: ...

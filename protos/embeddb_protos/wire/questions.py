@@ -1,0 +1,126 @@
+"""Questions and their answers on the wire: one codec a kind of question."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from embeddb.errors import InvalidArgumentError
+from embeddb.questions import DEFAULT_FALSE_ACCEPT_RATE, Calibrate, Calibration, Compare, Question
+from embeddb_protos.v1 import analysis_pb2
+from embeddb_protos.wire.expressions import (
+    arithmetic_from,
+    arithmetic_message,
+    expression_from,
+    expression_message,
+    matrix_from,
+    matrix_message,
+)
+
+__all__ = ["CODECS", "Codec", "codec_of"]
+
+Q = TypeVar("Q", bound=Question[Any])
+A = TypeVar("A")
+
+
+class Codec(ABC, Generic[Q, A]):
+    """Both directions of one call of the analysis service.
+
+    Attributes:
+        method: the call's name.
+    """
+
+    method: ClassVar[str]
+
+    @abstractmethod
+    def request_message(self, collection: str, question: Q) -> Any:
+        """A question to a collection as a message; images are read here."""
+
+    @abstractmethod
+    def question_from(self, message: Any) -> Q:
+        """The question that a message holds.
+
+        Raises:
+            InvalidArgumentError: a field of it is malformed.
+        """
+
+    @abstractmethod
+    def response_message(self, answer: A) -> Any:
+        """An answer as a message."""
+
+    @abstractmethod
+    def answer_from(self, message: Any) -> A:
+        """The answer that a message holds."""
+
+
+class _CompareCodec(Codec[Compare, npt.NDArray[np.float32]]):
+    method = "Compare"
+
+    def request_message(self, collection: str, question: Compare) -> analysis_pb2.CompareRequest:
+        return analysis_pb2.CompareRequest(
+            collection=collection,
+            expressions=[expression_message(each) for each in question.expressions],
+            others=[expression_message(each) for each in question.others],
+            model=question.model or "",
+            arithmetic=arithmetic_message(question.arithmetic),
+        )
+
+    def question_from(self, message: analysis_pb2.CompareRequest) -> Compare:
+        return Compare(
+            [expression_from(each) for each in message.expressions],
+            [expression_from(each) for each in message.others],
+            message.model or None,
+            arithmetic_from(message.arithmetic),
+        )
+
+    def response_message(self, answer: npt.NDArray[np.float32]) -> analysis_pb2.CompareResponse:
+        return analysis_pb2.CompareResponse(similarities=matrix_message(answer))
+
+    def answer_from(self, message: analysis_pb2.CompareResponse) -> npt.NDArray[np.float32]:
+        return matrix_from(message.similarities)
+
+
+class _CalibrateCodec(Codec[Calibrate, Calibration]):
+    method = "Calibrate"
+
+    def request_message(self, collection: str, question: Calibrate) -> analysis_pb2.CalibrateRequest:
+        return analysis_pb2.CalibrateRequest(
+            collection=collection, **(asdict(question) | {"model": question.model or ""})
+        )
+
+    def question_from(self, message: analysis_pb2.CalibrateRequest) -> Calibrate:
+        given = message.HasField("false_accept_rate")
+        rate = message.false_accept_rate if given else DEFAULT_FALSE_ACCEPT_RATE
+        return Calibrate(message.field, rate, message.model or None, message.center)
+
+    def response_message(self, answer: Calibration) -> analysis_pb2.CalibrateResponse:
+        return analysis_pb2.CalibrateResponse(**asdict(answer))
+
+    def answer_from(self, message: analysis_pb2.CalibrateResponse) -> Calibration:
+        return Calibration(
+            **{field.name: getattr(message, field.name) for field in message.DESCRIPTOR.fields}
+        )
+
+
+CODECS: Mapping[type[Question[Any]], Codec[Any, Any]] = {
+    Compare: _CompareCodec(),
+    Calibrate: _CalibrateCodec(),
+}
+"""The codec of each kind of question."""
+
+
+def codec_of(question: Question[Any]) -> Codec[Any, Any]:
+    """The codec of a question.
+
+    Raises:
+        InvalidArgumentError: it is none that can be sent.
+    """
+    codec = CODECS.get(type(question))
+    if codec is None:
+        raise InvalidArgumentError("question", question, "must be one of the questions in embeddb.questions")
+    return codec

@@ -1,0 +1,36 @@
+"""Questions to a collection over gRPC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from embeddb.database import Database
+from embeddb.questions import Calibrate, Compare, Question
+from embeddb_protos.v1 import analysis_pb2, analysis_pb2_grpc
+from embeddb_protos.wire.questions import CODECS
+
+
+class AnalysisService(analysis_pb2_grpc.AnalysisServiceServicer):
+    """Compares, and finds the thresholds for it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def Compare(  # noqa: D102, N802 - documented in the .proto
+        self, request: analysis_pb2.CompareRequest, context: grpc.ServicerContext
+    ) -> analysis_pb2.CompareResponse:
+        response: analysis_pb2.CompareResponse = self._answer(Compare, request)
+        return response
+
+    def Calibrate(  # noqa: D102, N802 - documented in the .proto
+        self, request: analysis_pb2.CalibrateRequest, context: grpc.ServicerContext
+    ) -> analysis_pb2.CalibrateResponse:
+        response: analysis_pb2.CalibrateResponse = self._answer(Calibrate, request)
+        return response
+
+    def _answer(self, kind: type[Question[Any]], request: Any) -> Any:
+        codec = CODECS[kind]
+        collection = self._database.collection(request.collection or "default")
+        return codec.response_message(collection.ask(codec.question_from(request)))

@@ -44,6 +44,15 @@ class Moment:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def part(self, places: npt.NDArray[np.int64]) -> Moment:
+        """Some of the places alone, all of them living; a copy."""
+        chosen = torch.from_numpy(places)
+        bias = None if self.bias is None else self.bias[chosen]
+        alive = np.full(len(places) // 8 + 1, 255, np.uint8)
+        return Moment(
+            self.metric, self.rows[places], self.vectors[chosen], bias, alive, 0, self.longest
+        )
+
     def living(self) -> npt.NDArray[np.bool_]:
         """(n,) bool: whether each place is alive."""
         return np.unpackbits(self.alive, count=len(self), bitorder="little").view(np.bool_)
@@ -73,6 +82,15 @@ class Vectors:
         self._grow(max(capacity, FIRST_CAPACITY))
 
     @property
+    def part(self, places: npt.NDArray[np.int64]) -> Moment:
+        """Some of the places alone, all of them living; a copy."""
+        chosen = torch.from_numpy(places)
+        bias = None if self.bias is None else self.bias[chosen]
+        alive = np.full(len(places) // 8 + 1, 255, np.uint8)
+        return Moment(
+            self.metric, self.rows[places], self.vectors[chosen], bias, alive, 0, self.longest
+        )
+
     def living(self) -> int:
         """How many places are alive."""
         return self.count - self.dead

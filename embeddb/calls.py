@@ -209,6 +209,20 @@ class CollectionCalls(ABC):
         """Delete items; a `NotFoundError` stands in the place of each that was not there."""
 
     @abstractmethod
+    def delete_where(self, filter: str) -> int:  # noqa: A002 - the name of it in `Search`, too
+        """Delete the items that satisfy a filter, as it finds them now; see `embeddb.search.filter`.
+
+        Batches are deleted one after the other: where one fails, those before it are gone, and the call can
+        be made again.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            InvalidArgumentError: it is no filter, or compares what cannot be compared.
+        """
+
+    @abstractmethod
     def list_items(
         self, *, page_size: int = 100, page_token: str = "", prefix: str = "", view: View | None = None
     ) -> ItemPage:

@@ -38,6 +38,7 @@ from embeddb.query import (
 )
 from embeddb.questions import Question
 from embeddb.retrieval import Retrieval
+from embeddb.selection import Selection
 from embeddb.space import Space
 from embeddb.storage import CollectionStore, Committed, Delete, Record
 
@@ -46,6 +47,7 @@ __all__ = ["Collection"]
 A = TypeVar("A")
 
 BATCH_ITEMS = 64
+BATCH_DELETES = 1000
 MAX_PAGE = 1000
 
 
@@ -73,6 +75,7 @@ class Collection(CollectionCalls):
         self.name = name
         self._settings = settings
         self._store = store
+        self._selection = Selection(store)
         self._registry = registry
         self._save = save
         self._changing_models = threading.Lock()
@@ -116,6 +119,17 @@ class Collection(CollectionCalls):
             for item_id, each in zip(item_ids, written, strict=True)
         ]
 
+    def delete_where(self, filter: str) -> int:  # noqa: A002, D102 - documented in CollectionCalls
+        rows = self._selection.rows(filter).tolist()
+        deleted = 0
+        for start in range(0, len(rows), BATCH_DELETES):
+            records = self._store.by_rows(rows[start : start + BATCH_DELETES])
+            # An item that was replaced since then is another one, which may not satisfy the filter.
+            deletes = [Delete(record.id, record.row) for record in records if record is not None]
+            if deletes:
+                deleted += sum(each.replaced is not None for each in self._store.write(deletes))
+        return deleted
+
     def list_items(  # noqa: D102 - documented in CollectionCalls
         self, *, page_size: int = 100, page_token: str = "", prefix: str = "", view: View | None = None
     ) -> ItemPage:
@@ -130,7 +144,7 @@ class Collection(CollectionCalls):
     # -- Search -----------------------------------------------------------------------------------------
 
     def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:  # noqa: D102
-        answers = Retrieval(search, self._space(search.model), self._store).answer()
+        answers = Retrieval(search, self._space(search.model), self._store, self._selection).answer()
         wanted = {found.row for answer in answers if not isinstance(answer, EmbeddbError) for found in answer}
         # A row that was deleted since the index was asked is gone, and so is its hit.
         records = [record for record in self._store.by_rows(wanted) if record is not None]

@@ -471,6 +471,8 @@ class Search:
         arithmetic: how the expressions are evaluated.
         explain: whether hits say what each operand contributed to their score.
         candidates: how many of the nearest items are scored, where the index alone cannot tell the score.
+        filter: a condition that hits satisfy, such as `price < 20 and "outdoor" in tags`; empty for none. The
+            language is that of `embeddb.search.filter`.
 
     Raises:
         InvalidArgumentError: there is no expression, one cannot be made an expression, or a number is out of
@@ -485,6 +487,7 @@ class Search:
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
     explain: bool = False
     candidates: int = DEFAULT_CANDIDATES
+    filter: str = ""
 
     def __post_init__(self) -> None:
         if not self.expressions:

@@ -13,6 +13,7 @@ from embeddb.query import Contribution, Search
 from embeddb.search.evaluate import Query, evaluate, item_ids
 from embeddb.search.ranking import Ranking
 from embeddb.search.scoring import explain, score
+from embeddb.selection import Selection
 from embeddb.space import Space
 from embeddb.storage import CollectionStore
 
@@ -37,9 +38,14 @@ class Retrieval:
         search: what is asked.
         space: where to look.
         store: the collection's storage.
+        selection: the collection's filters.
+
+    Raises:
+        InvalidArgumentError: the search's filter is none, or compares what cannot be compared.
     """
 
-    def __init__(self, search: Search, space: Space, store: CollectionStore) -> None:
+    def __init__(self, search: Search, space: Space, store: CollectionStore, selection: Selection) -> None:
+        self._allowed = selection.rows(search.filter) if search.filter else None
         self._search = search
         self._space = space
         self._store = store
@@ -90,7 +96,7 @@ class Retrieval:
         """
         asked = depth + 1
         while True:
-            scores, rows = self._space.nearest(probes, asked)
+            scores, rows = self._space.nearest(probes, asked, self._allowed)
             cut_short = (rows[:, -1] >= 0) & (scores[:, -1] == scores[:, depth - 1])
             if not cut_short.any():
                 return scores, rows

@@ -103,9 +103,11 @@ class Space:
             placed = placed - np.stack([means[each] for each in modalities])
         return living, unit_rows(placed)
 
-    def nearest(self, queries: Floats, k: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+    def nearest(
+        self, queries: Floats, k: int, allowed: npt.NDArray[np.int64] | None = None
+    ) -> tuple[Floats, npt.NDArray[np.int64]]:
         """The k nearest rows of each query; see `SpaceIndex.search`."""
-        return self._index.search(queries, k)
+        return self._index.search(queries, k, allowed)
 
     def close(self) -> None:
         """Answer the searches that wait, and end."""

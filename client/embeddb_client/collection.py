@@ -96,6 +96,11 @@ class Collection(CollectionCalls):
         response = self._connection.call(self._connection.items.DeleteItems, request)
         return [error_from(each.error) if each.HasField("error") else None for each in response.results]
 
+    def delete_where(self, filter: str) -> int:  # noqa: A002, D102 - documented in CollectionCalls
+        request = items_pb2.DeleteItemsByFilterRequest(collection=self.name, filter=filter)
+        response = self._connection.call(self._connection.items.DeleteItemsByFilter, request)
+        return int(response.deleted)
+
     def list_items(  # noqa: D102 - documented in CollectionCalls
         self, *, page_size: int = 100, page_token: str = "", prefix: str = "", view: View | None = None
     ) -> ItemPage:

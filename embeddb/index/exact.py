@@ -22,7 +22,7 @@ from embeddb.index.metric import ranking, scores
 from embeddb.index.vectors import Moment
 from embeddb.query import Metric
 
-__all__ = ["CodeMoment", "Codes", "best", "scan", "score", "uncoded"]
+__all__ = ["CodeMoment", "Codes", "best", "scan", "scan_places", "score"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -89,11 +89,6 @@ class Codes:
         return CodeMoment(self.first, self._codes[: self._count], self._error)
 
 
-def uncoded(moment: Moment) -> CodeMoment:
-    """The vectors as codes of themselves, to scan what has no shorter ones."""
-    return CodeMoment(0, moment.vectors, 0.0)
-
-
 def scan(
     moment: Moment, codes: CodeMoment, queries: torch.Tensor, k: int, allowed: Mask | None
 ) -> tuple[Floats, Places]:
@@ -109,6 +104,15 @@ def scan(
     """
     found = [_scan(moment, codes, part, k, allowed) for part in torch.split(queries, MAX_QUERIES)]
     return np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
+
+
+def scan_places(moment: Moment, queries: torch.Tensor, k: int, places: Places) -> tuple[Floats, Places]:
+    """The best k of some places, in full precision; otherwise as `scan`."""
+    part = moment.part(places)
+    found, where = scan(part, CodeMoment(0, part.vectors, 0.0), queries, k, None)
+    chosen = np.full(where.shape, -1, np.int64)
+    chosen[where >= 0] = places[where[where >= 0]]
+    return found, chosen
 
 
 def score(moment: Moment, queries: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from embeddb.batching import Batcher, Priority
 from embeddb.errors import InvalidArgumentError
-from embeddb.index.exact import CodeMoment, Codes, scan
+from embeddb.index.exact import CodeMoment, Codes, scan, scan_places
 from embeddb.index.metric import prepared
 from embeddb.index.vectors import Moment, Vectors
 from embeddb.query import Metric
@@ -20,10 +21,13 @@ from embeddb.query import Metric
 __all__ = ["SpaceIndex"]
 
 Rows = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 # Dead places are passed over until they are this share of all; then the index is written anew.
 MAX_DEAD_SHARE = 0.25
+# Up to this share of the places, those that a filter keeps are copied and scanned alone.
+MAX_GATHERED_SHARE = 0.1
 MAX_SEARCHES_AT_ONCE = 64
 MAX_QUEUE = 4096
 
@@ -40,6 +44,7 @@ class _State:
 class _Question:
     queries: Floats
     k: int
+    allowed: Rows | None
 
 
 class SpaceIndex:
@@ -87,11 +92,12 @@ class SpaceIndex:
                 self._compact()
             self._state = _State(self._vectors.moment(), self._codes.moment())
 
-    def search(self, queries: Floats, k: int) -> tuple[Floats, Rows]:
+    def search(self, queries: Floats, k: int, allowed: Rows | None = None) -> tuple[Floats, Rows]:
         """Find the k nearest rows of each query.
 
         Args:
             queries: (n, dimension) float32.
+            allowed: (m,) int64, ascending: rows that may be found, be they here or not; None for all.
 
         Returns:
             Scores (n, k) float32, larger is nearer, best first; and rows (n, k) int64. Where there are fewer
@@ -100,7 +106,7 @@ class SpaceIndex:
         """
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
             raise InvalidArgumentError("queries", queries.shape, f"must be (n, {self.dimension})")
-        question = _Question(prepared(self.metric, queries), k)
+        question = _Question(prepared(self.metric, queries), k, allowed)
         return self._searches.submit(question, Priority.QUERY).result()
 
     def close(self) -> None:
@@ -108,20 +114,39 @@ class SpaceIndex:
         self._searches.close()
 
     def _answer(self, questions: Sequence[_Question]) -> list[tuple[Floats, Rows]]:
-        """One scan for all questions that are waiting."""
+        """One search for all questions that are waiting and may find the same rows."""
         state = self._state
+        alike: dict[int, list[int]] = defaultdict(list)
+        for number, question in enumerate(questions):
+            alike[id(question.allowed)].append(number)
+        answers: dict[int, tuple[Floats, Rows]] = {}
+        for numbers in alike.values():
+            answers.update(zip(numbers, self._together(state, [questions[n] for n in numbers]), strict=True))
+        return [answers[number] for number in range(len(questions))]
+
+    def _together(self, state: _State, questions: Sequence[_Question]) -> Iterator[tuple[Floats, Rows]]:
         k = max(question.k for question in questions)
         queries = torch.from_numpy(np.concatenate([question.queries for question in questions]))
-        allowed = state.moment.living() if state.moment.dead else None
-        scores, places = scan(state.moment, state.codes, queries, k, allowed)
-        rows = np.where(places < 0, -1, state.moment.rows[places]) if len(state.moment) else places
-        answers = []
+        scores, places = self._nearest(state, queries, k, questions[0].allowed)
+        rows = np.full(places.shape, -1, np.int64)
+        rows[places >= 0] = state.moment.rows[places[places >= 0]]
         start = 0
         for question in questions:
             end = start + len(question.queries)
-            answers.append((scores[start:end, : question.k], rows[start:end, : question.k]))
+            yield scores[start:end, : question.k], rows[start:end, : question.k]
             start = end
-        return answers
+
+    def _nearest(
+        self, state: _State, queries: torch.Tensor, k: int, allowed: Rows | None
+    ) -> tuple[Floats, Places]:
+        moment = state.moment
+        if allowed is not None and len(allowed) < MAX_GATHERED_SHARE * len(moment):
+            # So few are left that to look at each of them, in full precision, is the fastest.
+            return scan_places(moment, queries, k, moment.places(allowed))
+        mask = moment.living() if moment.dead else None
+        if allowed is not None:
+            mask = moment.mask(allowed) & moment.living()
+        return scan(moment, state.codes, queries, k, mask)
 
     def _start(self, vectors: Vectors) -> None:
         self._vectors = vectors

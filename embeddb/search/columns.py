@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -87,7 +87,7 @@ class Numbers:
 
 
 class Texts:
-    """A column of texts, as numbers of the distinct ones; what is asked is asked of each distinct text once."""
+    """A column of texts, as the numbers of the distinct ones, each of which is looked at once."""
 
     def __init__(self) -> None:
         self._codes = _Growing(np.int32(-1))
@@ -165,7 +165,7 @@ _COMPARISONS: dict[str, Any] = {
     ">=": lambda a, b: a >= b,
 }
 _KINDS: dict[type, str] = {bool: "flag", int: "number", float: "number", str: "text"}
-_MAKE = {
+_MAKE: dict[str, Callable[[], Column]] = {
     "flag": Numbers,
     "number": Numbers,
     "text": Texts,
@@ -211,10 +211,10 @@ class Columns:
                     places.append(place)
                     parts.append(part)
         for (about, kind), (places, parts) in found.items():
-            column = self._columns[about].get(kind)
-            if column is None:
-                column = self._columns[about][kind] = _MAKE[kind]()
-            column.put(np.array(places), parts)
+            columns = self._columns[about]
+            if kind not in columns:
+                columns[kind] = _MAKE[kind]()
+            columns[kind].put(np.array(places), parts)
         added = np.arange(self._count, self._count + len(items))
         self._rows.put(added, [item.row for item in items])
         self._count += len(items)

@@ -152,7 +152,7 @@ def parse(text: str) -> Condition:
     try:
         tree = ast.parse(line, mode="eval")
     except SyntaxError as error:
-        where = f" at character {error.offset}" if error.offset else ""
+        where = f" at character {error.offset}" if error.offset else " to its end"
         raise InvalidArgumentError("filter", text, f"cannot be read{where}: {error.msg}") from None
     except (ValueError, MemoryError, RecursionError) as error:
         raise InvalidArgumentError("filter", text, f"cannot be read: {error}") from None
@@ -181,9 +181,7 @@ class _Reader:
                 return parts[0] if len(parts) == 1 else All(parts)
             case ast.Call(func=ast.Name("exists"), args=[argument], keywords=[]):
                 return Exists(self._field(argument))
-            case ast.Call(
-                func=ast.Name("prefix"), args=[argument, ast.Constant(str() as text)], keywords=[]
-            ):
+            case ast.Call(func=ast.Name("prefix"), args=[argument, ast.Constant(str() as text)], keywords=[]):
                 return Prefix(self._field(argument), text)
             case ast.Name() | ast.Attribute() | ast.Call() if not self._is_constant(node):
                 return Compare(self._field(node), "==", True)
@@ -228,9 +226,13 @@ class _Reader:
                 return Field("metadata", name)
             case ast.Call(func=ast.Name(source), args=arguments, keywords=[]) if source in _SOURCES:
                 names = [each.value for each in arguments if isinstance(each, ast.Constant)]
-                if len(names) == len(arguments) == _SOURCES[source] and all(isinstance(n, str) for n in names):
+                if len(names) == len(arguments) == _SOURCES[source] and all(
+                    isinstance(n, str) for n in names
+                ):
                     return Field(source, "".join(map(str, names)))
-        raise self._error(node, 'is no field; write a key of the metadata, field("any key") or label("model")')
+        raise self._error(
+            node, 'is no field; write a key of the metadata, field("any key") or label("model")'
+        )
 
     def _value(self, node: ast.expr) -> Value | None:
         match node:

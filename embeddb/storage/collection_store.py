@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import lmdb
@@ -116,6 +117,15 @@ class CollectionStore:
         """The items of rows, in order; None for a row that is dead."""
         with self._env.read() as transaction:
             return [self._record(transaction, row) for row in rows]
+
+    def records_after(self, row: int, limit: int) -> list[Record]:
+        """Up to `limit` items in the order of rows, those after `row`; -1 to begin with the first."""
+        found: list[Record] = []
+        with self._env.read() as transaction, transaction.cursor(db=self._env.database("items")) as cursor:
+            if cursor.set_range(row_key(row + 1)):
+                for key, value in islice(cursor, limit):
+                    found.append(Record.from_bytes(row_of(key), bytes(unseal(bytes(key), value))))
+        return found
 
     def rows(self, ids: Sequence[str]) -> list[int | None]:
         """The rows of ids, in order; None for one that is not there."""

@@ -36,9 +36,15 @@ class Put:
 
 @dataclass(frozen=True)
 class Delete:
-    """Remove an item; one that is not there is no error here."""
+    """Remove an item; one that is not there is no error here.
+
+    Attributes:
+        row: delete it only if this is still its row, which is to say that it was not replaced meanwhile; None
+            for whatever it is.
+    """
 
     id: str
+    row: int | None = None
 
 
 @dataclass(frozen=True)

@@ -78,13 +78,26 @@ def ls(
 
 
 def rm(
-    item_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The items.")],
+    item_ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The items.")] = None,
+    where: Annotated[
+        str, typer.Option("--filter", help="Delete the items that satisfy this, such as 'price < 20'.")
+    ] = "",
     collection: CollectionName = None,
     server: Server = None,
     as_json: Json = False,
 ) -> None:
-    """Delete items."""
+    """Delete items, by their ids or by a filter."""
+    if bool(item_ids) == bool(where):
+        raise typer.BadParameter("give either ids or --filter", param_hint="ID...")
     with connect(server, collection) as client:
+        if where:
+            deleted = client.delete_where(where)
+            if as_json:
+                print_json({"deleted": deleted})
+            else:
+                out.print(f"deleted {deleted:,}", highlight=False)
+            return
+        assert item_ids is not None
         outcomes = client.delete_many(item_ids)
     missing = [item_id for item_id, error in zip(item_ids, outcomes, strict=True) if error is not None]
     if as_json:

@@ -37,6 +37,9 @@ def search(
     include_operands: Annotated[
         bool, typer.Option("--include-operands", help="Items that the expression names may be hits.")
     ] = False,
+    where: Annotated[
+        str, typer.Option("--filter", "-f", help="What hits satisfy, such as 'price < 20 and not sold'.")
+    ] = "",
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with the pictures found.")] = None,
     open_page: Annotated[
         bool, typer.Option("--open", help="Show the page in a browser; needs --html.")
@@ -55,6 +58,7 @@ def search(
             k,
             model=model,
             include_operands=include_operands,
+            filter=where,
             with_payload=html is not None,
             with_predictions=True,
         )

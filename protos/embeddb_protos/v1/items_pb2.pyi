@@ -164,6 +164,20 @@ class DeleteItemsResponse(_message.Message):
     results: _containers.RepeatedCompositeFieldContainer[DeleteResult]
     def __init__(self, results: _Optional[_Iterable[_Union[DeleteResult, _Mapping]]] = ...) -> None: ...
 
+class DeleteItemsByFilterRequest(_message.Message):
+    __slots__ = ("collection", "filter")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    filter: str
+    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
+
+class DeleteItemsByFilterResponse(_message.Message):
+    __slots__ = ("deleted",)
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    deleted: int
+    def __init__(self, deleted: _Optional[int] = ...) -> None: ...
+
 class ListItemsRequest(_message.Message):
     __slots__ = ("collection", "page_size", "page_token", "view", "prefix")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]

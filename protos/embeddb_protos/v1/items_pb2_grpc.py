@@ -56,6 +56,11 @@ class ItemServiceStub(object):
                 request_serializer=embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsRequest.SerializeToString,
                 response_deserializer=embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsResponse.FromString,
                 _registered_method=True)
+        self.DeleteItemsByFilter = channel.unary_unary(
+                '/embeddb.v1.ItemService/DeleteItemsByFilter',
+                request_serializer=embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsByFilterRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsByFilterResponse.FromString,
+                _registered_method=True)
         self.ListItems = channel.unary_unary(
                 '/embeddb.v1.ItemService/ListItems',
                 request_serializer=embeddb__protos_dot_v1_dot_items__pb2.ListItemsRequest.SerializeToString,
@@ -97,6 +102,13 @@ class ItemServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteItemsByFilter(self, request, context):
+        """Deletes the items that satisfy a filter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListItems(self, request, context):
         """Lists a collection in the order of ids, in pages.
         """
@@ -126,6 +138,11 @@ def add_ItemServiceServicer_to_server(servicer, server):
                     servicer.DeleteItems,
                     request_deserializer=embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsRequest.FromString,
                     response_serializer=embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsResponse.SerializeToString,
+            ),
+            'DeleteItemsByFilter': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteItemsByFilter,
+                    request_deserializer=embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsByFilterRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsByFilterResponse.SerializeToString,
             ),
             'ListItems': grpc.unary_unary_rpc_method_handler(
                     servicer.ListItems,
@@ -243,6 +260,33 @@ class ItemService(object):
             '/embeddb.v1.ItemService/DeleteItems',
             embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsRequest.SerializeToString,
             embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteItemsByFilter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.ItemService/DeleteItemsByFilter',
+            embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsByFilterRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_items__pb2.DeleteItemsByFilterResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SearchRequest(_message.Message):
-    __slots__ = ("collection", "expressions", "k", "model", "include_operands", "view", "arithmetic", "explain", "candidates")
+    __slots__ = ("collection", "expressions", "k", "model", "include_operands", "view", "arithmetic", "explain", "candidates", "filter")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     EXPRESSIONS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +20,7 @@ class SearchRequest(_message.Message):
     ARITHMETIC_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     collection: str
     expressions: _containers.RepeatedCompositeFieldContainer[_expressions_pb2.Expression]
     k: int
@@ -29,7 +30,8 @@ class SearchRequest(_message.Message):
     arithmetic: _expressions_pb2.Arithmetic
     explain: bool
     candidates: int
-    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ..., explain: bool = ..., candidates: _Optional[int] = ...) -> None: ...
+    filter: str
+    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ..., explain: bool = ..., candidates: _Optional[int] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class Hit(_message.Message):
     __slots__ = ("item", "score", "explanation")

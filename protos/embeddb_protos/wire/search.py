@@ -26,6 +26,7 @@ def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
         arithmetic=arithmetic_message(search.arithmetic),
         explain=search.explain,
         candidates=search.candidates,
+        filter=search.filter,
     )
 
 
@@ -44,6 +45,7 @@ def search_from(message: search_pb2.SearchRequest, expressions: Sequence[Express
         arithmetic=arithmetic_from(message.arithmetic),
         explain=message.explain,
         candidates=message.candidates if message.HasField("candidates") else DEFAULT_CANDIDATES,
+        filter=message.filter,
     )
 
 

@@ -53,6 +53,12 @@ class ItemService(items_pb2_grpc.ItemServiceServicer):
         ]
         return items_pb2.DeleteItemsResponse(results=results)
 
+    def DeleteItemsByFilter(  # noqa: D102, N802 - documented in the .proto
+        self, request: items_pb2.DeleteItemsByFilterRequest, context: grpc.ServicerContext
+    ) -> items_pb2.DeleteItemsByFilterResponse:
+        collection = self._database.collection(request.collection or "default")
+        return items_pb2.DeleteItemsByFilterResponse(deleted=collection.delete_where(request.filter))
+
     def ListItems(  # noqa: D102, N802 - documented in the .proto
         self, request: items_pb2.ListItemsRequest, context: grpc.ServicerContext
     ) -> items_pb2.ListItemsResponse:

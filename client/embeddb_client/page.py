@@ -13,7 +13,7 @@ from PIL import Image as PilImage
 from PIL import ImageOps
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.query import Expression, Hit, Image, Item, Operand, Text, Unit
+from embeddb.query import Between, Expression, Hit, Image, Item, Operand, Text, Unit
 
 __all__ = ["Answer", "write_page"]
 
@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Operand:
-    """One operand of the question: a picture, or words in its place, or the operands inside `unit(...)`."""
+    """One operand of the question: a picture, or words in its place, or what the words enclose."""
 
     sign: str
     words: str = ""
@@ -118,7 +118,11 @@ def _operand(operand: Operand, sign: str, pictures: Mapping[str, Image]) -> _Ope
         case Item(item_id):
             return _Operand(sign, item_id, _thumbnail(pictures[item_id]) if item_id in pictures else None)
         case Unit(expression):
-            return _Operand(sign, inside=list(_operands(expression, pictures)))
+            return _Operand(sign, "unit", inside=list(_operands(expression, pictures)))
+        case Between(start, end, share):
+            arrow = _Operand(f"{share:g} →")
+            inside = [*_operands(start, pictures), arrow, *_operands(end, pictures)]
+            return _Operand(sign, "between", inside=inside)
     return _Operand(sign, repr(operand))
 
 

@@ -151,6 +151,22 @@ def test_search_by_sentence_picture_item_and_vector(run: Run, pets: Collection) 
     assert run("search", "#cup", "--include-operands", "-c", pets.name, "--json").json[0]["id"] == "cup"
 
 
+def test_search_options_reach_the_server(run: Run, pets: Collection) -> None:
+    line = ["search", "#cup - 0.5 * #'cat [b]'", "-c", pets.name, "-m", "tiny", "--include-operands"]
+    hits = run(*line, "--explain", "--json").json
+    for hit in hits:
+        assert len(hit["explanation"]) == 2
+        assert sum(each["share"] for each in hit["explanation"]) == pytest.approx(hit["score"], abs=1e-5)
+    assert "explanation" not in run(*line, "--json").json[0]
+    assert "shares" in run(*line, "--explain").out
+    for option in (["--center"], ["--combine", "best"], ["--combine", "product"]):
+        other = run(*line, *option, "--json").json
+        assert {hit["id"]: hit["score"] for hit in other} != {hit["id"]: hit["score"] for hit in hits}
+    refused = run(*line, "--center", "-k", 5, "--candidates", 4)
+    assert (refused.code, refused.out) == (1, "")
+    assert "must be at most candidates (4)" in refused.err
+
+
 def test_search_by_vector(run: Run, make_collection: MakeCollection) -> None:
     vectors = make_collection("given")
     vectors.put("x", features={"given": [1, 0, 0, 0]})

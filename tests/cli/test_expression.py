@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.query import Expression, Image, Item, Operand, Text, Unit, Vector, unit
+from embeddb.query import Between, Expression, Image, Item, Operand, Text, Unit, Vector, unit
 from embeddb_client.cli.expression import MAX_NESTING, parse
 from tests.expressions import ids, sums, texts
 
@@ -17,7 +17,11 @@ short_vectors = st.lists(st.integers(-999, 999), min_size=1, max_size=4)
 leaves: st.SearchStrategy[Operand] = st.one_of(
     texts.map(Text), ids.map(Item), paths.map(Image), short_vectors.map(Vector)
 )
-operands = st.recursive(leaves, lambda inner: sums(inner).map(Unit), max_leaves=6)
+operands = st.recursive(
+    leaves,
+    lambda inner: sums(inner).map(Unit) | st.builds(Between, sums(inner), sums(inner), st.floats(0, 1)),
+    max_leaves=6,
+)
 expressions = st.one_of(operands, sums(operands))
 
 
@@ -68,6 +72,9 @@ def test_anything_typed_is_an_expression_or_a_clear_error(typed: str) -> None:
         ("2 * (#a - #b)", 2 * (Item("a") - Item("b"))),
         ("unit(#a + #b) - #c", unit(Item("a") + Item("b")) - Item("c")),
         ("Vector([1, -2.5e-1])", Vector([1, -0.25])),
+        ("between(#a, #b)", Between(Item("a"), Item("b"), 0.5)),
+        ("2*between(#a - #b,'c',.25)", 2 * Between(Item("a") - Item("b"), Text("c"), 0.25)),
+        ("between two trees", Text("between two trees")),
         ("Item( 'a' ) + #b", Item("a") + Item("b")),
     ],
 )  # fmt: skip
@@ -92,6 +99,10 @@ def test_notations(typed: str, expression: Expression | None) -> None:
         ("(#a", r"column 4: expected \)"),
         ("unit(#a", r"column 8: expected \)"),
         ('#a + "open', "column 6: expected an operand"),
+        ("between(#a)", "column 11: expected ,"),
+        ("between(#a, #b, #c)", "column 17: expected a number"),
+        ("between(#a, #b, 2)", "between.t: 2.0 given"),
+        ("between(#a, #b, 1, #c)", r"column 18: expected \)"),
         ('@""', "column 1: expected a path"),
         ('#""', r"item.id: '' given"),
         ('" "', "text: ' ' given"),

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as PilImage
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.query import Hit, Image, Item, Prediction, StoredItem, Text, Vector, unit
+from embeddb.query import Between, Hit, Image, Item, Prediction, StoredItem, Text, Vector, unit
 from embeddb_client.page import THUMBNAIL, Answer, write_page
 
 SCRIPT = '<script>alert("x")</script>'
@@ -54,6 +54,9 @@ def test_operands_are_drawn_with_their_signs_and_weights(tmp_path: Path) -> None
     assert re.findall(r'class="words">([^<]+)<', page) == ["“a cat”", "unseen", "Vector([1, 2])"]
     assert [shown.size for shown in shown_pictures(page)] == [(360, 240)] * 2
     assert "Nothing was found." in page
+    page = written(tmp_path, Answer(Between(Text("a"), Item("seen"), 0.25), []), pictures={"seen": picture()})
+    assert re.findall(r'class="sign">([^<]+)<', page) == ["between (", "0.25 →", ")"]
+    assert len(shown_pictures(page)) == 1
 
 
 def test_a_contact_sheet_of_all_hits(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ r"""The expressions that are typed at a shell.
     @path       an image file           "text"      a text, in either kind of quotes
     #id         a stored item           ( ... )     linear, as in arithmetic
     2 * x, x / 2, -x                    unit(...)   nested: brought to unit length first
+    between(x, y, 0.3)                  on the arc from x to y; half-way unless told
 
-Paths and ids end at a space or a closing parenthesis; quote those that contain them: @"my cat.jpg". What
-begins with a letter is a text as a whole, since shells take one pair of quotes away: embeddb search "a
+Paths and ids end at a space, a comma or a closing parenthesis; quote those that contain them: @"my cat.jpg".
+What begins with a letter is a text as a whole, since shells take one pair of quotes away: embeddb search "a
 sleeping cat". What Python prints can be typed too: Image('cat.jpg') - Text('a cat') + Vector([1, 0.5]).
 
 Inside quotes, a backslash takes the next character as it is, but for Python's \n, \t, \r, \xhh, \uhhhh and
@@ -21,6 +22,7 @@ import re
 import sys
 
 from embeddb.errors import InvalidArgumentError
+from embeddb.presets import between
 from embeddb.query import Expression, Image, Item, Operand, Text, Vector, unit
 
 __all__ = ["parse"]
@@ -29,14 +31,14 @@ _STRING = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 _TOKEN = re.compile(
     rf"""\s*(?:
         (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
-      | (?P<unit>unit\s*\()
-      | (?P<operand>[@\#]?{_STRING}|[@\#][^\s)"']+|(?:Image|Item|Text)\s*\(\s*{_STRING}\s*\))
+      | (?P<call>(?:unit|between)\s*\()
+      | (?P<operand>[@\#]?{_STRING}|[@\#][^\s),"']+|(?:Image|Item|Text)\s*\(\s*{_STRING}\s*\))
       | (?P<vector>Vector\s*\(\s*\[[^\]]*\]\s*\))
-      | (?P<sign>[-+*/()])
+      | (?P<sign>[-+*/(),])
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_PYTHON = re.compile(r"(?:unit|Image|Item|Text|Vector)\s*\(")
+_PYTHON = re.compile(r"(?:unit|between|Image|Item|Text|Vector)\s*\(")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r"}
 MAX_NESTING = 50
@@ -111,18 +113,36 @@ class _Parser:
             operand = self._leaf(token) if kind == "operand" else self._vector(token)
             self._advance()
             return operand
-        if kind == "unit" or (kind == "sign" and token == "("):
+        if kind == "call" or (kind == "sign" and token == "("):
             self._nesting += 1
             if self._nesting > MAX_NESTING:
                 raise self._error(f"more than {MAX_NESTING} parentheses inside one another")
             self._advance()
             inside = self._sum()
-            if self._token != ")" or self._kind != "sign":
-                raise self._error("expected )")
+            if token.startswith("unit"):
+                inside = unit(inside)
+            elif token.startswith("between"):
+                inside = self._between(inside)
+            self._expect(")")
             self._nesting -= 1
-            self._advance()
-            return unit(inside) if kind == "unit" else inside
+            return inside
         raise self._error('expected an operand: @file, #id, "text" or (')
+
+    def _between(self, start: Expression) -> Expression:
+        self._expect(",")
+        end, share = self._sum(), 0.5
+        if self._token == "," and self._kind == "sign":
+            self._advance()
+            if self._kind != "number":
+                raise self._error("expected a number")
+            share = float(self._token)
+            self._advance()
+        return between(start, end, share)
+
+    def _expect(self, sign: str) -> None:
+        if self._token != sign or self._kind != "sign":
+            raise self._error(f"expected {sign}")
+        self._advance()
 
     def _leaf(self, token: str) -> Operand:
         """An operand in either notation: @"a path" and #id, or Image('a path') and Item('id')."""
@@ -155,7 +175,7 @@ class _Parser:
             rest = self._typed[self._place :]
             self._start = self._place + len(rest) - len(rest.lstrip())
             if rest.strip():
-                raise self._error('expected an operand (@file, #id, "text") or one of + - * / ( )')
+                raise self._error('expected an operand (@file, #id, "text") or one of + - * / ( ) ,')
             self._kind = self._token = ""
             return
         self._place = match.end()

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import webbrowser
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from embeddb.query import DEFAULT_K, Expression, Hit, Image, Item, StoredItem, Unit, View
+from embeddb.options import Arithmetic, Combine
+from embeddb.query import (
+    DEFAULT_CANDIDATES,
+    DEFAULT_K,
+    Between,
+    Expression,
+    Hit,
+    Image,
+    Item,
+    StoredItem,
+    Unit,
+    View,
+)
 from embeddb_client.cli.completion import model_names
 from embeddb_client.cli.expression import parse
 from embeddb_client.cli.items import item_json, predicted
@@ -40,6 +53,16 @@ def search(
     where: Annotated[
         str, typer.Option("--filter", "-f", help="What hits satisfy, such as 'price < 20 and not sold'.")
     ] = "",
+    combine: Annotated[Combine, typer.Option("--combine", help="How operands make one score.")] = Combine.SUM,
+    center: Annotated[
+        bool, typer.Option("--center", help="Subtract the mean of each operand's modality first.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what each operand contributed to a score.")
+    ] = False,
+    candidates: Annotated[
+        int, typer.Option("--candidates", help="How many are scored anew, where that is needed.")
+    ] = DEFAULT_CANDIDATES,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with the pictures found.")] = None,
     open_page: Annotated[
         bool, typer.Option("--open", help="Show the page in a browser; needs --html.")
@@ -59,6 +82,9 @@ def search(
             model=model,
             include_operands=include_operands,
             filter=where,
+            arithmetic=Arithmetic(combine=combine, center=center),
+            explain=explain,
+            candidates=candidates,
             with_payload=html is not None,
             with_predictions=True,
         )
@@ -69,7 +95,7 @@ def search(
         if open_page:
             webbrowser.open(html.resolve().as_uri())
     if as_json:
-        print_json([{"score": hit.score, **item_json(hit.item, with_features=False)} for hit in hits])
+        print_json([_hit_json(hit) for hit in hits])
     else:
         print_hits(hits)
 
@@ -91,12 +117,23 @@ def _item_ids(expression: Expression) -> Iterator[str]:
             yield operand.id
         elif isinstance(operand, Unit):
             yield from _item_ids(operand.expression)
+        elif isinstance(operand, Between):
+            yield from _item_ids(operand.start)
+            yield from _item_ids(operand.end)
 
 
-def print_hits(hits: list[Hit], title: str | None = None) -> None:
-    """Print hits as a table."""
-    rows = []
+def print_hits(hits: list[Hit]) -> None:
+    """Print hits as a table; the column of shares is there if they were asked for."""
+    explained = any(hit.explanation for hit in hits)
+    rows: list[list[object]] = []
     for place, hit in enumerate(hits, start=1):
         seen = "; ".join(predicted(hit.item, model) for model in hit.item.predictions)
-        rows.append((place, hit.id, f"{hit.score:.3f}", seen, dict(hit.metadata) or ""))
-    print_table(["", "item", "score", "classes seen", "metadata"], rows, title)
+        shares = [" ".join(f"{each.share:+.3f}" for each in hit.explanation)] if explained else []
+        rows.append([place, hit.id, f"{hit.score:.3f}", *shares, seen, dict(hit.metadata) or ""])
+    shares = ["shares"] if explained else []
+    print_table(["", "item", "score", *shares, "classes seen", "metadata"], rows)
+
+
+def _hit_json(hit: Hit) -> dict[str, Any]:
+    found = {"score": hit.score, **item_json(hit.item, with_features=False)}
+    return found | ({"explanation": [asdict(each) for each in hit.explanation]} if hit.explanation else {})

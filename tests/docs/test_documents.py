@@ -69,6 +69,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 )
 def test_its_code_runs(document: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMBEDDB_SERVER", address)
+    monkeypatch.setenv("EMBEDDB_CONFIG", "config.toml")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     names: dict[str, object] = {"__name__": "__main__"}
     for block in blocks_of(document):

@@ -16,6 +16,7 @@ from embeddb_client.cli.options import (
     Server,
     connect,
     err,
+    in_short,
     out,
     print_json,
     print_table,
@@ -71,7 +72,7 @@ def ls(
         items = [item_json(item, with_features=False) for item in page.items]
         print_json({"items": items, "next": page.next_token or None})
         return
-    rows = [(item.id, item.modality or "", dict(item.metadata) or "") for item in page.items]
+    rows = [(item.id, item.modality or "", in_short(item.metadata)) for item in page.items]
     print_table(["id", "kind", "metadata"], rows)
     if page.next_token:
         err.print(f"more: --after {page.next_token!r}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +21,7 @@ __all__ = [
     "Server",
     "connect",
     "err",
+    "in_short",
     "out",
     "pairs",
     "print_json",
@@ -62,14 +64,20 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """Print rows as a table."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows as a table, without the columns in which no row has anything to say."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    kept = [place for place in range(len(columns)) if not rows or any(str(row[place]) for row in rows)]
+    for place in kept:
+        table.add_column(columns[place], overflow="fold")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(str(row[place]) for place in kept))
     out.print(table)
+
+
+def in_short(metadata: Mapping[str, Any]) -> str:
+    """Metadata as a table shows it: JSON on one line, nothing for none."""
+    return json.dumps(dict(metadata), ensure_ascii=False) if metadata else ""
 
 
 def pairs(values: Sequence[str], option: str) -> Mapping[str, Any]:

@@ -26,7 +26,16 @@ from embeddb.query import (
 from embeddb_client.cli.completion import model_names
 from embeddb_client.cli.expression import parse
 from embeddb_client.cli.items import item_json, predicted
-from embeddb_client.cli.options import CollectionName, Json, Server, connect, err, print_json, print_table
+from embeddb_client.cli.options import (
+    CollectionName,
+    Json,
+    Server,
+    connect,
+    err,
+    in_short,
+    print_json,
+    print_table,
+)
 from embeddb_client.client import Client
 from embeddb_client.page import Answer, write_page
 
@@ -97,7 +106,7 @@ def search(
     if as_json:
         print_json([_hit_json(hit) for hit in hits])
     else:
-        print_hits(hits)
+        _print_hits(hits)
 
 
 def _pictures(client: Client, expression: Expression) -> dict[str, Image]:
@@ -122,16 +131,20 @@ def _item_ids(expression: Expression) -> Iterator[str]:
             yield from _item_ids(operand.end)
 
 
-def print_hits(hits: list[Hit]) -> None:
-    """Print hits as a table; the column of shares is there if they were asked for."""
-    explained = any(hit.explanation for hit in hits)
-    rows: list[list[object]] = []
-    for place, hit in enumerate(hits, start=1):
-        seen = "; ".join(predicted(hit.item, model) for model in hit.item.predictions)
-        shares = [" ".join(f"{each.share:+.3f}" for each in hit.explanation)] if explained else []
-        rows.append([place, hit.id, f"{hit.score:.3f}", *shares, seen, dict(hit.metadata) or ""])
-    shares = ["shares"] if explained else []
-    print_table(["", "item", "score", *shares, "classes seen", "metadata"], rows)
+def _print_hits(hits: list[Hit]) -> None:
+    """Print hits as a table."""
+    rows = [
+        (
+            place,
+            hit.id,
+            f"{hit.score:.3f}",
+            " ".join(f"{each.share:+.3f}" for each in hit.explanation),
+            "; ".join(predicted(hit.item, model) for model in hit.item.predictions),
+            in_short(hit.metadata),
+        )
+        for place, hit in enumerate(hits, start=1)
+    ]
+    print_table(["", "item", "score", "shares", "classes seen", "metadata"], rows)
 
 
 def _hit_json(hit: Hit) -> dict[str, Any]:

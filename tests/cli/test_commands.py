@@ -138,6 +138,19 @@ def test_rm_says_what_was_not_there(run: Run, pets: Collection) -> None:
     assert [item.id for item in pets.items()] == ["note :cat:"]
 
 
+def test_rm_by_filter(run: Run, pets: Collection) -> None:
+    neither = run("rm", "-c", pets.name)
+    assert (neither.code, neither.err) == (
+        2,
+        "embeddb: Invalid value for ID...: give either ids or --filter\n",
+    )
+    assert run("rm", "cup", "--filter", "kind == 'pet'", "-c", pets.name).code == 2
+    assert "filter" in run("rm", "--filter", "kind ==", "-c", pets.name).err
+    assert run("rm", "--filter", "kind == 'pet'", "-c", pets.name).out == "deleted 1\n"
+    assert run("rm", "--filter", "kind == 'pet'", "-c", pets.name, "--json").json == {"deleted": 0}
+    assert [item.id for item in pets.items()] == ["cup", "note :cat:"]
+
+
 def test_search_by_sentence_picture_item_and_vector(run: Run, pets: Collection) -> None:
     found = run("search", "an animal that purrs", "-c", pets.name, "--json").json
     assert found[0]["id"] == "cat [b]"
@@ -162,6 +175,8 @@ def test_search_options_reach_the_server(run: Run, pets: Collection) -> None:
     for option in (["--center"], ["--combine", "best"], ["--combine", "product"]):
         other = run(*line, *option, "--json").json
         assert {hit["id"]: hit["score"] for hit in other} != {hit["id"]: hit["score"] for hit in hits}
+    pets.put("cat [b]", PHOTOS / "chelsea.png", {"kind": "pet", "age": 3})
+    assert [hit["id"] for hit in run(*line, "--filter", "age > 2", "--json").json] == ["cat [b]"]
     refused = run(*line, "--center", "-k", 5, "--candidates", 4)
     assert (refused.code, refused.out) == (1, "")
     assert "must be at most candidates (4)" in refused.err

@@ -96,7 +96,7 @@ def rm(
             if as_json:
                 print_json({"deleted": deleted})
             else:
-                out.print(f"deleted {deleted:,}", highlight=False)
+                out.print(f"deleted {deleted:,}")
             return
         assert item_ids is not None
         outcomes = client.delete_many(item_ids)

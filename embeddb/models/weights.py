@@ -10,7 +10,7 @@ import torch
 
 from embeddb.errors import InvalidArgumentError
 
-__all__ = ["load_by_name", "load_in_order", "read_state_dict"]
+__all__ = ["load_by_name", "load_in_order", "read_state_dict", "rename"]
 
 
 def read_state_dict(field: str, file: Path) -> dict[str, torch.Tensor]:
@@ -43,6 +43,17 @@ def read_state_dict(field: str, file: Path) -> dict[str, torch.Tensor]:
 def _without_wrapper(name: str) -> str:
     """A tensor's name without what DataParallel and torch.compile put before it."""
     return name.removeprefix("module.").removeprefix("_orig_mod.")
+
+
+def rename(state: Mapping[str, torch.Tensor], prefixes: Mapping[str, str | None]) -> dict[str, torch.Tensor]:
+    """Replace the longest prefix that fits each name; None leaves the tensor out, no fit changes nothing."""
+    renamed: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        prefix = max((each for each in prefixes if name.startswith(each)), key=len, default="")
+        replacement = prefixes.get(prefix, prefix)
+        if replacement is not None:
+            renamed[replacement + name.removeprefix(prefix)] = tensor
+    return renamed
 
 
 def load_by_name(field: str, network: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:

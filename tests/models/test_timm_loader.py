@@ -16,7 +16,7 @@ import torch
 
 import embeddb
 from embeddb.database import Database
-from embeddb.errors import InvalidArgumentError
+from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.models.loaders.starter import CLASSIFIER
 from tests.models.pictures import PICTURES, Encode, check_images, opened
 
@@ -110,6 +110,14 @@ def test_order_matches_tensors_of_other_names(trusting: Database, model_folder: 
         trusting.register_model("wrong", BASE | {"checkpoint": "renamed.pt", "match": "order"})
 
 
+def test_weights_that_are_not_there_are_said_so(trusting: Database) -> None:
+    for spec in ({"pretrained": True}, {"seed": 0}):
+        with pytest.raises(FailedPreconditionError, match=r"timm cannot make test_vit\.no_such_tag"):
+            trusting.register_model(
+                "wrong", {"loader": "timm", "architecture": "test_vit.no_such_tag"} | spec
+            )
+
+
 BASE = {"loader": "timm", "architecture": "test_vit"}
 
 
@@ -125,7 +133,6 @@ BASE = {"loader": "timm", "architecture": "test_vit"}
         (BASE | {"seed": "1"}, "spec.seed"),
         (BASE | {"seed": 0, "architecture": "vit_of_nobody"}, "spec.architecture"),
         (BASE | {"seed": 0, "architecture": "local-dir:/etc"}, "spec.architecture"),
-        (BASE | {"seed": 0, "architecture": "test_vit.no_such_tag"}, "spec.architecture"),
         (BASE | {"seed": 0, "labels": ["a", 2]}, "spec.labels"),
         (BASE | {"seed": 0, "labels": "cats"}, "spec.labels"),
         (BASE | {"seed": 0, "mean": [0.5, 0.5]}, "spec.mean"),

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from embeddb.models.loaders.open_clip import load_open_clip
 from embeddb.models.loaders.starter import load_starter
 from embeddb.models.loaders.timm import load_timm
+from embeddb.models.loaders.torchvision import load_torchvision
+from embeddb.models.loaders.triplet import load_triplet
 from embeddb.models.loaders.vectors import load_vectors
 from embeddb.models.network import Network
 from embeddb.models.settings import ModelSettings
@@ -20,5 +22,7 @@ LOADERS: Mapping[str, Loader] = {
     "open_clip": load_open_clip,
     "starter": load_starter,
     "timm": load_timm,
+    "torchvision": load_torchvision,
+    "triplet": load_triplet,
     "vectors": load_vectors,
 }

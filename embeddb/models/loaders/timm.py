@@ -107,13 +107,15 @@ def load_timm(spec: Spec, settings: ModelSettings) -> Network:
     if not timm.is_model(architecture.partition(".")[0]):
         raise InvalidArgumentError("spec.architecture", architecture, "must be a model name of timm")
     if pretrained:
-        network = _pretrained(architecture)
+        network = _create(architecture, pretrained=True)
         labels = _pretrained_labels(network) if labels is None else labels
         if labels and len(labels) != network.num_classes:
             allowed = f"the pretrained weights have {network.num_classes} classes"
             raise InvalidArgumentError("spec.labels", f"{len(labels)} names", allowed)
     else:
-        network = _initialised(architecture, seed, None if labels is None else len(labels))
+        head = {} if labels is None else {"num_classes": len(labels)}
+        with seeded(seed):
+            network = _create(architecture, **head)
     if checkpoint:
         state = read_state_dict("spec.checkpoint", model_file("spec.checkpoint", checkpoint, settings.folder))
         (load_in_order if match == "order" else load_by_name)("spec.checkpoint", network, state)
@@ -121,22 +123,13 @@ def load_timm(spec: Spec, settings: ModelSettings) -> Network:
     return TimmNetwork(network, labels or (), facts, statistics)
 
 
-def _pretrained(architecture: str) -> Any:
+def _create(architecture: str, **options: Any) -> Any:
     try:
-        return timm.create_model(architecture, pretrained=True)
+        return timm.create_model(architecture, **options)
     except Exception as error:
         # timm and its hub client raise whatever the network, the disk or the registry of tags gives them.
         first = str(error).partition("\n")[0]
-        raise FailedPreconditionError(f"timm has no weights for {architecture}: {first}") from error
-
-
-def _initialised(architecture: str, seed: int | None, classes: int | None) -> Any:
-    head = {} if classes is None else {"num_classes": classes}
-    try:
-        with seeded(seed):
-            return timm.create_model(architecture, **head)
-    except (RuntimeError, ValueError) as error:
-        raise InvalidArgumentError("spec.architecture", architecture, f"cannot be made: {error}") from error
+        raise FailedPreconditionError(f"timm cannot make {architecture}: {first}") from error
 
 
 def _pretrained_labels(network: Any) -> tuple[str, ...]:

@@ -193,7 +193,7 @@ class Collection(CollectionCalls):
 
     def _open_space(self, model: ModelInfo) -> None:
         self._store.create_space(model.name, model.dimension, model.fingerprint, self._settings.encoding)
-        space = Space(model.name, model.dimension, self._store, self._embed_query)
+        space = Space(model.name, model.dimension, self._store, self._embed_query, self._settings.metric)
         # New dicts, since the commits' thread and searches iterate over the old ones.
         self._spaces = {**self._spaces, model.name: space}
         self._models = {**self._models, model.name: model}

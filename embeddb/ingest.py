@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
+from embeddb.index import check_finite_scores
 from embeddb.models import EmbedRequest, Priority, Registry
 from embeddb.query import (
     CollectionSettings,
@@ -158,6 +159,7 @@ class Ingest:
         if self._settings.encoding is Encoding.FLOAT16 and largest > MAX_FLOAT16:
             allowed = f"must be within ±{MAX_FLOAT16:g}, which is what float16 holds"
             raise InvalidArgumentError(f"item.features[{model}]", largest, allowed)
+        check_finite_scores(f"item.features[{model}]", vector, self._settings.metric)
 
     def _embed(self, plans: Sequence[_Plan]) -> list[Mapping[str, Embedding] | EmbeddbError]:
         """The embeddings of each plan by model name; none where all features were given."""

@@ -99,6 +99,10 @@ class Metric(StrEnum):
     INNER_PRODUCT = "inner_product"
     L2 = "l2"
 
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise InvalidArgumentError("settings.metric", value, f"must be one of {', '.join(cls)}")
+
 
 # -- Expressions ---------------------------------------------------------------------------------------
 
@@ -598,16 +602,20 @@ class CollectionSettings:
         encoding: of its features on the disk, an `Encoding` or its name.
         keep_payloads: whether images and texts are kept once they are embedded. Without them an item cannot
             be shown, and another model cannot embed it later.
+        metric: how vectors are compared, a `Metric` or its name. With another than the cosine, expressions
+            are plain sums: neither their operands nor they are brought to unit length.
 
     Raises:
-        InvalidArgumentError: there is no such encoding.
+        InvalidArgumentError: there is no such encoding or metric.
     """
 
     encoding: Encoding = Encoding.FLOAT32
     keep_payloads: bool = True
+    metric: Metric = Metric.COSINE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "encoding", Encoding(self.encoding))
+        object.__setattr__(self, "metric", Metric(self.metric))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.errors import EmbeddbError
-from embeddb.query import Contribution, Search
+from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.options import Arithmetic
+from embeddb.query import Contribution, Metric, Search
 from embeddb.search.evaluate import Query, evaluate, item_ids
 from embeddb.search.ranking import Ranking
 from embeddb.search.scoring import explain, score
@@ -41,18 +42,20 @@ class Retrieval:
         selection: the collection's filters.
 
     Raises:
-        InvalidArgumentError: the search's filter is none, or compares what cannot be compared.
+        InvalidArgumentError: the search's filter is none, or compares what cannot be compared; or the search
+            has an option that only means something where vectors are compared by their cosine.
     """
 
     def __init__(self, search: Search, space: Space, store: CollectionStore, selection: Selection) -> None:
         self._allowed = selection.rows(search.filter) if search.filter else None
         self._search = search
+        self._arithmetic = _arithmetic(search, space.metric)
         self._space = space
         self._store = store
 
     def answer(self) -> list[list[Found] | EmbeddbError]:
         """Answer every expression, an error in the place of each that could not be evaluated."""
-        outcomes = evaluate(self._search.expressions, self._space, self._search.arithmetic)
+        outcomes = evaluate(self._search.expressions, self._space, self._arithmetic)
         queries = {place: each for place, each in enumerate(outcomes) if isinstance(each, Query)}
         left_out = [self._left_out(place) for place in queries]
         rankings = self._rankings(list(queries.values()), max(map(len, left_out), default=0))
@@ -74,9 +77,12 @@ class Retrieval:
         """The candidates of each query, scored; all of them are found in one call of the index."""
         if not queries:
             return []
-        arithmetic = self._search.arithmetic
+        arithmetic = self._arithmetic
         depth = (self._search.candidates if arithmetic.scores_anew else self._search.k) + left_out
-        probes = [query.probes(arithmetic.combine) for query in queries]
+        if self._space.metric is Metric.COSINE:
+            probes = [query.probes(arithmetic.combine) for query in queries]
+        else:
+            probes = [query.sum[np.newaxis] for query in queries]
         scores, rows = self._nearest(np.concatenate(probes), depth)
         rankings = []
         start = 0
@@ -114,3 +120,16 @@ class Retrieval:
         rows, items = self._space.placed(page.rows.tolist(), self._search.arithmetic)
         explanations = explain(query, items, self._search.arithmetic.combine)
         return [Found(row, scores[row], each) for row, each in zip(rows.tolist(), explanations, strict=True)]
+
+
+def _arithmetic(search: Search, metric: Metric) -> Arithmetic:
+    """How the expressions of a search are evaluated under a metric."""
+    if metric is Metric.COSINE:
+        return search.arithmetic
+    for field, asked in (("arithmetic", search.arithmetic.scores_anew), ("explain", search.explain)):
+        if asked:
+            given = getattr(search, field)
+            raise InvalidArgumentError(
+                field, given, f"needs the cosine; this collection compares by {metric}"
+            )
+    return Arithmetic(normalise=False)

@@ -12,7 +12,7 @@ from embeddb.errors import EmbeddbError, FailedPreconditionError, NotFoundError
 from embeddb.index import SpaceIndex
 from embeddb.models import EmbedRequest
 from embeddb.options import Arithmetic
-from embeddb.query import Embedding, Image, Modality, SpaceStats, Text
+from embeddb.query import Embedding, Image, Metric, Modality, SpaceStats, Text
 from embeddb.search.scoring import unit_rows
 from embeddb.storage import CollectionStore, Committed
 
@@ -34,15 +34,24 @@ class Space:
         dimension: of its features.
         store: the collection's storage, which has a space of that name.
         embed: runs contents through models.
+        metric: how its vectors are compared.
     """
 
-    def __init__(self, model: str, dimension: int, store: CollectionStore, embed: Embed) -> None:
+    def __init__(
+        self,
+        model: str,
+        dimension: int,
+        store: CollectionStore,
+        embed: Embed,
+        metric: Metric = Metric.COSINE,
+    ) -> None:
         self.model = model
         self.dimension = dimension
+        self.metric = metric
         self._store = store
         self._embed = embed
         self._centre = Centre(model, dimension, store)
-        self._index = SpaceIndex(dimension, name=model)
+        self._index = SpaceIndex(dimension, metric, name=model)
         for rows, vectors in store.scan(model):
             self._index.update(rows, vectors, NO_ROWS)
 

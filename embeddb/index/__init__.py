@@ -1,5 +1,6 @@
 """FAISS: rows and vectors -> the nearest rows. A cache of what storage holds; nothing else touches FAISS."""
 
+from embeddb.index.metric import check_finite_scores
 from embeddb.index.space_index import SpaceIndex
 
-__all__ = ["SpaceIndex"]
+__all__ = ["SpaceIndex", "check_finite_scores"]

@@ -10,11 +10,28 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from embeddb.errors import InvalidArgumentError
 from embeddb.query import Metric
 
-__all__ = ["prepared", "ranking", "scores"]
+__all__ = ["check_finite_scores", "prepared", "ranking", "scores"]
 
 Floats = npt.NDArray[np.float32]
+
+
+MAX_NUMBER = 1e15
+"""The squares of numbers up to this, summed over any dimension, stay within float32."""
+
+
+def check_finite_scores(field: str, vectors: Floats, metric: Metric) -> None:
+    """Refuse vectors that are so long that scores would be infinite; the cosine takes any.
+
+    Raises:
+        InvalidArgumentError: a number is beyond `MAX_NUMBER`.
+    """
+    largest = float(np.abs(vectors).max(initial=0.0))
+    if metric is not Metric.COSINE and not largest <= MAX_NUMBER:
+        allowed = f"must be within ±{MAX_NUMBER:g}, so that scores by {metric} are finite"
+        raise InvalidArgumentError(field, largest, allowed)
 
 
 def prepared(metric: Metric, vectors: Floats) -> Floats:

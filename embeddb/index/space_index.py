@@ -14,7 +14,7 @@ import torch
 from embeddb.batching import Batcher, Priority
 from embeddb.errors import InvalidArgumentError
 from embeddb.index.exact import CodeMoment, Codes, scan, scan_places
-from embeddb.index.metric import prepared
+from embeddb.index.metric import check_finite_scores, prepared
 from embeddb.index.vectors import Moment, Vectors
 from embeddb.query import Metric
 
@@ -106,6 +106,7 @@ class SpaceIndex:
         """
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
             raise InvalidArgumentError("queries", queries.shape, f"must be (n, {self.dimension})")
+        check_finite_scores("queries", queries, self.metric)
         question = _Question(prepared(self.metric, queries), k, allowed)
         return self._searches.submit(question, Priority.QUERY).result()
 

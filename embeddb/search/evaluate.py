@@ -67,6 +67,12 @@ class Query:
         """The sum, (d,) float32 of unit length."""
         return _weigh(self.coefficients, self.operands).astype(np.float32)
 
+    @property
+    def sum(self) -> Floats:
+        """The sum of the operands as they are weighted, (d,) float32, whatever its length."""
+        with np.errstate(over="ignore"):  # What is infinite is refused by the index, by name.
+            return _weigh(self.weights, self.operands).astype(np.float32)
+
     def probes(self, combine: Combine) -> Floats:
         """The vectors whose neighbours are candidates, (p, d) float32 of unit length."""
         if combine is Combine.SUM:

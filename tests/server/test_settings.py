@@ -68,7 +68,11 @@ def test_settings_on_the_command_line(server: Server) -> None:
     options = ["--encoding", "float16", "--no-keep-payloads", "--server", server.address, "--json"]
     result = CliRunner().invoke(app, ["collections", "add", "from-cli", *options])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.output)["settings"] == {"encoding": "float16", "keep_payloads": False}
+    assert json.loads(result.output)["settings"] == {
+        "encoding": "float16",
+        "keep_payloads": False,
+        "metric": "cosine",
+    }
 
 
 def test_choices_that_are_none(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from embeddb.query import CollectionSettings, Encoding
+from embeddb.query import CollectionSettings, Encoding, Metric
 from embeddb_client.cli.completion import collection_names, model_names
 from embeddb_client.cli.options import Json, Server, connect, out, print_json, print_table
 
@@ -32,11 +32,14 @@ def add(
     keep_payloads: Annotated[
         bool, typer.Option(help="Whether images and texts are kept once they are embedded.")
     ] = True,
+    metric: Annotated[
+        Metric, typer.Option(help="How vectors are compared; the nearest has the largest score.")
+    ] = Metric.COSINE,
     server: Server = None,
     as_json: Json = False,
 ) -> None:
     """Make a collection. The first model is the one that searches use unless told."""
-    settings = CollectionSettings(encoding=encoding, keep_payloads=keep_payloads)
+    settings = CollectionSettings(encoding=encoding, keep_payloads=keep_payloads, metric=metric)
     with connect(server) as client:
         info = client.create_collection(name, models or [], settings).info()
     if as_json:

@@ -12,17 +12,30 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ENCODING_UNSPECIFIED: _ClassVar[Encoding]
     ENCODING_FLOAT32: _ClassVar[Encoding]
     ENCODING_FLOAT16: _ClassVar[Encoding]
+
+class Metric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    METRIC_UNSPECIFIED: _ClassVar[Metric]
+    METRIC_COSINE: _ClassVar[Metric]
+    METRIC_INNER_PRODUCT: _ClassVar[Metric]
+    METRIC_L2: _ClassVar[Metric]
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_FLOAT32: Encoding
 ENCODING_FLOAT16: Encoding
+METRIC_UNSPECIFIED: Metric
+METRIC_COSINE: Metric
+METRIC_INNER_PRODUCT: Metric
+METRIC_L2: Metric
 
 class CollectionSettings(_message.Message):
-    __slots__ = ("encoding", "keep_payloads")
+    __slots__ = ("encoding", "keep_payloads", "metric")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     KEEP_PAYLOADS_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
     encoding: Encoding
     keep_payloads: bool
-    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., keep_payloads: bool = ...) -> None: ...
+    metric: Metric
+    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., keep_payloads: bool = ..., metric: _Optional[_Union[Metric, str]] = ...) -> None: ...
 
 class Collection(_message.Message):
     __slots__ = ("name", "models", "items", "settings")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.query import CollectionInfo, CollectionSettings, Encoding, ModelInfo, SpaceStats, Stats
+from embeddb.query import CollectionInfo, CollectionSettings, Encoding, Metric, ModelInfo, SpaceStats, Stats
 from embeddb_protos.v1 import admin_pb2, collections_pb2, models_pb2
 from embeddb_protos.wire.items import MODALITIES, json_object, modality_from
 
@@ -27,6 +27,15 @@ _ENCODINGS = {
 _ENCODINGS_BACK: dict[int, Encoding] = {
     collections_pb2.ENCODING_UNSPECIFIED: Encoding.FLOAT32,
     **{number: encoding for encoding, number in _ENCODINGS.items()},
+}
+_METRICS = {
+    Metric.COSINE: collections_pb2.METRIC_COSINE,
+    Metric.INNER_PRODUCT: collections_pb2.METRIC_INNER_PRODUCT,
+    Metric.L2: collections_pb2.METRIC_L2,
+}
+_METRICS_BACK: dict[int, Metric] = {
+    collections_pb2.METRIC_UNSPECIFIED: Metric.COSINE,
+    **{number: metric for metric, number in _METRICS.items()},
 }
 
 
@@ -73,7 +82,9 @@ def collection_from(message: collections_pb2.Collection) -> CollectionInfo:
 def settings_message(settings: CollectionSettings) -> collections_pb2.CollectionSettings:
     """A collection's settings as a message."""
     return collections_pb2.CollectionSettings(
-        encoding=_ENCODINGS[settings.encoding], keep_payloads=settings.keep_payloads
+        encoding=_ENCODINGS[settings.encoding],
+        keep_payloads=settings.keep_payloads,
+        metric=_METRICS[settings.metric],
     )
 
 
@@ -81,13 +92,16 @@ def settings_from(message: collections_pb2.CollectionSettings) -> CollectionSett
     """The settings that a message describes; what it does not say is the default.
 
     Raises:
-        InvalidArgumentError: the encoding is one that this version does not know.
+        InvalidArgumentError: the encoding or metric is one that this version does not know.
     """
     encoding = _ENCODINGS_BACK.get(message.encoding)
     if encoding is None:
         raise InvalidArgumentError("settings.encoding", message.encoding, "is not known to this version")
+    metric = _METRICS_BACK.get(message.metric)
+    if metric is None:
+        raise InvalidArgumentError("settings.metric", message.metric, "is not known to this version")
     keep_payloads = message.keep_payloads if message.HasField("keep_payloads") else True
-    return CollectionSettings(encoding, keep_payloads)
+    return CollectionSettings(encoding, keep_payloads, metric)
 
 
 def stats_message(stats: Stats) -> admin_pb2.GetStatsResponse:

@@ -22,8 +22,10 @@ from embeddb import (
 )
 from embeddb_client.client import Client
 from embeddb_client.collection import Collection
+from embeddb_client.connection import Access
 
 __all__ = [
+    "Access",
     "Client",
     "Collection",
     "CollectionSettings",

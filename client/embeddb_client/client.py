@@ -10,7 +10,7 @@ from typing import Any, Self
 from embeddb.errors import EmbeddbError
 from embeddb.query import CollectionInfo, CollectionSettings, Embedding, ModelInfo, Stats, as_content
 from embeddb_client.collection import Collection
-from embeddb_client.connection import Connection
+from embeddb_client.connection import Access, Connection
 from embeddb_protos.v1 import admin_pb2, collections_pb2, models_pb2
 from embeddb_protos.wire.errors import error_from
 from embeddb_protos.wire.items import content_message, embedding_from
@@ -31,12 +31,18 @@ class Client(Collection):
         address: host and port.
         collection: the collection that the client's own item calls are about.
         timeout: seconds that a call may take.
+        access: an API key and TLS, for a server that wants them.
     """
 
     def __init__(
-        self, address: str = DEFAULT_ADDRESS, *, collection: str = "default", timeout: float = 60.0
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        collection: str = "default",
+        timeout: float = 60.0,
+        access: Access | None = None,
     ) -> None:
-        super().__init__(Connection(address, timeout), collection)
+        super().__init__(Connection(address, timeout, access), collection)
         self.address = address
 
     def collection(self, name: str = "default") -> Collection:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
 
-from embeddb.errors import CancelledError
+from embeddb.errors import CancelledError, InvalidArgumentError
 from embeddb_protos.v1 import (
     admin_pb2_grpc,
     analysis_pb2_grpc,
@@ -19,7 +21,7 @@ from embeddb_protos.v1 import (
 )
 from embeddb_protos.wire.errors import error_from_call
 
-__all__ = ["MAX_MESSAGE_BYTES", "Connection"]
+__all__ = ["MAX_MESSAGE_BYTES", "Access", "Connection"]
 
 MAX_MESSAGE_BYTES = 128 << 20
 """Largest message taken, in bytes; the server's default."""
@@ -57,14 +59,64 @@ _SERVICE_CONFIG = {
 R = TypeVar("R")
 
 
+@dataclass(frozen=True)
+class Access:
+    """How a server is reached that does not take just anybody.
+
+    Attributes:
+        api_key: the secret that `embeddb-server keys add` printed.
+        tls: whether the connection is encrypted; any of the files below implies it.
+        ca: PEM file of who signs the server's certificate; the system's authorities if None.
+        certificate: PEM file of the client's own certificate, for servers that want one.
+        key: PEM file of its private key.
+    """
+
+    api_key: str | None = field(default=None, repr=False)
+    tls: bool = False
+    ca: str | Path | None = None
+    certificate: str | Path | None = None
+    key: str | Path | None = None
+
+    def channel(self, address: str, options: Sequence[tuple[str, Any]]) -> grpc.Channel:
+        """A channel to a server.
+
+        Raises:
+            InvalidArgumentError: a file cannot be read, or a certificate is without its key.
+        """
+        if not (self.tls or self.ca or self.certificate or self.key):
+            return grpc.insecure_channel(address, options)
+        if (self.certificate is None) != (self.key is None):
+            raise InvalidArgumentError("certificate", str(self.certificate), "must come together with key")
+        credentials = grpc.ssl_channel_credentials(
+            _read("ca", self.ca), _read("key", self.key), _read("certificate", self.certificate)
+        )
+        return grpc.secure_channel(address, credentials, options)
+
+    @property
+    def metadata(self) -> list[tuple[str, str]]:
+        """What goes with every call."""
+        return [] if self.api_key is None else [("authorization", f"Bearer {self.api_key}")]
+
+
+def _read(name: str, path: str | Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidArgumentError(name, str(path), f"cannot be read: {error.strerror}") from None
+
+
 class Connection:
     """An open channel with a stub for each service. Thread-safe."""
 
-    def __init__(self, address: str, timeout: float) -> None:
+    def __init__(self, address: str, timeout: float, access: Access | None = None) -> None:
+        access = access or Access()
         self.timeout = timeout
-        self._channel = grpc.insecure_channel(
+        self._metadata = access.metadata
+        self._channel = access.channel(
             address,
-            options=[
+            [
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
@@ -87,7 +139,9 @@ class Connection:
             EmbeddbError: whatever the server or gRPC reports, as our own class.
         """
         try:
-            return method(request, timeout=self.timeout if timeout is None else timeout)
+            return method(
+                request, timeout=self.timeout if timeout is None else timeout, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise error_from_call(error) from None
 
@@ -98,7 +152,7 @@ class Connection:
             EmbeddbError: whatever the server or gRPC reports, as our own class.
         """
         try:
-            yield from method(requests)
+            yield from method(requests, metadata=self._metadata)
         except grpc.RpcError as error:
             raise error_from_call(error) from None
         except grpc.FutureCancelledError:

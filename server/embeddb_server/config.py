@@ -102,12 +102,16 @@ class Config(BaseSettings):
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the address."""
-        if self.address.startswith("unix:"):
-            return True
         try:
             return ipaddress.ip_address(self.address.strip("[]")).is_loopback
         except ValueError:
             return self.address == "localhost"
+
+    @property
+    def listen(self) -> str:
+        """Address and port as gRPC takes them."""
+        host = self.address.strip("[]")
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
     def model_settings(self) -> ModelSettings:

@@ -7,7 +7,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 import grpc
 from grpc_status import rpc_status
@@ -15,14 +15,12 @@ from grpc_status import rpc_status
 from embeddb.deadline import Deadline, within
 from embeddb.errors import EmbeddbError, InternalError
 from embeddb_protos.wire.errors import status_message
+from embeddb_server.handlers import Behaviour, Handler, wrap
 
 __all__ = ["ErrorInterceptor"]
 
 REQUEST_ID = "x-request-id"
 CENTURY_SECONDS = 100 * 365 * 24 * 3600
-
-# Generic for the type checker alone.
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 log = logging.getLogger(__name__)
 
@@ -45,25 +43,11 @@ class ErrorInterceptor(grpc.ServerInterceptor):
             return None
         metadata = dict(handler_call_details.invocation_metadata or ())
         request_id = str(metadata.get(REQUEST_ID) or uuid.uuid4().hex)
-        method = handler_call_details.method
-        if handler.response_streaming:
-            kind, behaviour = "stream", _guard_stream(_behaviour(handler), method, request_id)
-        else:
-            kind, behaviour = "unary", _guard_unary(_behaviour(handler), method, request_id)
-        requests = "stream" if handler.request_streaming else "unary"
-        make = getattr(grpc, f"{requests}_{kind}_rpc_method_handler")
-        wrapped: Handler = make(behaviour, handler.request_deserializer, handler.response_serializer)
-        return wrapped
+        guard = _guard_stream if handler.response_streaming else _guard_unary
+        return wrap(handler, lambda behaviour: guard(behaviour, handler_call_details.method, request_id))
 
 
-def _behaviour(handler: Handler) -> Callable[[Any, grpc.ServicerContext], Any]:
-    kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
-    return next(behaviour for behaviour in kinds if behaviour is not None)
-
-
-def _guard_unary(
-    behaviour: Callable[[Any, grpc.ServicerContext], Any], method: str, request_id: str
-) -> Callable[[Any, grpc.ServicerContext], Any]:
+def _guard_unary(behaviour: Behaviour, method: str, request_id: str) -> Behaviour:
     def guarded(request: Any, context: grpc.ServicerContext) -> Any:
         try:
             with within(_deadline(context)):
@@ -74,9 +58,7 @@ def _guard_unary(
     return guarded
 
 
-def _guard_stream(
-    behaviour: Callable[[Any, grpc.ServicerContext], Iterator[Any]], method: str, request_id: str
-) -> Callable[[Any, grpc.ServicerContext], Iterator[Any]]:
+def _guard_stream(behaviour: Behaviour, method: str, request_id: str) -> Behaviour:
     def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
         try:
             deadline = _deadline(context)

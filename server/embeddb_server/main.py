@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
 
 import embeddb
-from embeddb.errors import EmbeddbError
-from embeddb_server.config import load, to_toml
+from embeddb.errors import EmbeddbError, FailedPreconditionError
+from embeddb_server.config import Config, load, to_toml
+from embeddb_server.keys import KeyFile, Role
 from embeddb_server.server import Server
 
 log = logging.getLogger("embeddb_server")
@@ -45,8 +50,17 @@ def serve(arguments: Sequence[str]) -> None:
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
+    file = KeyFile(config.data)
+    _check_exposure(config, file)
     with embeddb.open(config.data, models=config.model_settings, durability=config.durability) as database:
-        server = Server(database, f"{config.address}:{config.port}")
+        server = Server(
+            database,
+            config.listen,
+            keys=file,
+            credentials=_credentials(config),
+            max_message_bytes=config.max_message_bytes,
+            max_calls=config.max_calls,
+        )
         server.start()
         # Whoever starts the server in a script waits for this line.
         data = config.data.resolve()
@@ -57,12 +71,65 @@ def serve(arguments: Sequence[str]) -> None:
     log.info("stopped")
 
 
+def _check_exposure(config: Config, keys: KeyFile) -> None:
+    """Callers from other machines have to show who they are, unless the operator says otherwise.
+
+    Raises:
+        FailedPreconditionError: anybody could call.
+    """
+    if config.is_local or config.allow_anonymous:
+        return
+    if config.tls_client_ca is None and not keys.all():
+        raise FailedPreconditionError(
+            f"{config.address} can be reached from other machines, and callers need neither key nor "
+            f"certificate. Make a key (embeddb-server keys add NAME --data {config.data}), or set "
+            f"tls_client_ca, or say --allow-anonymous if the network alone decides who calls"
+        )
+    if config.tls_certificate is None:
+        log.warning("API keys travel in clear: set tls_certificate and tls_key, or have a proxy do TLS")
+
+
+def _credentials(config: Config) -> grpc.ServerCredentials | None:
+    """For TLS, and mutual TLS where there is a CA for callers; None without a certificate."""
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    authority = config.tls_client_ca
+    return grpc.ssl_server_credentials(
+        [(config.tls_key.read_bytes(), config.tls_certificate.read_bytes())],
+        root_certificates=None if authority is None else authority.read_bytes(),
+        require_client_auth=authority is not None,
+    )
+
+
 def show_config(arguments: Sequence[str]) -> None:
     """Print the settings that `serve` would run with, as TOML."""
     print(to_toml(load(arguments)))
 
 
-COMMANDS = {"serve": serve, "config": show_config}
+def keys(arguments: Sequence[str]) -> None:
+    """Add, list and remove API keys; a server that is running heeds it at once."""
+    parser = argparse.ArgumentParser(prog="embeddb-server keys", description=keys.__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the server's data folder")
+    commands = parser.add_subparsers(dest="command", required=True)
+    add = commands.add_parser("add", help="make a key and print its secret, which is stored nowhere")
+    add.add_argument("name")
+    add.add_argument("--role", choices=[role.name.lower() for role in Role], default="read")
+    add.add_argument("--collection", action="append", default=[], help="the only ones it opens")
+    commands.add_parser("list", help="print names, roles and collections")
+    commands.add_parser("remove", help="make a key worthless").add_argument("name")
+    options = parser.parse_args(arguments)
+    options.data.mkdir(parents=True, exist_ok=True)
+    file = KeyFile(options.data)
+    if options.command == "add":
+        print(file.add(options.name, Role[options.role.upper()], options.collection))
+    elif options.command == "remove":
+        file.remove(options.name)
+    else:
+        for key in file.all():
+            print(key.name, key.role.name.lower(), ",".join(key.collections) or "*", key.created, sep="\t")
+
+
+COMMANDS = {"serve": serve, "config": show_config, "keys": keys}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -24,7 +24,9 @@ from embeddb_protos.v1 import (
     search_pb2,
     search_pb2_grpc,
 )
+from embeddb_server.authorization import AuthorizationInterceptor
 from embeddb_server.interceptor import ErrorInterceptor
+from embeddb_server.keys import KeyFile
 from embeddb_server.services.admin import AdminService
 from embeddb_server.services.analysis import AnalysisService
 from embeddb_server.services.collections import CollectionService
@@ -35,7 +37,7 @@ from embeddb_server.services.search import SearchService
 __all__ = ["MAX_MESSAGE_BYTES", "Server"]
 
 MAX_MESSAGE_BYTES = 128 << 20
-"""Largest message taken or sent, in bytes."""
+"""Largest message taken or sent unless the operator says otherwise, in bytes."""
 # An open stream holds a thread for as long as it lives, so there are more than there are cores.
 THREADS = 128
 DRAIN_SECONDS = 30.0
@@ -58,18 +60,33 @@ class Server:
     Args:
         database: what to serve.
         address: host and port, such as "127.0.0.1:7080"; port 0 takes a free one.
+        keys: the API keys that callers need, once there are any; nobody needs one if None.
+        credentials: for TLS; connections are in clear if None.
+        max_message_bytes: largest message taken or sent.
+        max_calls: most calls under way; more are refused with RESOURCE_EXHAUSTED.
 
     Raises:
         FailedPreconditionError: the address cannot be bound.
     """
 
-    def __init__(self, database: Database, address: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self,
+        database: Database,
+        address: str = "127.0.0.1:0",
+        *,
+        keys: KeyFile | None = None,
+        credentials: grpc.ServerCredentials | None = None,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        max_calls: int | None = None,
+    ) -> None:
+        authorization = [] if keys is None else [AuthorizationInterceptor(keys)]
         self._server = grpc.server(
             futures.ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
-            interceptors=[ErrorInterceptor()],
+            interceptors=[ErrorInterceptor(), *authorization],
+            maximum_concurrent_rpcs=max_calls,
             options=[
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", max_message_bytes),
                 # Without this a second server would share the port and take half of the calls.
                 ("grpc.so_reuseport", 0),
             ],
@@ -88,7 +105,10 @@ class Server:
             (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
         try:
-            port = self._server.add_insecure_port(address)
+            if credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise FailedPreconditionError(f"cannot listen on {address}: {error}") from None
         self.address = f"{address.rpartition(':')[0]}:{port}"

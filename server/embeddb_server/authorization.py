@@ -1,0 +1,134 @@
+"""Who may call what: a key's role and collections against what a call needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from embeddb.errors import PermissionDeniedError, UnauthenticatedError
+from embeddb_server.handlers import Behaviour, Handler, wrap
+from embeddb_server.keys import Key, KeyFile, Role
+
+__all__ = ["OPEN", "REQUIRED", "SERVER_WIDE", "AuthorizationInterceptor"]
+
+REQUIRED = {
+    "AdminService/GetStats": Role.READ,
+    "CollectionService/ListCollections": Role.READ,
+    "CollectionService/GetCollection": Role.READ,
+    "CollectionService/CreateCollection": Role.ADMIN,
+    "CollectionService/DropCollection": Role.ADMIN,
+    "CollectionService/AddModel": Role.ADMIN,
+    "ItemService/GetItems": Role.READ,
+    "ItemService/ListItems": Role.READ,
+    "ItemService/PutItems": Role.WRITE,
+    "ItemService/StreamPutItems": Role.WRITE,
+    "ItemService/DeleteItems": Role.WRITE,
+    "ModelService/ListModels": Role.READ,
+    "ModelService/GetModel": Role.READ,
+    "ModelService/Embed": Role.READ,
+    "ModelService/RegisterModel": Role.ADMIN,
+    "ModelService/RemoveModel": Role.ADMIN,
+    "SearchService/Search": Role.READ,
+    "SearchService/StreamSearch": Role.READ,
+}
+"""The role that each call of ours needs; one that is not here needs `ADMIN`."""
+
+SERVER_WIDE = frozenset({"ModelService/ListModels", "ModelService/GetModel", "ModelService/Embed"})
+"""Calls that name no collection, and are open to a key that is for some collections alone."""
+
+OPEN = "/grpc.health.v1.Health/"
+"""Probes carry no key."""
+
+
+class AuthorizationInterceptor(grpc.ServerInterceptor):
+    """Refuses calls that their key does not allow; where there are no keys, every call passes.
+
+    A key comes as the metadata `authorization: Bearer KEY`.
+    """
+
+    def __init__(self, keys: KeyFile) -> None:
+        self._keys = keys
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Wrap the call's handler in the checks; what they raise is a call's error like any other."""
+        handler = continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(OPEN):
+            return handler
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        header = str(metadata.get("authorization", ""))
+
+        def guard(behaviour: Behaviour) -> Behaviour:
+            def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+                key = self._authenticate(header)
+                if key is None:
+                    return behaviour(request, context)
+                _check_role(key, method)
+                if handler.request_streaming:
+                    return behaviour(_checked(key, method, request), context)
+                _check_collection(key, method, request)
+                return behaviour(request, context)
+
+            return guarded
+
+        return wrap(handler, guard)
+
+    def _authenticate(self, header: str) -> Key | None:
+        """The caller's key; None where none is needed."""
+        if not self._keys.all():
+            return None
+        scheme, _, secret = header.partition(" ")
+        if not header:
+            raise UnauthenticatedError("this server wants an API key: send authorization: Bearer KEY")
+        key = self._keys.find(secret.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            raise UnauthenticatedError("the API key is not known here, or was removed")
+        return key
+
+
+def _check_role(key: Key, method: str) -> None:
+    needed = REQUIRED.get(method.removeprefix("/embeddb.v1."), Role.ADMIN)
+    if method.startswith("/grpc.reflection."):
+        needed = Role.READ
+    if key.role < needed:
+        has = key.role.name.lower()
+        raise PermissionDeniedError(
+            f"{method} needs the role {needed.name.lower()}; the key {key.name!r} has {has}"
+        )
+
+
+def _checked(key: Key, method: str, requests: Iterator[Any]) -> Iterator[Any]:
+    for request in requests:
+        _check_collection(key, method, request)
+        yield request
+
+
+def _check_collection(key: Key, method: str, request: Any) -> None:
+    short = method.removeprefix("/embeddb.v1.")
+    if not key.collections or short in SERVER_WIDE:
+        return
+    name = _collection(short, request)
+    if name not in key.collections:
+        raise PermissionDeniedError(
+            f"{method}: the key {key.name!r} is for {', '.join(key.collections)} alone"
+            + (f", not for {name}" if name else "")
+        )
+
+
+def _collection(method: str, request: Any) -> str | None:
+    """The collection that a request is about; None for one about the whole server."""
+    for envelope in ("batch", "request"):
+        if envelope in request.DESCRIPTOR.fields_by_name:
+            request = getattr(request, envelope)
+    fields = request.DESCRIPTOR.fields_by_name
+    if "collection" in fields:
+        return request.collection or "default"
+    if method.startswith("CollectionService/") and "name" in fields:
+        return str(request.name)
+    return None

@@ -1,0 +1,229 @@
+"""API keys, TLS, and the refusal to let just anybody in."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+from google.protobuf.descriptor_pool import Default
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+import embeddb
+from embeddb.database import Database
+from embeddb.errors import (
+    AlreadyExistsError,
+    DataLossError,
+    EmbeddbError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from embeddb_client import Access, Client, PutItem
+from embeddb_server import Server
+from embeddb_server.authorization import REQUIRED
+from embeddb_server.keys import KeyFile, Role
+from embeddb_server.main import main
+from embeddb_server.server import SERVICES
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with embeddb.open(tmp_path_factory.mktemp("data")) as database:
+        database.register_model("given", {"loader": "vectors", "dimension": 2})
+        for name in ("mine", "other"):
+            database.create_collection(name, ["given"])
+        yield database
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyFile:
+    return KeyFile(tmp_path)
+
+
+@pytest.fixture
+def address(database: Database, keys: KeyFile) -> Iterator[str]:
+    server = Server(database, keys=keys)
+    server.start()
+    yield server.address
+    server.stop(drain_seconds=1)
+
+
+def client(address: str, key: str | None, collection: str = "mine") -> Client:
+    return Client(address, collection=collection, timeout=10, access=Access(api_key=key))
+
+
+def test_every_call_says_what_role_it_needs() -> None:
+    pool = Default()
+    methods = {
+        f"{service.removeprefix('embeddb.v1.')}/{method.name}"
+        for service in SERVICES
+        for method in pool.FindServiceByName(service).methods
+    }
+    assert set(REQUIRED) == methods
+
+
+def test_without_keys_everybody_may_call_and_with_the_first_one_nobody_else(
+    address: str, keys: KeyFile
+) -> None:
+    with client(address, None) as anonymous:
+        assert anonymous.search([1.0, 0.0]) == []
+        secret = keys.add("me", Role.READ)
+        with pytest.raises(UnauthenticatedError, match="wants an API key"):
+            anonymous.search([1.0, 0.0])
+    with client(address, secret) as reader:
+        assert reader.search([1.0, 0.0]) == []
+        keys.remove("me")
+        keys.add("another", Role.READ)
+        with pytest.raises(UnauthenticatedError, match="not known here"):
+            reader.search([1.0, 0.0])
+
+
+def test_a_role_may_do_what_those_below_it_may_and_no_more(address: str, keys: KeyFile) -> None:
+    reader, writer, admin = (keys.add(role.name, role) for role in Role)
+    vector = [1.0, 0.0]
+    with client(address, reader) as mine:
+        with pytest.raises(PermissionDeniedError, match=r"needs the role write; the key 'READ' has read"):
+            mine.put("a", features={"given": vector})
+        assert mine.stats().version
+    with client(address, writer) as mine:
+        mine.put("a", features={"given": vector})
+        with pytest.raises(PermissionDeniedError, match="needs the role admin"):
+            mine.create_collection("third")
+    with client(address, admin) as mine:
+        mine.delete("a")
+        mine.create_collection("third")
+        mine.drop_collection("third")
+
+
+def test_a_key_opens_its_collections_alone(address: str, keys: KeyFile) -> None:
+    secret = keys.add("me", Role.ADMIN, ["mine"])
+    vector = [1.0, 0.0]
+    with client(address, secret) as mine:
+        mine.put("a", features={"given": vector})
+        assert [hit.id for hit in mine.search(vector)] == ["a"]
+        assert [result.id for result in mine.put_many([PutItem("b", features={"given": vector})])] == ["b"]
+        assert [info.name for info in mine.models()] == ["given"]
+        for refused in (
+            lambda: mine.collection("other").search(vector),
+            lambda: mine.collection("other").put_many([PutItem("b", features={"given": vector})]),
+            lambda: mine.collection("default").search(vector),
+            lambda: mine.drop_collection("other"),
+            mine.stats,
+        ):
+            with pytest.raises(PermissionDeniedError, match="is for mine alone"):
+                refused()
+        mine.delete("a")
+        mine.delete("b")
+
+
+def test_probes_need_no_key(address: str, keys: KeyFile) -> None:
+    keys.add("me", Role.ADMIN)
+    with grpc.insecure_channel(address) as channel:
+        response = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    assert response.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_file_holds_no_secret_and_is_its_owners(tmp_path: Path, keys: KeyFile) -> None:
+    secret = keys.add("me", Role.WRITE, ["mine"])
+    file = tmp_path / "keys.json"
+    assert secret not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    found = KeyFile(tmp_path).find(secret)
+    assert found is not None
+    assert (found.name, found.role, found.collections) == ("me", Role.WRITE, ("mine",))
+    assert secret not in repr(Access(api_key=secret))
+
+
+def test_a_damaged_file_lets_nobody_in(address: str, tmp_path: Path, keys: KeyFile) -> None:
+    secret = keys.add("me", Role.ADMIN)
+    (tmp_path / "keys.json").write_text("{")
+    with client(address, secret) as mine, pytest.raises(DataLossError, match="no key counts"):
+        mine.stats()
+
+
+def test_the_command_makes_lists_and_removes_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--data", str(tmp_path)]
+    assert main(["keys", *data, "add", "me", "--role", "write", "--collection", "mine"]) == 0
+    secret = capsys.readouterr().out.strip()
+    assert KeyFile(tmp_path).find(secret) is not None
+    assert main(["keys", *data, "list"]) == 0
+    assert capsys.readouterr().out.startswith("me\twrite\tmine\t")
+    assert main(["keys", *data, "add", "me"]) == 1
+    assert main(["keys", *data, "remove", "you"]) == 1
+    assert capsys.readouterr().err.count("embeddb-server: ") == 2
+    assert main(["keys", *data, "remove", "me"]) == 0
+    assert KeyFile(tmp_path).all() == []
+
+
+def test_names_of_keys_are_taken_once(keys: KeyFile) -> None:
+    keys.add("me", Role.READ)
+    with pytest.raises(AlreadyExistsError):
+        keys.add("me", Role.READ)
+    with pytest.raises(NotFoundError, match="there are: me"):
+        keys.remove("you")
+
+
+def test_beyond_this_machine_callers_must_show_who_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--data", str(tmp_path), "--address", "0.0.0.0", "--port", "0"]) == 1
+    said = capsys.readouterr().err
+    assert "0.0.0.0 can be reached from other machines" in said
+    assert "embeddb-server keys add" in said
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def pem(blob: trustme.Blob, path: Path) -> Path:
+    blob.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture
+def ca(authority: trustme.CA, tmp_path: Path) -> Path:
+    return pem(authority.cert_pem, tmp_path / "ca.pem")
+
+
+def serve_tls(database: Database, authority: trustme.CA, client_ca: bytes | None) -> Server:
+    issued = authority.issue_cert("localhost")
+    chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+    credentials = grpc.ssl_server_credentials(
+        [(issued.private_key_pem.bytes(), chain)], client_ca, require_client_auth=client_ca is not None
+    )
+    server = Server(database, "localhost:0", credentials=credentials)
+    server.start()
+    return server
+
+
+def test_tls_carries_keys_and_calls(database: Database, authority: trustme.CA, ca: Path) -> None:
+    server = serve_tls(database, authority, None)
+    with Client(server.address, collection="mine", access=Access(ca=ca)) as mine:
+        assert mine.search([1.0, 0.0]) == []
+    with Client(server.address, timeout=2) as plain, pytest.raises(EmbeddbError):
+        plain.delete("a")
+    server.stop(drain_seconds=1)
+
+
+def test_mutual_tls_refuses_a_caller_without_a_certificate(
+    database: Database, authority: trustme.CA, ca: Path, tmp_path: Path
+) -> None:
+    server = serve_tls(database, authority, ca.read_bytes())
+    issued = authority.issue_cert("caller@example.org")
+    access = Access(
+        ca=ca,
+        certificate=pem(issued.cert_chain_pems[0], tmp_path / "client.pem"),
+        key=pem(issued.private_key_pem, tmp_path / "client.key"),
+    )
+    with Client(server.address, collection="mine", access=access) as mine:
+        assert mine.search([1.0, 0.0]) == []
+    with Client(server.address, timeout=2, access=Access(ca=ca)) as nobody, pytest.raises(UnavailableError):
+        nobody.delete("a")
+    server.stop(drain_seconds=1)

@@ -15,6 +15,8 @@ __all__ = ["OPEN", "REQUIRED", "SERVER_WIDE", "AuthorizationInterceptor"]
 
 REQUIRED = {
     "AdminService/GetStats": Role.READ,
+    "AnalysisService/Calibrate": Role.READ,
+    "AnalysisService/Compare": Role.READ,
     "CollectionService/ListCollections": Role.READ,
     "CollectionService/GetCollection": Role.READ,
     "CollectionService/CreateCollection": Role.ADMIN,
@@ -25,6 +27,7 @@ REQUIRED = {
     "ItemService/PutItems": Role.WRITE,
     "ItemService/StreamPutItems": Role.WRITE,
     "ItemService/DeleteItems": Role.WRITE,
+    "ItemService/DeleteItemsByFilter": Role.WRITE,
     "ModelService/ListModels": Role.READ,
     "ModelService/GetModel": Role.READ,
     "ModelService/Embed": Role.READ,

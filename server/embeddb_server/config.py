@@ -27,13 +27,13 @@ Count = Annotated[int, Field(ge=1)]
 class Config(BaseSettings):
     """Serve an embeddb data folder over gRPC.
 
-    The setting log_level, for example, is the flag --log-level, EMBEDDB_LOG_LEVEL in the environment and
-    log_level = "info" in the file that --config names; a flag goes before the environment, and that before
+    The setting log_level, for example, is the flag --log-level, EMBEDDB_SERVER_LOG_LEVEL in the environment
+    and log_level = "info" in the file that --config names; a flag goes before the environment, and that before
     the file.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="EMBEDDB_",
+        env_prefix="EMBEDDB_SERVER_",
         extra="forbid",
         frozen=True,
         cli_prog_name="embeddb-server",
@@ -171,7 +171,7 @@ def to_toml(config: Config) -> str:
 def _config_file(flags: Sequence[str]) -> str | None:
     """The file has to be known before the other settings can be read."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", default=os.environ.get("EMBEDDB_CONFIG"))
+    parser.add_argument("--config", default=os.environ.get("EMBEDDB_SERVER_CONFIG"))
     file: str | None = parser.parse_known_args(flags)[0].config
     return file
 

@@ -24,6 +24,7 @@ from embeddb.errors import (
     UnavailableError,
 )
 from embeddb_client import Access, Client, PutItem
+from embeddb_client.cli.options import connect
 from embeddb_server import Server
 from embeddb_server.authorization import REQUIRED
 from embeddb_server.keys import KeyFile, Role
@@ -227,3 +228,14 @@ def test_mutual_tls_refuses_a_caller_without_a_certificate(
     with Client(server.address, timeout=2, access=Access(ca=ca)) as nobody, pytest.raises(UnavailableError):
         nobody.delete("a")
     server.stop(drain_seconds=1)
+
+
+def test_the_command_line_shows_what_the_environment_says(
+    address: str, keys: KeyFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMBEDDB_API_KEY", keys.add("me", Role.READ))
+    with connect(address) as allowed:
+        assert allowed.stats().version
+    monkeypatch.delenv("EMBEDDB_API_KEY")
+    with connect(address) as refused, pytest.raises(UnauthenticatedError):
+        refused.stats()

@@ -17,14 +17,14 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A settings file, found through the environment."""
     path = tmp_path / "server.toml"
     path.write_text('data = "from-file"\nport = 1\nlog_level = "error"\nmax_batch = 7\n')
-    monkeypatch.setenv("EMBEDDB_CONFIG", str(path))
+    monkeypatch.setenv("EMBEDDB_SERVER_CONFIG", str(path))
     return path
 
 
 @pytest.mark.usefixtures("file")
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EMBEDDB_PORT", "2")
-    monkeypatch.setenv("EMBEDDB_LOG_LEVEL", "warning")
+    monkeypatch.setenv("EMBEDDB_SERVER_PORT", "2")
+    monkeypatch.setenv("EMBEDDB_SERVER_LOG_LEVEL", "warning")
     config = load(["--port", "3"])
     assert (config.port, config.log_level, config.max_batch) == (3, "warning", 7)
     assert config.data == Path("from-file")
@@ -35,7 +35,7 @@ def test_every_mistake_is_told_at_once(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file.write_text('port = "many"\nprot = 3\ntls_key = "nowhere.pem"\n')
-    monkeypatch.setenv("EMBEDDB_MAX_BATCH", "0")
+    monkeypatch.setenv("EMBEDDB_SERVER_MAX_BATCH", "0")
     assert main(["--log-level", "loud"]) == 1
     said = capsys.readouterr().err
     for key in (

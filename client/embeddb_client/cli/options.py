@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from embeddb_client.cli.completion import collection_names, context_names
 from embeddb_client.cli.config import Config
 from embeddb_client.client import Client
+from embeddb_client.connection import Access
 
 __all__ = [
     "CollectionName",
@@ -54,9 +56,19 @@ err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 
 def connect(server: str | None, collection: str | None = None) -> Client:
-    """A client for one command: of a context or an address, the current context's for None."""
+    """A client for one command: of a context or an address, the current context's for None.
+
+    What it shows the server stands in the environment alone, for a secret has no place among arguments.
+    """
     context = Config.read().find(server)
-    return Client(context.server, collection=collection or context.collection)
+    access = Access(
+        api_key=os.environ.get("EMBEDDB_API_KEY"),
+        tls=os.environ.get("EMBEDDB_TLS", "") not in ("", "0"),
+        ca=os.environ.get("EMBEDDB_TLS_CA"),
+        certificate=os.environ.get("EMBEDDB_TLS_CERTIFICATE"),
+        key=os.environ.get("EMBEDDB_TLS_KEY"),
+    )
+    return Client(context.server, collection=collection or context.collection, access=access)
 
 
 def print_json(value: Any) -> None:

@@ -28,8 +28,8 @@ class Config(BaseSettings):
     """Serve an embeddb data folder over gRPC.
 
     The setting log_level, for example, is the flag --log-level, EMBEDDB_SERVER_LOG_LEVEL in the environment
-    and log_level = "info" in the file that --config names; a flag goes before the environment, and that before
-    the file.
+    and log_level = "info" in the file that --config names; a flag goes before the environment, and that
+    before the file.
     """
 
     model_config = SettingsConfigDict(

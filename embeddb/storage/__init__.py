@@ -7,7 +7,8 @@ collection. Nothing outside this package opens an LMDB transaction.
         .catalogue                       plain records, each change durable when it returns
         .collection(name)                a CollectionStore
             .write([Put | Delete, ...])  all or nothing; returns when durable; concurrent calls share a commit
-            .get / .by_rows / .features / .list / .scan
+            .get / .by_rows / .payloads / .features / .list_records / .scan
+    verify(path)                         checks a folder that no process has open, and repairs it
 
 A row is never reused: an overwrite gives the item a new one, so an index only ever adds and removes rows.
 """
@@ -17,6 +18,7 @@ from embeddb.storage.collection_store import CollectionStore
 from embeddb.storage.environment import Durability
 from embeddb.storage.folder import DataFolder
 from embeddb.storage.records import Committed, Delete, Put, Record, Written
+from embeddb.storage.verify import Finding, verify
 
 __all__ = [
     "Catalogue",
@@ -25,7 +27,9 @@ __all__ = [
     "DataFolder",
     "Delete",
     "Durability",
+    "Finding",
     "Put",
     "Record",
     "Written",
+    "verify",
 ]

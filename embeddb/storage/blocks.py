@@ -21,7 +21,7 @@ import numpy.typing as npt
 from embeddb.errors import FailedPreconditionError
 from embeddb.storage.sealed import seal, unseal
 
-__all__ = ["ROWS_PER_BLOCK", "Blocks", "Graves", "encode"]
+__all__ = ["ROWS_PER_BLOCK", "Blocks", "Graves", "encode", "rows_of"]
 
 ROWS_PER_BLOCK = 64
 MAX_DEAD_ROWS = ROWS_PER_BLOCK // 2
@@ -73,6 +73,14 @@ class Graves:
         """The dead slots of a block, bit by bit."""
         stored = self._transaction.get(_number(block), db=self._database)
         return 0 if stored is None else int.from_bytes(stored, "little")
+
+    def revive(self, rows: Iterable[int]) -> None:
+        """Take the marks off rows; their features are there unless they were swept."""
+        for block, living in _by_block(rows).items():
+            mask = self.mask(block)
+            for row in living:
+                mask &= ~(1 << (row % ROWS_PER_BLOCK))
+            self._transaction.put(_number(block), mask.to_bytes(MASK_BYTES, "little"), db=self._database)
 
     def forget(self, block: int) -> None:
         """Drop the marks of a block, after its dead were swept out of every space."""
@@ -160,6 +168,15 @@ class Blocks:
                 slots, stored = self._living(block, *self._opened(bytes(key), value))
                 yield block, slots + block * ROWS_PER_BLOCK, stored
 
+    def rows(self, block: int, value: bytes | memoryview) -> Rows:
+        """The living rows (b,) int64 of a stored block.
+
+        Raises:
+            DataLossError: it is damaged.
+        """
+        slots, vectors = self._opened(self._prefix + _number(block), value)
+        return self._living(block, slots, vectors)[0] + block * ROWS_PER_BLOCK
+
     def drop(self) -> None:
         """Delete the space's vectors, all of them."""
         with self._transaction.cursor(db=self._database) as cursor:
@@ -193,6 +210,11 @@ class Blocks:
         key = self._prefix + _number(block)
         body = np.packbits(taken, bitorder="little").tobytes() + vectors.tobytes()
         self._transaction.put(key, seal(key, body), db=self._database)
+
+
+def rows_of(block: int, mask: int = (1 << ROWS_PER_BLOCK) - 1) -> list[int]:
+    """The rows of a block whose bits are set in a mask."""
+    return [block * ROWS_PER_BLOCK + slot for slot in range(ROWS_PER_BLOCK) if mask >> slot & 1]
 
 
 def _by_block(rows: Iterable[int]) -> dict[int, list[int]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from embeddb.errors import FailedPreconditionError
 from embeddb.storage.environment import Environment
+from embeddb.storage.sealed import seal, unseal
 
 __all__ = ["Catalogue"]
 
@@ -71,10 +72,12 @@ class Catalogue:
 
     def _all(self, kind: str) -> dict[str, dict[str, Any]]:
         with self._env.read() as transaction, transaction.cursor(db=self._env.database(kind)) as cursor:
-            return {bytes(key).decode(): json.loads(bytes(value)) for key, value in cursor}
+            return {
+                bytes(key).decode(): json.loads(bytes(unseal(bytes(key), value))) for key, value in cursor
+            }
 
     def _put(self, kind: str, name: str, record: dict[str, Any]) -> None:
-        stored = json.dumps(record).encode()
+        stored = seal(name.encode(), json.dumps(record).encode())
         self._env.write(lambda txn: txn.put(name.encode(), stored, db=self._env.database(kind)))
 
     def _delete(self, kind: str, name: str) -> None:

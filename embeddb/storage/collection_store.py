@@ -17,10 +17,10 @@ from embeddb.storage.blocks import Floats, Rows
 from embeddb.storage.environment import Durability, Environment
 from embeddb.storage.group_commit import GroupCommit, Operation
 from embeddb.storage.records import Committed, Record, Written
-from embeddb.storage.sealed import unseal
+from embeddb.storage.sealed import seal, unseal
 from embeddb.storage.writing import SpaceRecord, apply, open_blocks, row_key, row_of
 
-__all__ = ["CollectionStore"]
+__all__ = ["DATABASES", "CollectionStore", "read_spaces"]
 
 DATABASES = ("meta", "ids", "items", "payloads", "features", "graves", "spaces")
 SCAN_ROWS = 16_384
@@ -87,13 +87,14 @@ class CollectionStore:
                 )
             return
         record = json.dumps(asdict(SpaceRecord(dimension, fingerprint, encoding))).encode()
-        self._env.write(lambda txn: txn.put(model.encode(), record, db=self._env.database("spaces")))
+        stored = seal(model.encode(), record)
+        self._env.write(lambda txn: txn.put(model.encode(), stored, db=self._env.database("spaces")))
 
     def drop_space(self, model: str) -> None:
         """Delete a model's features."""
 
         def change(transaction: lmdb.Transaction) -> None:
-            space = self._spaces(transaction).get(model)
+            space = read_spaces(transaction, self._env.database).get(model)
             if space is not None:
                 open_blocks(transaction, self._env.database, model, space).drop()
                 transaction.delete(model.encode(), db=self._env.database("spaces"))
@@ -105,7 +106,7 @@ class CollectionStore:
     def spaces(self) -> dict[str, SpaceRecord]:
         """The spaces by model name."""
         with self._env.read() as transaction:
-            return self._spaces(transaction)
+            return read_spaces(transaction, self._env.database)
 
     def get(self, ids: Sequence[str]) -> list[Record | None]:
         """The items of ids, in order; None for one that is not there."""
@@ -146,7 +147,7 @@ class CollectionStore:
     def features(self, model: str, rows: Iterable[int]) -> dict[int, Floats]:
         """The features of rows in a space, (d,) float32 by row; rows without them are left out."""
         with self._env.read() as transaction:
-            space = self._spaces(transaction).get(model)
+            space = read_spaces(transaction, self._env.database).get(model)
             if space is None:
                 return {}
             return open_blocks(transaction, self._env.database, model, space).read(rows)
@@ -171,7 +172,7 @@ class CollectionStore:
         count = 0
         next_block = None
         with self._env.read() as transaction:
-            space = self._spaces(transaction).get(model)
+            space = read_spaces(transaction, self._env.database).get(model)
             if space is None:
                 return np.empty(0, np.int64), np.empty((0, 0), np.float32), None
             blocks = open_blocks(transaction, self._env.database, model, space)
@@ -218,7 +219,9 @@ class CollectionStore:
 
     def _commit(self, operations: Sequence[Operation]) -> tuple[list[Written], Committed]:
         return self._env.write(
-            lambda transaction: apply(transaction, self._env.database, self._spaces(transaction), operations)
+            lambda transaction: apply(
+                transaction, self._env.database, read_spaces(transaction, self._env.database), operations
+            )
         )
 
     def _publish(self, committed: Committed) -> None:
@@ -234,6 +237,13 @@ class CollectionStore:
         stored = transaction.get(key, db=self._env.database("items"))
         return None if stored is None else Record.from_bytes(row, bytes(unseal(key, stored)))
 
-    def _spaces(self, transaction: lmdb.Transaction) -> dict[str, SpaceRecord]:
-        with transaction.cursor(db=self._env.database("spaces")) as cursor:
-            return {bytes(key).decode(): SpaceRecord(**json.loads(bytes(value))) for key, value in cursor}
+
+def read_spaces(
+    transaction: lmdb.Transaction, database: Callable[[str], lmdb._Database]
+) -> dict[str, SpaceRecord]:
+    """The spaces of a collection by model name."""
+    with transaction.cursor(db=database("spaces")) as cursor:
+        return {
+            bytes(key).decode(): SpaceRecord(**json.loads(bytes(unseal(bytes(key), value))))
+            for key, value in cursor
+        }

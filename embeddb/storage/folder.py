@@ -14,7 +14,7 @@ from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import CollectionStore
 from embeddb.storage.environment import Durability
 
-__all__ = ["DataFolder"]
+__all__ = ["DROPPED", "DataFolder", "locked"]
 
 DROPPED = {"dropped": True}
 """The record of a collection whose files are being deleted."""
@@ -38,7 +38,7 @@ class DataFolder:
         self._durability = durability
         self._stores: dict[str, CollectionStore] = {}
         self._path.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self._path)
+        self._lock = locked(self._path)
         try:
             # Collections come after the catalogue: where they are and it is not, it was lost.
             self.catalogue = Catalogue(self._path / "catalogue", create=not self._collections.exists())
@@ -109,8 +109,12 @@ class DataFolder:
                 self.catalogue.delete_collection(name)
 
 
-def _locked(path: Path) -> BaseFileLock:
-    """The folder's lock, taken."""
+def locked(path: Path) -> BaseFileLock:
+    """The folder's lock, taken.
+
+    Raises:
+        FailedPreconditionError: another process has it.
+    """
     lock = FileLock(path / "lock")
     try:
         lock.acquire(timeout=0)

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from embeddb.errors import FailedPreconditionError
 from embeddb.query import Encoding
 from embeddb.storage import CollectionStore, Committed, Delete, Put
+from embeddb.storage.verify import verify_collection
 from tests.storage.items import vector
 
 SPACES = {"full": (4, Encoding.FLOAT32), "half": (3, Encoding.FLOAT16)}
@@ -130,6 +131,7 @@ class StoreAndDict(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.store.close()
+            assert verify_collection("test", Path(self.folder.name), repair=False) == []
             self.folder.cleanup()
 
 

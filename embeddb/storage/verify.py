@@ -1,0 +1,258 @@
+"""Verify a data folder end to end, and repair what can be repaired.
+
+First the structure of LMDB's files, by py-lmdb's own verifier, which reads them without LMDB and so cannot
+be crashed by them; then every value against its checksum and against the others: id, row, record, payload,
+features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import lmdb
+from lmdb.verify import VerifyError
+from lmdb.verify import verify as verify_structure
+
+from embeddb.errors import DataLossError, FailedPreconditionError
+from embeddb.storage.blocks import Graves, rows_of
+from embeddb.storage.catalogue import Catalogue
+from embeddb.storage.collection_store import DATABASES, read_spaces
+from embeddb.storage.environment import DATA_FILE, Environment
+from embeddb.storage.folder import DROPPED, locked
+from embeddb.storage.records import Record
+from embeddb.storage.sealed import seal, unseal
+from embeddb.storage.writing import open_blocks, row_key, row_of
+
+__all__ = ["Finding", "verify", "verify_collection"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes:
+        where: "catalogue" or the collection's name.
+        problem: what is wrong.
+        repair: what a repair does about it; None where only a backup helps.
+    """
+
+    where: str
+    problem: str
+    repair: str | None
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}; " + (self.repair or "cannot be repaired: restore a backup")
+
+
+def verify(path: str | Path, *, repair: bool = False) -> list[Finding]:
+    """Check a data folder that no process has open.
+
+    Args:
+        repair: whether to mend what can be mended.
+
+    Returns:
+        What is wrong, or was before the repair; nothing if the folder is sound.
+
+    Raises:
+        FailedPreconditionError: there is no data folder, another process has it open, or its format is newer.
+    """
+    path = Path(path)
+    if not (path / "catalogue").exists() and not (path / "collections").exists():
+        raise FailedPreconditionError(f"{path} is not a data folder")
+    lock = locked(path)
+    try:
+        findings = _structure("catalogue", path / "catalogue")
+        recorded: set[str] = set()
+        if not findings:
+            try:
+                recorded = _recorded(path / "catalogue")
+            except DataLossError as error:
+                findings.append(Finding("catalogue", str(error), None))
+        folders = {folder.name for folder in (path / "collections").glob("*")}
+        for name in sorted(recorded | folders):
+            if name not in recorded and not findings:
+                problem = "the catalogue does not know it"
+                findings.append(Finding(name, problem, "it is left alone"))
+            findings += verify_collection(name, path / "collections" / name, repair=repair)
+        return findings
+    finally:
+        lock.release()
+
+
+def _recorded(path: Path) -> set[str]:
+    catalogue = Catalogue(path)
+    try:
+        catalogue.models()
+        return {name for name, record in catalogue.collections().items() if record != DROPPED}
+    finally:
+        catalogue.close()
+
+
+def _structure(where: str, path: Path) -> list[Finding]:
+    file = path / DATA_FILE
+    if not file.exists():
+        return [Finding(where, f"{file} is missing", None)]
+    try:
+        return [Finding(where, problem, None) for problem in verify_structure(str(file))]
+    except VerifyError as error:
+        return [Finding(where, str(error), None)]
+
+
+def verify_collection(name: str, path: Path, *, repair: bool) -> list[Finding]:
+    """Check one collection's environment; see `verify`."""
+    broken = _structure(name, path)
+    if broken:
+        return broken
+    env = Environment(path, DATABASES)
+    try:
+        if repair:
+            return env.write(
+                lambda transaction: _Contents(name, transaction, env.database).check(repair=True)
+            )
+        with env.read() as transaction:
+            return _Contents(name, transaction, env.database).check(repair=False)
+    finally:
+        env.close()
+
+
+class _Contents:
+    """The values of one collection, checked against one another within one transaction.
+
+    What is found is noted with its repair, a change to the transaction; they are made when all is read.
+    """
+
+    def __init__(
+        self, name: str, transaction: lmdb.Transaction, database: Callable[[str], lmdb._Database]
+    ) -> None:
+        self._name = name
+        self._transaction = transaction
+        self._database = database
+        self._findings: list[Finding] = []
+        self._repairs: list[Callable[[], object]] = []
+        self._records: dict[int, Record] = {}
+
+    def check(self, *, repair: bool) -> list[Finding]:
+        """Check everything; returns what was found."""
+        self._check_records()
+        self._check_ids()
+        self._check_payloads()
+        self._check_features()
+        self._check_graves()
+        self._check_next_row()
+        if repair:
+            for change in self._repairs:
+                change()
+        return self._findings
+
+    def _check_records(self) -> None:
+        for key, value in self._values("items"):
+            row = row_of(key)
+            with self._damage(f"the record in row {row} is damaged", "the item is deleted", "items", key):
+                self._records[row] = Record.from_bytes(row, bytes(unseal(key, value)))
+
+    def _check_ids(self) -> None:
+        rows: dict[str, int] = {}
+        for key, value in self._values("ids"):
+            item_id, row = key.decode(errors="replace"), int.from_bytes(value, "big")
+            if row in self._records and self._records[row].id == item_id:
+                rows[item_id] = row
+            else:
+                self._found(f"item {item_id!r} has no record", "it is deleted", self._deleting("ids", key))
+        for row, record in sorted(self._records.items()):
+            if record.id not in rows:
+                rows[record.id] = row
+                put = self._putting("ids", record.id.encode(), row_key(row))
+                self._found(f"item {record.id!r} is not found by its id", "it is from now on", put)
+            elif rows[record.id] != row:
+                del self._records[row]
+                delete = self._deleting("items", row_key(row))
+                self._found(f"item {record.id!r} has another record in row {row}", "it is deleted", delete)
+
+    def _check_payloads(self) -> None:
+        for key, value in self._values("payloads"):
+            row = row_of(key)
+            if row not in self._records:
+                problem = f"there is a payload in row {row}, and no item"
+                self._found(problem, "it is deleted", self._deleting("payloads", key))
+                continue
+            problem = f"the payload of item {self._records[row].id!r} is damaged"
+            with self._damage(problem, "it is deleted; put the item again", "payloads", key):
+                unseal(key, value)
+
+    def _check_features(self) -> None:
+        try:
+            spaces = read_spaces(self._transaction, self._database)
+        except DataLossError as error:
+            self._findings.append(Finding(self._name, f"which spaces it has: {error}", None))
+            return
+        graves = Graves(self._transaction, self._database("graves"))
+        for key, value in self._values("features"):
+            model, block = key[:-9].decode(errors="replace"), row_of(key[-8:])
+            if model not in spaces:
+                problem = f"there are features of model {model!r}, which has no space"
+                self._found(problem, "they are deleted", self._deleting("features", key))
+                continue
+            try:
+                rows = open_blocks(self._transaction, self._database, model, spaces[model]).rows(block, value)
+            except (DataLossError, ValueError):
+                self._lost_block(model, block, key)
+                continue
+            ghosts = [row for row in rows.tolist() if row not in self._records]
+            if ghosts:
+                problem = f"there are features of model {model!r} in rows {ghosts}, and no items"
+                self._found(problem, "they are marked as dead", partial(graves.bury, ghosts))
+
+    def _lost_block(self, model: str, block: int, key: bytes) -> None:
+        lost = [self._records[row] for row in rows_of(block) if row in self._records]
+        ids = ", ".join(repr(record.id) for record in lost)
+        problem = f"the features of model {model!r} of items {ids} are damaged"
+        self._found(problem, "they are deleted; put the items again", self._deleting("features", key))
+        for record in lost:
+            # Without the hash of its content, an item that is put again is embedded again.
+            stored = seal(row_key(record.row), replace(record, content_hash=b"").to_bytes())
+            self._repairs.append(self._putting("items", row_key(record.row), stored))
+
+    def _check_graves(self) -> None:
+        graves = Graves(self._transaction, self._database("graves"))
+        for key, _ in self._values("graves"):
+            living = [row for row in rows_of(row_of(key), graves.mask(row_of(key))) if row in self._records]
+            if living:
+                ids = ", ".join(repr(self._records[row].id) for row in living)
+                problem = f"items {ids} are marked as dead"
+                self._found(problem, "they are alive again", partial(graves.revive, living))
+
+    def _check_next_row(self) -> None:
+        meta = self._database("meta")
+        next_row = row_of(self._transaction.get(b"next_row", db=meta, default=row_key(0)))
+        last = max(self._records, default=-1)
+        if last >= next_row:
+            problem = f"the next row is {next_row}, and row {last} is taken"
+            put = self._putting("meta", b"next_row", row_key(last + 1))
+            self._found(problem, f"the next row is {last + 1}", put)
+
+    def _values(self, name: str) -> Iterator[tuple[bytes, bytes | memoryview]]:
+        with self._transaction.cursor(db=self._database(name)) as cursor:
+            for key, value in cursor:
+                yield bytes(key), value
+
+    @contextmanager
+    def _damage(self, problem: str, repair: str, name: str, key: bytes) -> Iterator[None]:
+        """Note as damaged what cannot be read inside."""
+        try:
+            yield
+        except (DataLossError, ValueError, KeyError):
+            self._found(problem, repair, self._deleting(name, key))
+
+    def _found(self, problem: str, repair: str, change: Callable[[], object]) -> None:
+        self._findings.append(Finding(self._name, problem, repair))
+        self._repairs.append(change)
+
+    def _deleting(self, name: str, key: bytes) -> Callable[[], object]:
+        return lambda: self._transaction.delete(key, db=self._database(name))
+
+    def _putting(self, name: str, key: bytes, value: bytes) -> Callable[[], object]:
+        return lambda: self._transaction.put(key, value, db=self._database(name))

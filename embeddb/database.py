@@ -221,6 +221,19 @@ class Database:
             spaces={collection.name: tuple(collection.space_stats()) for collection in collections},
         )
 
+    def backup(self, target: str | Path) -> None:
+        """Copy the data folder while it is being used; each collection as it is at one moment.
+
+        Args:
+            target: a folder that is not there yet, or is empty; it can be opened as a data folder.
+
+        Raises:
+            AlreadyExistsError: there is something at `target`.
+            ResourceExhaustedError: the disk is full.
+        """
+        with self._lock:
+            self._folder.backup(Path(target))
+
     def close(self) -> None:
         """Finish what is under way and close; the database cannot be used after."""
         self._registry.close()

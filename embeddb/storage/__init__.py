@@ -8,11 +8,13 @@ collection. Nothing outside this package opens an LMDB transaction.
         .collection(name)                a CollectionStore
             .write([Put | Delete, ...])  all or nothing; returns when durable; concurrent calls share a commit
             .get / .by_rows / .payloads / .features / .list_records / .scan
+    backup(path, target)                 copies a folder, also while another process has it open
     verify(path)                         checks a folder that no process has open, and repairs it
 
 A row is never reused: an overwrite gives the item a new one, so an index only ever adds and removes rows.
 """
 
+from embeddb.storage.backup import backup
 from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import CollectionStore
 from embeddb.storage.environment import Durability
@@ -31,5 +33,6 @@ __all__ = [
     "Put",
     "Record",
     "Written",
+    "backup",
     "verify",
 ]

@@ -15,6 +15,8 @@ __all__ = ["Catalogue"]
 FORMAT = 1
 """The version of everything under a data folder; raised with any change that older code cannot read."""
 
+DROPPED = {"dropped": True}
+
 
 class Catalogue:
     """Plain records by name. Each change is durable when its call returns.
@@ -55,16 +57,29 @@ class Catalogue:
         self._delete("models", name)
 
     def collections(self) -> dict[str, dict[str, Any]]:
-        """The records of all collections, by name."""
-        return self._all("collections")
+        """The records of all collections, by name, without those marked as dropped."""
+        records = self._all("collections")
+        return {name: record for name, record in records.items() if record != DROPPED}
+
+    def dropped(self) -> list[str]:
+        """The collections whose files are to be deleted."""
+        return [name for name, record in self._all("collections").items() if record == DROPPED]
 
     def put_collection(self, name: str, record: dict[str, Any]) -> None:
         """Keep a collection's record."""
         self._put("collections", name, record)
 
+    def mark_dropped(self, name: str) -> None:
+        """Keep nothing of a collection but that its files are to be deleted."""
+        self._put("collections", name, DROPPED)
+
     def delete_collection(self, name: str) -> None:
         """Forget a collection."""
         self._delete("collections", name)
+
+    def copy(self, target: Path) -> None:
+        """Copy the catalogue into a new folder."""
+        self._env.copy(target)
 
     def close(self) -> None:
         """Close the catalogue."""

@@ -210,6 +210,10 @@ class CollectionStore:
             entries: int = transaction.stat(self._env.database("ids"))["entries"]
             return entries
 
+    def copy(self, target: Path) -> None:
+        """Copy the collection as it is at this moment into a new folder."""
+        self._env.copy(target)
+
     def close(self) -> None:
         """Commit what is queued, and close."""
         self._commits.close()

@@ -55,6 +55,7 @@ class Environment:
         databases: the named databases, made if they are not there.
         durability: when a write is on the disk.
         create: whether to make the folder and its files if they are not there.
+        readonly: whether to leave writing to the process that has it open.
 
     Raises:
         DataLossError: the files are damaged or not there.
@@ -68,8 +69,10 @@ class Environment:
         durability: Durability = Durability.SYNC,
         *,
         create: bool = False,
+        readonly: bool = False,
     ) -> None:
         self._path = path
+        self._readonly = readonly
         self._gate = _Gate()
         size = _size(path / DATA_FILE)
         if not size and not create:
@@ -84,6 +87,7 @@ class Environment:
                 max_readers=MAX_READERS,
                 readahead=False,
                 sync=durability is Durability.SYNC,
+                readonly=readonly,
             )
         except (lmdb.Error, OSError) as error:
             raise _as_ours(error, path) from error
@@ -154,17 +158,25 @@ class Environment:
     def close(self) -> None:
         """Close the environment when the transactions under way have ended."""
         with self._gate.exclusive():
-            self._env.sync(True)
+            if not self._readonly:
+                self._env.sync(True)
             self._env.close()
 
     def copy(self, target: Path) -> None:
-        """Copy the environment as it is at this moment, without its free pages, into an empty folder.
+        """Copy the environment as it is at this moment, without its free pages, into a new folder.
 
         Raises:
             ResourceExhaustedError: the target's disk is full.
         """
-        with self._gate.shared():
-            copy_environment(self._env, target)
+        try:
+            target.mkdir(parents=True)
+            with self._gate.shared():
+                self._env.copy(str(target), compact=True)
+            with open(target / DATA_FILE, "rb") as file:
+                os.fsync(file.fileno())
+            sync_folder(target)
+        except (lmdb.Error, OSError) as error:
+            raise _as_ours(error, target) from error
 
     def _age_free_pages(self) -> None:
         """Commit next to nothing, if there is room for that.
@@ -224,22 +236,6 @@ class _Gate:
             with self._changed:
                 self._closed = False
                 self._changed.notify_all()
-
-
-def copy_environment(env: lmdb.Environment, target: Path) -> None:
-    """Copy an environment as it is at this moment into a folder, and flush the copy.
-
-    Raises:
-        ResourceExhaustedError: the target's disk is full.
-    """
-    try:
-        target.mkdir(parents=True)
-        env.copy(str(target), compact=True)
-        with open(target / DATA_FILE, "rb") as file:
-            os.fsync(file.fileno())
-        sync_folder(target)
-    except (lmdb.Error, OSError) as error:
-        raise _as_ours(error, target) from error
 
 
 def sync_folder(path: Path) -> None:

@@ -10,14 +10,12 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 
 from embeddb.errors import FailedPreconditionError
+from embeddb.storage.backup import CATALOGUE, COLLECTIONS, write_backup
 from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import CollectionStore
 from embeddb.storage.environment import Durability
 
-__all__ = ["DROPPED", "DataFolder", "locked"]
-
-DROPPED = {"dropped": True}
-"""The record of a collection whose files are being deleted."""
+__all__ = ["DataFolder", "locked"]
 
 
 class DataFolder:
@@ -34,14 +32,14 @@ class DataFolder:
 
     def __init__(self, path: str | Path, durability: Durability = Durability.SYNC) -> None:
         self._path = Path(path)
-        self._collections = self._path / "collections"
+        self._collections = self._path / COLLECTIONS
         self._durability = durability
         self._stores: dict[str, CollectionStore] = {}
         self._path.mkdir(parents=True, exist_ok=True)
         self._lock = locked(self._path)
         try:
             # Collections come after the catalogue: where they are and it is not, it was lost.
-            self.catalogue = Catalogue(self._path / "catalogue", create=not self._collections.exists())
+            self.catalogue = Catalogue(self._path / CATALOGUE, create=not self._collections.exists())
         except BaseException:
             self._lock.release()
             raise
@@ -80,9 +78,18 @@ class DataFolder:
 
     def drop_collection(self, name: str) -> None:
         """Delete a collection, its files and then its record."""
-        self.catalogue.put_collection(name, DROPPED)
+        self.catalogue.mark_dropped(name)
         self._stores.pop(name).close()
         self._finish_drops()
+
+    def backup(self, target: Path) -> list[str]:
+        """Copy everything into a new folder while it is being used; see `embeddb.storage.backup`."""
+
+        def copy(place: Path, to: Path) -> None:
+            source = self.catalogue if place == CATALOGUE else self._stores[place.name]
+            source.copy(to)
+
+        return write_backup(copy, target)
 
     def bytes_on_disk(self) -> int:
         """What the folder takes, in bytes."""
@@ -103,10 +110,9 @@ class DataFolder:
 
     def _finish_drops(self) -> None:
         """Delete the collections that are marked as dropped; a crash may have stopped it before."""
-        for name, record in self.catalogue.collections().items():
-            if record == DROPPED:
-                shutil.rmtree(self._collections / name, ignore_errors=True)
-                self.catalogue.delete_collection(name)
+        for name in self.catalogue.dropped():
+            shutil.rmtree(self._collections / name, ignore_errors=True)
+            self.catalogue.delete_collection(name)
 
 
 def locked(path: Path) -> BaseFileLock:

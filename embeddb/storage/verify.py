@@ -22,7 +22,7 @@ from embeddb.storage.blocks import Graves, rows_of
 from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import DATABASES, read_spaces
 from embeddb.storage.environment import DATA_FILE, Environment
-from embeddb.storage.folder import DROPPED, locked
+from embeddb.storage.folder import locked
 from embeddb.storage.records import Record
 from embeddb.storage.sealed import seal, unseal
 from embeddb.storage.writing import open_blocks, row_key, row_of
@@ -66,14 +66,14 @@ def verify(path: str | Path, *, repair: bool = False) -> list[Finding]:
     lock = locked(path)
     try:
         findings = _structure("catalogue", path / "catalogue")
-        recorded: set[str] = set()
+        recorded, dropped = set[str](), set[str]()
         if not findings:
             try:
-                recorded = _recorded(path / "catalogue")
+                recorded, dropped = _names(path / "catalogue")
             except DataLossError as error:
                 findings.append(Finding("catalogue", str(error), None))
         folders = {folder.name for folder in (path / "collections").glob("*")}
-        for name in sorted(recorded | folders):
+        for name in sorted((recorded | folders) - dropped):
             if name not in recorded and not findings:
                 problem = "the catalogue does not know it"
                 findings.append(Finding(name, problem, "it is left alone"))
@@ -83,11 +83,12 @@ def verify(path: str | Path, *, repair: bool = False) -> list[Finding]:
         lock.release()
 
 
-def _recorded(path: Path) -> set[str]:
+def _names(path: Path) -> tuple[set[str], set[str]]:
+    """The collections that the catalogue knows, and those that were being dropped."""
     catalogue = Catalogue(path)
     try:
         catalogue.models()
-        return {name for name, record in catalogue.collections().items() if record != DROPPED}
+        return set(catalogue.collections()), set(catalogue.dropped())
     finally:
         catalogue.close()
 

@@ -14,6 +14,7 @@ import grpc
 
 import embeddb
 from embeddb.errors import EmbeddbError, FailedPreconditionError
+from embeddb_server import maintenance
 from embeddb_server.config import Config, load, to_toml
 from embeddb_server.keys import KeyFile, Role
 from embeddb_server.server import Server
@@ -129,7 +130,14 @@ def keys(arguments: Sequence[str]) -> None:
             print(key.name, key.role.name.lower(), ",".join(key.collections) or "*", key.created, sep="\t")
 
 
-COMMANDS = {"serve": serve, "config": show_config, "keys": keys}
+COMMANDS = {
+    "serve": serve,
+    "config": show_config,
+    "keys": keys,
+    "verify": maintenance.verify,
+    "backup": maintenance.backup,
+    "restore": maintenance.restore,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

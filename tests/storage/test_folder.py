@@ -12,7 +12,6 @@ import pytest
 
 from embeddb.errors import DataLossError, FailedPreconditionError
 from embeddb.storage import DataFolder
-from embeddb.storage.folder import DROPPED
 from tests.storage.items import put
 
 
@@ -57,7 +56,7 @@ def test_a_newer_format_is_refused_by_name_and_left_as_it_is(tmp_path: Path) -> 
 def test_a_drop_that_was_cut_short_is_finished(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     folder.create_collection("a", {}).write([put("x", features=False)])
-    folder.catalogue.put_collection("a", DROPPED)  # And here the power failed.
+    folder.catalogue.mark_dropped("a")  # And here the power failed.
     folder.close()
     folder = DataFolder(tmp_path)
     assert folder.catalogue.collections() == {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from embeddb.options import Arithmetic, Combine
+from embeddb.options import Arithmetic, Combine, Diversify, Group, KReciprocal
 from embeddb.presets import analogy, away_from, between, direction, mean, recommend
 from embeddb.query import (
     CollectionSettings,
@@ -42,10 +42,13 @@ __all__ = [
     "Arithmetic",
     "CollectionSettings",
     "Combine",
+    "Diversify",
     "Expression",
+    "Group",
     "Hit",
     "Image",
     "Item",
+    "KReciprocal",
     "Modality",
     "PutItem",
     "Search",

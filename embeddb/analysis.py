@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -14,7 +14,7 @@ from embeddb.options import Arithmetic
 from embeddb.query import Expression
 from embeddb.questions import MAX_LABELLED, Calibrate, Calibration, Compare, Question
 from embeddb.search.evaluate import Query, evaluate
-from embeddb.search.fields import field_value
+from embeddb.search.fields import Label, field_value
 from embeddb.search.verification import calibrate
 from embeddb.space import Space
 from embeddb.storage import CollectionStore
@@ -90,9 +90,9 @@ class Analysis:
             queries.append(outcome)
         return queries
 
-    def _labels(self, field: str) -> dict[int, Hashable]:
+    def _labels(self, field: str) -> dict[int, Label]:
         """The value of a metadata field by row, of the items that have one, in the order of their ids."""
-        labels: dict[int, Hashable] = {}
+        labels: dict[int, Label] = {}
         after = ""
         while records := self._store.list_records(after=after, limit=PAGE, prefix=""):
             after = records[-1].id

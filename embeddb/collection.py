@@ -152,7 +152,11 @@ class Collection(CollectionCalls):
         return [
             answer
             if isinstance(answer, EmbeddbError)
-            else [Hit(items[each.row], each.score, each.explanation) for each in answer if each.row in items]
+            else [
+                Hit(items[each.row], each.score, each.explanation, each.group)
+                for each in answer
+                if each.row in items
+            ]
             for answer in answers
         ]
 

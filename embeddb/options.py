@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from embeddb.errors import InvalidArgumentError
 
-__all__ = ["Arithmetic", "Combine"]
+__all__ = ["Arithmetic", "Combine", "Diversify", "Group", "KReciprocal"]
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -67,6 +67,80 @@ class Arithmetic:
         return self.center or self.combine is not Combine.SUM
 
 
+@dataclass(frozen=True)
+class Diversify:
+    """Order the candidates so that hits differ from one another: maximal marginal relevance.
+
+    The next hit is the one with the largest weight * score - (1 - weight) * similarity, the latter to the
+    likest hit before it. Scores stay as they are. Carbonell & Goldstein, "The Use of MMR, Diversity-Based
+    Reranking for Reordering Documents and Producing Summaries" (SIGIR 1998).
+
+    Args:
+        weight: of the score, 0 to 1; 1 changes nothing.
+
+    Raises:
+        InvalidArgumentError: the weight is not from 0 to 1.
+    """
+
+    weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_share("diversify.weight", self.weight)
+
+
+@dataclass(frozen=True)
+class KReciprocal:
+    """Order the candidates by whom they share neighbours with: k-reciprocal re-ranking.
+
+    Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding" (CVPR 2017); the names and
+    values are theirs. The gallery is the candidates. Scores stay as they are.
+
+    Args:
+        k1: how many neighbours of each candidate count.
+        k2: over how many neighbours the encoding is averaged.
+        weight: of the distance itself against that of the neighbours (lambda), 0 to 1; 1 changes nothing.
+
+    Raises:
+        InvalidArgumentError: k1 is not positive, k2 is not from 1 to k1, or the weight not from 0 to 1.
+    """
+
+    k1: int = 20
+    k2: int = 6
+    weight: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.k1 < 1:
+            raise InvalidArgumentError("k_reciprocal.k1", self.k1, "must be at least 1")
+        if not 1 <= self.k2 <= self.k1:
+            raise InvalidArgumentError("k_reciprocal.k2", self.k2, f"must be from 1 to k1 ({self.k1})")
+        _check_share("k_reciprocal.weight", self.weight)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Hits in groups of equal values in a metadata field; k then counts groups.
+
+    Groups come in the order of their best hits, and the hits of a group follow one another. Items without the
+    field are no hits. Groups are looked for among the `MAX_K` nearest items.
+
+    Args:
+        field: of the metadata, such as "product"; dots go into nested objects.
+        size: how many hits at most of each group.
+
+    Raises:
+        InvalidArgumentError: the field is empty, or the size is not positive.
+    """
+
+    field: str
+    size: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.field:
+            raise InvalidArgumentError("group.field", self.field, "must name a field of the metadata")
+        if self.size < 1:
+            raise InvalidArgumentError("group.size", self.size, "must be at least 1")
+
+
 def choice(field: str, kind: type[E], value: str) -> E:
     """Make a member of an enumeration from itself or its name.
 
@@ -78,3 +152,8 @@ def choice(field: str, kind: type[E], value: str) -> E:
     except ValueError:
         allowed = f"must be one of {', '.join(kind)}"
         raise InvalidArgumentError(field, value, allowed) from None
+
+
+def _check_share(field: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise InvalidArgumentError(field, value, "must be from 0 to 1")

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.options import Arithmetic
+from embeddb.options import Arithmetic, Combine, Diversify, Group, KReciprocal
 
 __all__ = [
     "DEFAULT_CANDIDATES",
@@ -78,7 +78,9 @@ DEFAULT_K = 10
 MAX_K = 10_000
 """Most hits that one search returns, and most candidates that it scores."""
 DEFAULT_CANDIDATES = 200
-"""How many candidates are scored anew unless told."""
+"""How many candidates are scored anew or re-ranked unless told."""
+MAX_RERANKED = 2_000
+"""Most candidates of a re-ranking, whose work grows with their square."""
 
 
 class Modality(StrEnum):
@@ -474,9 +476,14 @@ class Search:
         view: which parts of the hits to return.
         arithmetic: how the expressions are evaluated.
         explain: whether hits say what each operand contributed to their score.
-        candidates: how many of the nearest items are scored, where the index alone cannot tell the score.
+        candidates: how many of the nearest items are scored or re-ranked, where the index alone cannot do it.
         filter: a condition that hits satisfy, such as `price < 20 and "outdoor" in tags`; empty for none. The
             language is that of `embeddb.search.filter`.
+        offset: how many hits (or groups) to pass over. Pages neither overlap nor leave gaps while nothing is
+            written.
+        min_score: hits score at least this: with it, the search is for all within a threshold, up to k.
+        group: hits in groups of equal metadata.
+        rerank: another order of the candidates: `Diversify` or `KReciprocal`.
 
     Raises:
         InvalidArgumentError: there is no expression, one cannot be made an expression, or a number is out of
@@ -492,6 +499,15 @@ class Search:
     explain: bool = False
     candidates: int = DEFAULT_CANDIDATES
     filter: str = ""
+    offset: int = 0
+    min_score: float | None = None
+    group: Group | None = None
+    rerank: Diversify | KReciprocal | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether hits come from a fixed number of candidates only."""
+        return self.arithmetic.scores_anew or self.rerank is not None
 
     def __post_init__(self) -> None:
         if not self.expressions:
@@ -499,9 +515,21 @@ class Search:
         object.__setattr__(self, "expressions", tuple(as_expression(each) for each in self.expressions))
         _check_count("k", self.k)
         _check_count("candidates", self.candidates)
-        if self.arithmetic.scores_anew and self.k > self.candidates:
-            allowed = f"must be at most candidates ({self.candidates:,}), for only these are scored"
-            raise InvalidArgumentError("k", self.k, allowed)
+        if isinstance(self.offset, bool) or not isinstance(self.offset, int) or self.offset < 0:
+            raise InvalidArgumentError("offset", self.offset, "must be a whole number, 0 or more")
+        if self.min_score is not None and not math.isfinite(self.min_score):
+            raise InvalidArgumentError("min_score", self.min_score, "must be finite")
+        if self.rerank is not None and self.candidates > MAX_RERANKED:
+            allowed = f"must be at most {MAX_RERANKED:,} where they are re-ranked"
+            raise InvalidArgumentError("candidates", self.candidates, allowed)
+        if isinstance(self.rerank, KReciprocal) and self.arithmetic.combine is not Combine.SUM:
+            allowed = "must be sum for a k-reciprocal re-ranking, which starts from one vector"
+            raise InvalidArgumentError("arithmetic.combine", str(self.arithmetic.combine), allowed)
+        reach, of = (self.candidates, "candidates") if self.limited else (MAX_K, "what can be reached")
+        if self.offset + self.k > reach:
+            given = f"{self.k} + {self.offset}" if self.offset else self.k
+            field_name = "k + offset" if self.offset else "k"
+            raise InvalidArgumentError(field_name, given, f"must be at most {of} ({reach:,})")
 
 
 @dataclass(frozen=True)
@@ -527,11 +555,13 @@ class Hit:
     Attributes:
         score: a similarity: larger is nearer, for every metric.
         explanation: one contribution a term of the expression, in the order of its `terms`, if asked for.
+        group: the value of the field that the hits are grouped by.
     """
 
     item: StoredItem
     score: float
     explanation: Sequence[Contribution] = ()
+    group: str | float | bool | None = None
 
     @property
     def id(self) -> str:

@@ -1,35 +1,29 @@
-"""A search on its way out: expressions evaluated, candidates found, scored, cut and explained."""
+"""A search on its way out: expressions evaluated, candidates found, scored, re-ranked, cut and explained."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.cut import Cut, Found
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.options import Arithmetic
-from embeddb.query import Contribution, Metric, Search
+from embeddb.options import Arithmetic, Diversify
+from embeddb.query import MAX_K, Metric, Search
+from embeddb.search.diversify import diversify
 from embeddb.search.evaluate import Query, evaluate, item_ids
 from embeddb.search.ranking import Ranking
+from embeddb.search.reciprocal import reciprocal_distances
 from embeddb.search.scoring import explain, score
 from embeddb.selection import Selection
 from embeddb.space import Space
 from embeddb.storage import CollectionStore
 
-__all__ = ["Found", "Retrieval"]
+__all__ = ["Retrieval"]
 
 Rows = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A hit before its item is read."""
-
-    row: int
-    score: float
-    explanation: tuple[Contribution, ...] = ()
 
 
 class Retrieval:
@@ -57,15 +51,59 @@ class Retrieval:
         """Answer every expression, an error in the place of each that could not be evaluated."""
         outcomes = evaluate(self._search.expressions, self._space, self._arithmetic)
         queries = {place: each for place, each in enumerate(outcomes) if isinstance(each, Query)}
-        left_out = [self._left_out(place) for place in queries]
-        rankings = self._rankings(list(queries.values()), max(map(len, left_out), default=0))
-        answers: dict[int, list[Found]] = {
-            place: self._found(query, ranking.without(rows))
-            for (place, query), ranking, rows in zip(queries.items(), rankings, left_out, strict=True)
-        }
+        answers = self._answers(queries)
         return [
             each if isinstance(each, EmbeddbError) else answers[place] for place, each in enumerate(outcomes)
         ]
+
+    def candidates(self) -> list[Ranking | EmbeddbError]:
+        """The `candidates` best of every expression, an error in the place of each without a value."""
+        outcomes = evaluate(self._search.expressions, self._space, self._arithmetic)
+        queries = {place: each for place, each in enumerate(outcomes) if isinstance(each, Query)}
+        rankings = self._rankings(queries, self._search.candidates)
+        return [
+            each if isinstance(each, EmbeddbError) else rankings[place] for place, each in enumerate(outcomes)
+        ]
+
+    def _answers(self, queries: Mapping[int, Query]) -> dict[int, list[Found]]:
+        """The hits of each query, by its place."""
+        search = self._search
+        cut = Cut(search, self._store)
+        answers: dict[int, list[Found]] = {}
+        depth = search.candidates if search.limited else cut.hits
+        while queries:
+            rankings = self._rankings(queries, depth)
+            short: dict[int, Query] = {}
+            for place, query in queries.items():
+                ranking = self._reordered(query, rankings[place])
+                found, complete = cut.page(ranking)
+                answers[place] = self._explained(query, found)
+                # Only groups can be too few among as many candidates as there are to be hits.
+                if not complete and not search.limited and len(ranking) == depth < MAX_K:
+                    short[place] = query
+            queries = short
+            depth = min(4 * depth, MAX_K)
+        return answers
+
+    def _rankings(self, queries: Mapping[int, Query], depth: int) -> dict[int, Ranking]:
+        """The `depth` best candidates of each query; all of them are found in one call of the index."""
+        if not queries:
+            return {}
+        arithmetic = self._arithmetic
+        left_out = {place: self._left_out(place) for place in queries}
+        probes = [self._probes(query) for query in queries.values()]
+        deepest = depth + max(map(len, left_out.values()))
+        scores, rows = self._nearest(np.concatenate(probes), deepest)
+        stops = np.cumsum([len(each) for each in probes])
+        rankings = {}
+        for (place, query), stop, probe in zip(queries.items(), stops, probes, strict=True):
+            start = stop - len(probe)
+            if arithmetic.scores_anew:
+                ranking = self._scored(query, np.unique(rows[start:stop]))
+            else:
+                ranking = Ranking.best_first(rows[start], scores[start])
+            rankings[place] = ranking.without(left_out[place]).part(0, depth)
+        return rankings
 
     def _left_out(self, place: int) -> set[int]:
         if self._search.include_operands:
@@ -73,27 +111,10 @@ class Retrieval:
         named = self._store.rows(sorted(item_ids(self._search.expressions[place])))
         return {row for row in named if row is not None}
 
-    def _rankings(self, queries: Sequence[Query], left_out: int) -> list[Ranking]:
-        """The candidates of each query, scored; all of them are found in one call of the index."""
-        if not queries:
-            return []
-        arithmetic = self._arithmetic
-        depth = (self._search.candidates if arithmetic.scores_anew else self._search.k) + left_out
+    def _probes(self, query: Query) -> npt.NDArray[np.float32]:
         if self._space.metric is Metric.COSINE:
-            probes = [query.probes(arithmetic.combine) for query in queries]
-        else:
-            probes = [query.sum[np.newaxis] for query in queries]
-        scores, rows = self._nearest(np.concatenate(probes), depth)
-        rankings = []
-        start = 0
-        for query, probe in zip(queries, probes, strict=True):
-            stop = start + len(probe)
-            if arithmetic.scores_anew:
-                rankings.append(self._scored(query, np.unique(rows[start:stop])))
-            else:
-                rankings.append(Ranking.best_first(rows[start], scores[start]))
-            start = stop
-        return rankings
+            return query.probes(self._arithmetic.combine)
+        return query.sum[np.newaxis]
 
     def _nearest(self, probes: npt.NDArray[np.float32], depth: int) -> tuple[npt.NDArray[np.float32], Rows]:
         """At least the `depth` nearest rows of each probe, and whatever has the same score as the last one.
@@ -109,27 +130,41 @@ class Retrieval:
             asked *= 2
 
     def _scored(self, query: Query, rows: Rows) -> Ranking:
-        living, items = self._space.placed(rows[rows >= 0].tolist(), self._search.arithmetic)
-        return Ranking.best_first(living, score(query, items, self._search.arithmetic.combine))
+        living, items = self._space.placed(rows[rows >= 0].tolist(), self._arithmetic)
+        return Ranking.best_first(living, score(query, items, self._arithmetic.combine))
 
-    def _found(self, query: Query, ranking: Ranking) -> list[Found]:
-        page = ranking.part(0, self._search.k)
-        scores = dict(zip(page.rows.tolist(), page.scores.tolist(), strict=True))
-        if not self._search.explain:
-            return [Found(row, value) for row, value in scores.items()]
-        rows, items = self._space.placed(page.rows.tolist(), self._search.arithmetic)
-        explanations = explain(query, items, self._search.arithmetic.combine)
-        return [Found(row, scores[row], each) for row, each in zip(rows.tolist(), explanations, strict=True)]
+    def _reordered(self, query: Query, ranking: Ranking) -> Ranking:
+        """The candidates in the order that the search asks for."""
+        rerank = self._search.rerank
+        if rerank is None or not len(ranking):
+            return ranking
+        living, items = self._space.placed(ranking.rows.tolist(), self._arithmetic)
+        ranking = ranking.only(living)
+        if isinstance(rerank, Diversify):
+            return ranking.in_order(diversify(ranking.scores, items, rerank.weight))
+        distances = reciprocal_distances(query.vector.astype(np.float64), items, rerank)
+        return ranking.in_order(np.argsort(distances, kind="stable"))
+
+    def _explained(self, query: Query, found: list[Found]) -> list[Found]:
+        if not self._search.explain or not found:
+            return found
+        living, items = self._space.placed([each.row for each in found], self._arithmetic)
+        explanations = explain(query, items, self._arithmetic.combine)
+        by_row = dict(zip(living.tolist(), explanations, strict=True))
+        return [replace(each, explanation=by_row[each.row]) for each in found if each.row in by_row]
 
 
 def _arithmetic(search: Search, metric: Metric) -> Arithmetic:
     """How the expressions of a search are evaluated under a metric."""
     if metric is Metric.COSINE:
         return search.arithmetic
-    for field, asked in (("arithmetic", search.arithmetic.scores_anew), ("explain", search.explain)):
+    needs_angles = {
+        "arithmetic": search.arithmetic.scores_anew,
+        "explain": search.explain,
+        "rerank": search.rerank is not None,
+    }
+    for field, asked in needs_angles.items():
         if asked:
-            given = getattr(search, field)
-            raise InvalidArgumentError(
-                field, given, f"needs the cosine; this collection compares by {metric}"
-            )
+            allowed = f"needs the cosine; this collection compares by {metric}"
+            raise InvalidArgumentError(field, getattr(search, field), allowed)
     return Arithmetic(normalise=False)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["field_value"]
+__all__ = ["Label", "field_value"]
+
+Label = str | float | bool
 
 
-def field_value(metadata: Mapping[str, Any], path: str) -> Hashable:
+def field_value(metadata: Mapping[str, Any], path: str) -> Label | None:
     """What metadata holds at a path, such as "camera" or "product.id"; None where it holds nothing there.
 
     A key that itself contains the dots goes first. Lists and objects are no labels, and give None.

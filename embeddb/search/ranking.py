@@ -18,6 +18,8 @@ Doubles = npt.NDArray[np.float64]
 class Ranking:
     """Rows and their scores, best first; where scores are equal, the older row goes first.
 
+    A re-ranked one is in another order.
+
     Attributes:
         rows: (n,) int64, none twice.
         scores: (n,) float64.
@@ -42,6 +44,20 @@ class Ranking:
             return self
         kept = ~np.isin(self.rows, list(rows))
         return Ranking(self.rows[kept], self.scores[kept])
+
+    def only(self, rows: Rows) -> Ranking:
+        """The ranking of these rows alone."""
+        kept = np.isin(self.rows, rows)
+        return Ranking(self.rows[kept], self.scores[kept])
+
+    def at_least(self, score: float) -> Ranking:
+        """The candidates of that score and more."""
+        kept = self.scores >= score
+        return Ranking(self.rows[kept], self.scores[kept])
+
+    def in_order(self, places: npt.NDArray[np.intp]) -> Ranking:
+        """The candidates at these places, in their order, which is no longer that of the scores."""
+        return Ranking(self.rows[places], self.scores[places])
 
     def part(self, start: int, stop: int) -> Ranking:
         """The candidates from one place on to before another."""

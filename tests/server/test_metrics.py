@@ -9,7 +9,7 @@ import pytest
 
 import embeddb
 from embeddb.errors import InvalidArgumentError
-from embeddb.options import Arithmetic
+from embeddb.options import Arithmetic, Diversify
 from embeddb.query import CollectionSettings, Item, Metric, PutItem, PutStatus, Vector
 from embeddb_client import Client, Collection
 from tests.index.reference import scores
@@ -53,8 +53,8 @@ def test_items_are_summed_as_they_are_unless_by_cosine(collection: Collection) -
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("explain", True), ("arithmetic", Arithmetic(center=True))],
-    ids=["explain", "center"],
+    [("explain", True), ("arithmetic", Arithmetic(center=True)), ("rerank", Diversify())],
+    ids=["explain", "center", "rerank"],
 )
 def test_what_is_made_of_cosines_needs_the_cosine(field: str, value: object, client: Client) -> None:
     settings = CollectionSettings(metric=Metric.L2)

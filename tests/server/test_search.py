@@ -12,7 +12,7 @@ import pytest
 
 from embeddb.database import Database
 from embeddb.errors import EmbeddbError, NotFoundError
-from embeddb.options import Arithmetic, Combine
+from embeddb.options import Arithmetic, Combine, Diversify, Group, KReciprocal
 from embeddb.presets import between
 from embeddb.query import Expression, Hit, Image, Item, PutItem, Search, Text, Vector, unit
 from embeddb_client import Client, Collection
@@ -110,6 +110,9 @@ def test_in_process_and_over_grpc_agree(
         {"arithmetic": Arithmetic(normalise=False), "explain": True},
         {"arithmetic": Arithmetic(Combine.PRODUCT), "explain": True},
         {"arithmetic": Arithmetic(Combine.BEST), "explain": True, "candidates": 10},
+        {"k": 2, "offset": 1, "min_score": 0.01},
+        {"group": Group("file"), "rerank": Diversify(0.2)},
+        {"rerank": KReciprocal(3, 2)},
     ],
     ids=str,
 )
@@ -120,6 +123,7 @@ def test_options_mean_the_same_in_process_and_over_grpc(
     here = database.collection(photos.name).search(expression, **options)
     there = photos.search(expression, **options)
     assert shown(here) == shown(there)
+    assert [hit.group for hit in here] == [hit.group for hit in there]
     assert [[astuple(each) for each in hit.explanation] for hit in there] == [
         [pytest.approx(astuple(each), abs=1e-5) for each in hit.explanation] for hit in here
     ]

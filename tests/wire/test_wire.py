@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.options import Arithmetic, Combine
+from embeddb.options import Arithmetic, Combine, Diversify, Group, KReciprocal
 from embeddb.query import (
     CollectionInfo,
     Contribution,
@@ -115,16 +115,21 @@ def test_items_to_put(item_id: str, metadata: dict[str, object], values: np.ndar
 arithmetics = st.builds(Arithmetic, st.just(Combine.SUM), st.booleans(), st.booleans()) | st.builds(
     Arithmetic, st.sampled_from(Combine), st.just(True), st.booleans()
 )
+shares = st.floats(0, 1)
 searches = st.builds(
     Search,
     st.just([Text("a")]),
-    k=st.integers(1, 5000),
+    k=st.integers(1, 1000),
     model=st.sampled_from([None, "clip"]),
     include_operands=st.booleans(),
     view=st.builds(View, st.booleans(), st.booleans(), st.booleans()),
     arithmetic=arithmetics,
     explain=st.booleans(),
-    candidates=st.integers(5000, 10_000),
+    candidates=st.just(2000),
+    offset=st.integers(0, 1000),
+    min_score=st.none() | st.floats(-1, 1),
+    group=st.none() | st.builds(Group, st.just("a.b"), st.integers(1, 9)),
+    rerank=st.none() | st.builds(Diversify, shares),
 )
 
 
@@ -139,6 +144,29 @@ def test_a_search_without_k_gives_ten_and_k_zero_is_refused() -> None:
     assert search_from(search_pb2.SearchRequest(), [Text("a")]).k == 10
     with pytest.raises(InvalidArgumentError, match=r"^k: 0"):
         search_from(search_pb2.SearchRequest(k=0), [Text("a")])
+
+
+@given(st.builds(KReciprocal, st.integers(6, 50), st.integers(1, 6), shares))
+def test_re_ranked_searches(rerank: KReciprocal) -> None:
+    search = Search([Text("a")], rerank=rerank)
+    assert search_from(search_message("photos", search), [Text("a")]) == search
+
+
+def test_what_is_left_out_of_a_message_is_the_default() -> None:
+    rerank = search_pb2.SearchRequest(k_reciprocal=search_pb2.KReciprocal())
+    assert search_from(rerank, [Text("a")]).rerank == KReciprocal()
+    diversify = search_pb2.SearchRequest(diversify=search_pb2.Diversify())
+    assert search_from(diversify, [Text("a")]).rerank == Diversify()
+    group = search_pb2.SearchRequest(group=search_pb2.Group(field="a"))
+    assert search_from(group, [Text("a")]).group == Group("a")
+    assert search_from(search_pb2.SearchRequest(), [Text("a")]) == Search([Text("a")])
+
+
+@pytest.mark.parametrize("group", ["a", 1, 1.5, True, False, None])
+def test_the_value_that_hits_are_grouped_by(group: str | float | bool | None) -> None:
+    received = result_from(result_message([Hit(StoredItem("a", {}), 0.5, group=group)]))
+    assert isinstance(received, list)
+    assert (received[0].group, type(received[0].group)) == (group, type(group))
 
 
 def test_an_arithmetic_of_a_later_version_is_refused() -> None:

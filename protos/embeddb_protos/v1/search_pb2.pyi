@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SearchRequest(_message.Message):
-    __slots__ = ("collection", "expressions", "k", "model", "include_operands", "view", "arithmetic", "explain", "candidates", "filter")
+    __slots__ = ("collection", "expressions", "k", "model", "include_operands", "view", "arithmetic", "explain", "candidates", "filter", "offset", "min_score", "group", "diversify", "k_reciprocal")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     EXPRESSIONS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,11 @@ class SearchRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    DIVERSIFY_FIELD_NUMBER: _ClassVar[int]
+    K_RECIPROCAL_FIELD_NUMBER: _ClassVar[int]
     collection: str
     expressions: _containers.RepeatedCompositeFieldContainer[_expressions_pb2.Expression]
     k: int
@@ -31,17 +36,48 @@ class SearchRequest(_message.Message):
     explain: bool
     candidates: int
     filter: str
-    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ..., explain: bool = ..., candidates: _Optional[int] = ..., filter: _Optional[str] = ...) -> None: ...
+    offset: int
+    min_score: float
+    group: Group
+    diversify: Diversify
+    k_reciprocal: KReciprocal
+    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ..., explain: bool = ..., candidates: _Optional[int] = ..., filter: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., diversify: _Optional[_Union[Diversify, _Mapping]] = ..., k_reciprocal: _Optional[_Union[KReciprocal, _Mapping]] = ...) -> None: ...
+
+class Group(_message.Message):
+    __slots__ = ("field", "size")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    size: int
+    def __init__(self, field: _Optional[str] = ..., size: _Optional[int] = ...) -> None: ...
+
+class Diversify(_message.Message):
+    __slots__ = ("weight",)
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    weight: float
+    def __init__(self, weight: _Optional[float] = ...) -> None: ...
+
+class KReciprocal(_message.Message):
+    __slots__ = ("k1", "k2", "weight")
+    K1_FIELD_NUMBER: _ClassVar[int]
+    K2_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    k1: int
+    k2: int
+    weight: float
+    def __init__(self, k1: _Optional[int] = ..., k2: _Optional[int] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("item", "score", "explanation")
+    __slots__ = ("item", "score", "explanation", "group_json")
     ITEM_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
+    GROUP_JSON_FIELD_NUMBER: _ClassVar[int]
     item: _items_pb2.Item
     score: float
     explanation: _containers.RepeatedCompositeFieldContainer[Contribution]
-    def __init__(self, item: _Optional[_Union[_items_pb2.Item, _Mapping]] = ..., score: _Optional[float] = ..., explanation: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ...) -> None: ...
+    group_json: str
+    def __init__(self, item: _Optional[_Union[_items_pb2.Item, _Mapping]] = ..., score: _Optional[float] = ..., explanation: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., group_json: _Optional[str] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("weight", "similarity", "share")

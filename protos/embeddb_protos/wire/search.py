@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from embeddb.errors import EmbeddbError
+from embeddb.options import Diversify, Group, KReciprocal
 from embeddb.query import DEFAULT_CANDIDATES, DEFAULT_K, Contribution, Expression, Hit, Search
 from embeddb_protos.v1 import search_pb2
 from embeddb_protos.wire.errors import error_from, error_message
@@ -16,7 +18,7 @@ __all__ = ["result_from", "result_message", "search_from", "search_message"]
 
 def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
     """A search of a collection as a message; images are read here."""
-    return search_pb2.SearchRequest(
+    message = search_pb2.SearchRequest(
         collection=collection,
         expressions=[expression_message(expression) for expression in search.expressions],
         k=search.k,
@@ -27,7 +29,17 @@ def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
         explain=search.explain,
         candidates=search.candidates,
         filter=search.filter,
+        offset=search.offset,
+        min_score=search.min_score,
     )
+    if search.group is not None:
+        message.group.CopyFrom(search_pb2.Group(field=search.group.field, size=search.group.size))
+    match search.rerank:
+        case Diversify(weight):
+            message.diversify.weight = weight
+        case KReciprocal(k1, k2, weight):
+            message.k_reciprocal.CopyFrom(search_pb2.KReciprocal(k1=k1, k2=k2, weight=weight))
+    return message
 
 
 def search_from(message: search_pb2.SearchRequest, expressions: Sequence[Expression]) -> Search:
@@ -46,6 +58,10 @@ def search_from(message: search_pb2.SearchRequest, expressions: Sequence[Express
         explain=message.explain,
         candidates=message.candidates if message.HasField("candidates") else DEFAULT_CANDIDATES,
         filter=message.filter,
+        offset=message.offset,
+        min_score=message.min_score if message.HasField("min_score") else None,
+        group=Group(message.group.field, message.group.size or 1) if message.HasField("group") else None,
+        rerank=_rerank_from(message),
     )
 
 
@@ -63,13 +79,29 @@ def result_from(message: search_pb2.SearchResult) -> list[Hit] | EmbeddbError:
     return [_hit_from(hit) for hit in message.hits.hits]
 
 
+def _rerank_from(message: search_pb2.SearchRequest) -> Diversify | KReciprocal | None:
+    match message.WhichOneof("rerank"):
+        case "diversify":
+            return (
+                Diversify(message.diversify.weight) if message.diversify.HasField("weight") else Diversify()
+            )
+        case "k_reciprocal":
+            sent, default = message.k_reciprocal, KReciprocal()
+            weight = sent.weight if sent.HasField("weight") else default.weight
+            return KReciprocal(sent.k1 or default.k1, sent.k2 or default.k2, weight)
+    return None
+
+
 def _hit_message(hit: Hit) -> search_pb2.Hit:
     message = search_pb2.Hit(item=item_message(hit.item), score=hit.score)
     for each in hit.explanation:
         message.explanation.add(weight=each.weight, similarity=each.similarity, share=each.share)
+    if hit.group is not None:
+        message.group_json = json.dumps(hit.group)
     return message
 
 
 def _hit_from(message: search_pb2.Hit) -> Hit:
     explanation = tuple(Contribution(c.weight, c.similarity, c.share) for c in message.explanation)
-    return Hit(item_from(message.item), message.score, explanation)
+    group = json.loads(message.group_json) if message.group_json else None
+    return Hit(item_from(message.item), message.score, explanation, group)

@@ -1,0 +1,72 @@
+"""A ranking -> the hits of one page: those above a threshold, in groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from embeddb.query import Contribution, Search
+from embeddb.search.fields import Label, field_value
+from embeddb.search.groups import grouped
+from embeddb.search.ranking import Ranking
+from embeddb.storage import CollectionStore
+
+__all__ = ["Cut", "Found"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A hit before its item is read; the fields are those of `Hit`."""
+
+    row: int
+    score: float
+    explanation: tuple[Contribution, ...] = ()
+    group: Label | None = None
+
+
+class Cut:
+    """Cuts the rankings of one search.
+
+    Args:
+        search: what is asked.
+        store: where groups are read.
+
+    Attributes:
+        hits: how many candidates a page needs at least.
+    """
+
+    def __init__(self, search: Search, store: CollectionStore) -> None:
+        self._search = search
+        self._store = store
+        self._stop = search.offset + search.k
+        self.hits = self._stop * (search.group.size if search.group else 1)
+
+    def page(self, ranking: Ranking) -> tuple[list[Found], bool]:
+        """Cut the page out of a ranking.
+
+        Returns:
+            The hits, and whether more candidates would give the same.
+        """
+        start, stop = self._search.offset, self._stop
+        kept = ranking if self._search.min_score is None else ranking.at_least(self._search.min_score)
+        group = self._search.group
+        if group is None:
+            part = kept.part(start, stop)
+            found = zip(part.rows.tolist(), part.scores.tolist(), strict=True)
+            return [Found(row, score) for row, score in found], True
+        rows, scores = kept.rows.tolist(), kept.scores.tolist()
+        values = self._values(rows, group.field)
+        groups = grouped(values, group.size)
+        full = len(groups) >= stop and all(len(places) == group.size for places in groups[start:stop])
+        found_groups = [
+            Found(rows[place], scores[place], group=values[place])
+            for places in groups[start:stop]
+            for place in places
+        ]
+        return found_groups, full or len(kept) < len(ranking)
+
+    def _values(self, rows: Sequence[int], field: str) -> list[Label | None]:
+        records = self._store.by_rows(rows)
+        metadata = [{} if record is None else json.loads(record.metadata_json) for record in records]
+        return [field_value(each, field) for each in metadata]

@@ -171,7 +171,7 @@ class Collection(CollectionCalls):
         with self._changing_models:
             if model in self._models:
                 raise AlreadyExistsError(f"model of collection {self.name!r}", model)
-            info = self._registry.get(model).info
+            info = self._registry.info(model)
             count = self._store.count()
             if count:
                 raise FailedPreconditionError(

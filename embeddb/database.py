@@ -20,6 +20,7 @@ from embeddb.query import (
     Embedding,
     Modality,
     ModelInfo,
+    RunOptions,
     Stats,
     as_content,
     check_name,
@@ -58,11 +59,10 @@ class Database:
         self._lock = threading.RLock()
         self._folder = DataFolder(path, Durability(durability))
         self._registry = Registry(models or ModelSettings())
-        self._infos: dict[str, ModelInfo] = {}
         self._collections: dict[str, Collection] = {}
         try:
             for record in self._folder.catalogue.models().values():
-                self._load(_info_from(record))
+                self._registry.restore(_info_from(record))
             if DEFAULT not in self._folder.catalogue.collections():
                 self._folder.create_collection(DEFAULT, _collection_record([], CollectionSettings()))
             for name, record in self._folder.catalogue.collections().items():
@@ -73,31 +73,35 @@ class Database:
 
     # -- Models -----------------------------------------------------------------------------------------
 
-    def register_model(self, name: str, spec: Mapping[str, Any]) -> ModelInfo:
+    def register_model(
+        self, name: str, spec: Mapping[str, Any], options: RunOptions | None = None
+    ) -> ModelInfo:
         """Load a model and keep its spec, so that it is there when the folder is opened again.
 
         Args:
             name: 1 to 64 of A-Z a-z 0-9 . _ -.
             spec: plain data with the key "loader"; the rest is that loader's (see docs/models.md).
+            options: where and how it is to be run; everything is chosen for it if None.
 
         Raises:
             AlreadyExistsError: the name is taken.
             InvalidArgumentError: the spec is malformed.
-            FailedPreconditionError: weights or packages are missing.
+            FailedPreconditionError: weights, packages or the device are missing, or it does not run as the
+                options say.
         """
         check_name("model.name", name)
-        if name in self._infos:
-            raise AlreadyExistsError("model", name)
         # Loading takes seconds or minutes, and nobody else should wait for it: no lock is held.
-        info = self._registry.load(name, spec).info
-        with self._lock:
-            self._folder.catalogue.put_model(name, asdict(info))
-            self._infos[name] = info
+        info = self._registry.register(name, spec, options or RunOptions())
+        try:
+            self._folder.catalogue.put_model(name, _model_record(info))
+        except BaseException:
+            self._registry.remove(name)
+            raise
         return info
 
     def models(self) -> list[ModelInfo]:
         """All registered models, in the order of names."""
-        return [self._infos[name] for name in sorted(self._infos)]
+        return self._registry.infos()
 
     def model(self, name: str) -> ModelInfo:
         """One registered model.
@@ -105,10 +109,26 @@ class Database:
         Raises:
             NotFoundError: there is none of that name.
         """
-        info = self._infos.get(name)
-        if info is None:
-            raise NotFoundError("model", name, list(self._infos))
-        return info
+        return self._registry.info(name)
+
+    def load_model(self, name: str) -> ModelInfo:
+        """Load a model that is not loaded, even where that failed before.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            FailedPreconditionError: it cannot be loaded, or its weights are not those that were registered.
+        """
+        self._registry.load(name)
+        return self.model(name)
+
+    def unload_model(self, name: str) -> ModelInfo:
+        """Free a model's memory once what is queued is done; its next use loads it again.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        self._registry.unload(name)
+        return self.model(name)
 
     def remove_model(self, name: str) -> None:
         """Unload and forget a model.
@@ -125,7 +145,6 @@ class Database:
                     f"model {name!r} embeds the items of {', '.join(users)}; drop these collections first"
                 )
             self._folder.catalogue.delete_model(name)
-            del self._infos[name]
             self._registry.remove(name)
 
     def embed(self, model: str, content: object) -> Embedding:
@@ -171,7 +190,7 @@ class Database:
                 raise AlreadyExistsError("collection", name)
             chosen = list(dict.fromkeys(models))
             for model in chosen:
-                self._registry.get(model)
+                self.model(model)
             record = _collection_record(chosen, settings or CollectionSettings())
             self._folder.create_collection(name, record)
             return self._open_collection(name, record)
@@ -252,27 +271,12 @@ class Database:
     ) -> None:
         self.close()
 
-    def _load(self, info: ModelInfo) -> None:
-        """Load a registered model again; one that fails is refused by name, and the others go on."""
-        self._infos[info.name] = info
-        try:
-            loaded = self._registry.load(info.name, info.spec).info
-            if loaded.fingerprint != info.fingerprint:
-                self._registry.remove(info.name)
-                raise FailedPreconditionError(
-                    f"its weights are {loaded.fingerprint[:12]} now, and were {info.fingerprint[:12]} when "
-                    f"it was registered; register them under a new name"
-                )
-        except EmbeddbError as error:
-            log.error("model %s is not available: %s", info.name, error)
-            self._registry.refuse(info.name, str(error))
-
     def _open_collection(self, name: str, record: Mapping[str, Any]) -> Collection:
         def save(names: list[str]) -> None:
             self._folder.catalogue.put_collection(name, _collection_record(names, settings))
 
         settings = CollectionSettings(**record["settings"])
-        infos = [self._infos[model] for model in record["models"]]
+        infos = [self.model(model) for model in record["models"]]
         store = self._folder.collection(name)
         self._collections[name] = Collection(name, infos, settings, store, self._registry, save)
         return self._collections[name]
@@ -282,6 +286,15 @@ def _collection_record(models: Sequence[str], settings: CollectionSettings) -> d
     return {"models": list(models), "settings": asdict(settings)}
 
 
+def _model_record(info: ModelInfo) -> dict[str, Any]:
+    record = asdict(info)
+    # How it runs is found out anew at each load.
+    del record["running"]
+    return record
+
+
 def _info_from(record: Mapping[str, Any]) -> ModelInfo:
     modalities = tuple(Modality(each) for each in record["modalities"])
-    return ModelInfo(**{**record, "modalities": modalities})
+    # Folders of versions that could not be told how to run a model have no options.
+    options = RunOptions(**record.get("options", {}))
+    return ModelInfo(**{**record, "modalities": modalities, "options": options})

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,10 +46,13 @@ __all__ = [
     "Metric",
     "Modality",
     "ModelInfo",
+    "Precision",
     "Prediction",
     "PutItem",
     "PutResult",
     "PutStatus",
+    "RunOptions",
+    "Running",
     "Search",
     "SpaceStats",
     "Stats",
@@ -593,6 +597,58 @@ class Embedding:
 # -- What the service says of itself -------------------------------------------------------------------
 
 
+class Precision(StrEnum):
+    """The type of number that a network calculates in; AUTO takes what is fastest and stays within 0.999."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise InvalidArgumentError("options.precision", value, f"must be one of {', '.join(cls)}")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a model is to be run. None of it changes what its features mean, nor its fingerprint.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1" and so on; "auto" takes the first GPU, if there is one.
+        precision: a `Precision` or its name. What is slower than float32 here, or whose features have a
+            cosine below 0.999 to those in float32, is never taken by AUTO.
+        lazy: whether the model is loaded at its first use after a start, instead of at the start.
+
+    Raises:
+        InvalidArgumentError: there is no such precision, or the device is not written like these.
+    """
+
+    device: str = "auto"
+    precision: Precision = Precision.AUTO
+    lazy: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", Precision(self.precision))
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
+            raise InvalidArgumentError("options.device", self.device, "must be auto, cpu, cuda or cuda:N")
+
+
+@dataclass(frozen=True)
+class Running:
+    """A loaded model as it runs.
+
+    Attributes:
+        device: "cpu" or "cuda:0" and so on.
+        precision: of its weights; never AUTO.
+        bytes: what its weights take.
+    """
+
+    device: str
+    precision: Precision
+    bytes: int
+
+
 @dataclass(frozen=True)
 class ModelInfo:
     """A registered model: how it is loaded and what it gives.
@@ -603,6 +659,8 @@ class ModelInfo:
         dimension: of its features.
         labels: how many classes it predicts; 0 for none.
         fingerprint: a hash over weights, architecture and preprocessing.
+        options: how it is to be run.
+        running: how it runs; None while it is not loaded.
     """
 
     name: str
@@ -611,6 +669,8 @@ class ModelInfo:
     dimension: int
     labels: int
     fingerprint: str
+    options: RunOptions = field(default_factory=RunOptions)
+    running: Running | None = None
 
 
 class Encoding(StrEnum):

@@ -13,6 +13,7 @@ from hypothesis import settings
 
 import embeddb
 from embeddb.database import Database
+from embeddb.query import Precision, RunOptions
 from embeddb_client import Client, Collection
 from embeddb_server import Server
 
@@ -31,9 +32,11 @@ _numbers = itertools.count()
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A database with three models: `starter`, the small random image net `tiny`, and `given` for vectors."""
     with embeddb.open(tmp_path_factory.mktemp("data")) as database:
-        database.register_model("starter", {"loader": "starter"})
+        # In float32, so that what tests see does not hang on what is fastest on this machine just now.
+        exact = RunOptions(precision=Precision.FLOAT32)
+        database.register_model("starter", {"loader": "starter"}, exact)
         tiny = {"loader": "timm", "architecture": "test_vit", "seed": 0, "labels": ["cat", "dog", "cup"]}
-        database.register_model("tiny", tiny)
+        database.register_model("tiny", tiny, exact)
         database.register_model("given", {"loader": "vectors", "dimension": DIMENSION})
         yield database
 

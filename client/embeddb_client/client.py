@@ -8,17 +8,32 @@ from types import TracebackType
 from typing import Any, Self
 
 from embeddb.errors import EmbeddbError
-from embeddb.query import CollectionInfo, CollectionSettings, Embedding, ModelInfo, Stats, as_content
+from embeddb.query import (
+    CollectionInfo,
+    CollectionSettings,
+    Embedding,
+    ModelInfo,
+    RunOptions,
+    Stats,
+    as_content,
+)
 from embeddb_client.collection import Collection
 from embeddb_client.connection import Access, Connection
 from embeddb_protos.v1 import admin_pb2, collections_pb2, models_pb2
 from embeddb_protos.wire.errors import error_from
 from embeddb_protos.wire.items import content_message, embedding_from
-from embeddb_protos.wire.service import collection_from, model_from, settings_message, stats_from
+from embeddb_protos.wire.service import (
+    collection_from,
+    model_from,
+    options_message,
+    settings_message,
+    stats_from,
+)
 
 __all__ = ["Client"]
 
 DEFAULT_ADDRESS = "127.0.0.1:7080"
+LOAD_SECONDS = 900.0
 
 
 class Client(Collection):
@@ -51,19 +66,31 @@ class Client(Collection):
 
     # -- Models -----------------------------------------------------------------------------------------
 
-    def register_model(self, name: str, spec: Mapping[str, Any], *, timeout: float = 900.0) -> ModelInfo:
+    def register_model(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        options: RunOptions | None = None,
+        *,
+        timeout: float = LOAD_SECONDS,
+    ) -> ModelInfo:
         """Have the server load a model and keep its spec.
 
         Args:
             name: 1 to 64 of A-Z a-z 0-9 . _ -.
             spec: plain data with the key "loader"; the rest is that loader's (see docs/models.md).
+            options: where and how it is to be run; everything is chosen for it if None.
             timeout: seconds; weights may have to be fetched from a hub.
 
         Raises:
             AlreadyExistsError: the name is taken.
             InvalidArgumentError: the spec is malformed or cannot be loaded.
         """
-        request = models_pb2.RegisterModelRequest(name=name, spec_json=json.dumps(dict(spec)))
+        request = models_pb2.RegisterModelRequest(
+            name=name,
+            spec_json=json.dumps(dict(spec)),
+            options=options_message(options or RunOptions()),
+        )
         response = self._connection.call(self._connection.models.RegisterModel, request, timeout)
         return model_from(response.model)
 
@@ -79,6 +106,26 @@ class Client(Collection):
         """
         request = models_pb2.GetModelRequest(name=name)
         return model_from(self._connection.call(self._connection.models.GetModel, request).model)
+
+    def load_model(self, name: str, *, timeout: float = LOAD_SECONDS) -> ModelInfo:
+        """Have the server load a model that is not loaded, even where that failed before.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            FailedPreconditionError: it cannot be loaded, or its weights are not those that were registered.
+        """
+        request = models_pb2.LoadModelRequest(name=name)
+        response = self._connection.call(self._connection.models.LoadModel, request, timeout)
+        return model_from(response.model)
+
+    def unload_model(self, name: str) -> ModelInfo:
+        """Have the server free a model's memory; the model's next use loads it again.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        request = models_pb2.UnloadModelRequest(name=name)
+        return model_from(self._connection.call(self._connection.models.UnloadModel, request).model)
 
     def remove_model(self, name: str) -> None:
         """Unload and forget a model.

@@ -14,8 +14,9 @@ from embeddb.batching import Batcher, Priority
 from embeddb.deadline import Deadline
 from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError
 from embeddb.models.network import Network, Output
+from embeddb.models.runner import Runner
 from embeddb.models.settings import ModelSettings
-from embeddb.query import Embedding, Modality, ModelInfo, Prediction
+from embeddb.query import Embedding, Modality, ModelInfo, Prediction, RunOptions
 
 __all__ = ["Model"]
 
@@ -25,15 +26,36 @@ class Model:
 
     Attributes:
         info: what it is.
+        running: where and how it runs.
         labels: the names of its classes.
+
+    Args:
+        network: as it was loaded; the model's own from now on.
+
+    Raises:
+        FailedPreconditionError: see `Runner`.
     """
 
-    def __init__(self, name: str, spec: Mapping[str, Any], network: Network, settings: ModelSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        spec: Mapping[str, Any],
+        options: RunOptions,
+        network: Network,
+        settings: ModelSettings,
+    ) -> None:
         self.labels = network.labels
         self.info = ModelInfo(
-            name, spec, network.modalities, network.dimension, len(network.labels), network.fingerprint
+            name=name,
+            spec=spec,
+            modalities=network.modalities,
+            dimension=network.dimension,
+            labels=len(network.labels),
+            fingerprint=network.fingerprint,
+            options=options,
         )
-        self._network = network
+        self._runner = Runner(network, options)
+        self.running = self._runner.running
         self._keep = settings.predictions
         # One forward pass at a time: two would only take the cores from one another.
         self._running = threading.Lock()
@@ -60,7 +82,7 @@ class Model:
         if batcher is None:
             able = " and ".join(f"{each}s" for each in self._batchers) or "nothing"
             raise InvalidArgumentError("model", self.info.name, f"encodes {able}, and so no {modality}")
-        return batcher.submit(self._network.prepare(content), priority, deadline)
+        return batcher.submit(self._runner.prepare(content), priority, deadline)
 
     def close(self) -> None:
         """Finish what is queued and end the workers."""
@@ -69,7 +91,7 @@ class Model:
 
     def _forward(self, modality: Modality, prepared: Sequence[Any]) -> list[Embedding | EmbeddbError]:
         with self._running:
-            output = self._network.forward(modality, prepared)
+            output = self._runner.forward(modality, prepared)
         # Copied out of inference mode's tensors, so that an embedding owns its memory.
         features = output.features.float().cpu().numpy().copy()
         finite = np.isfinite(features).all(axis=1)

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from embeddb.models.loaders import LOADERS
 from embeddb.models.model import Model
 from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
-from embeddb.query import Embedding, Image, Modality, Text
+from embeddb.query import Embedding, Image, Modality, ModelInfo, RunOptions, Text
 
 __all__ = ["EmbedRequest", "Registry"]
 
@@ -41,14 +41,29 @@ class EmbedRequest:
     models: Sequence[str]
 
 
+@dataclass
+class _Entry:
+    """A registered model: what it is, itself while it is loaded, and why it cannot be, where it cannot."""
+
+    info: ModelInfo
+    model: Model | None = None
+    refusal: str | None = None
+    changing: threading.Lock = field(default_factory=threading.Lock)
+
+
 class Registry:
-    """The models by name. Thread-safe; close it to end its threads."""
+    """The models by name. Thread-safe; close it to end its threads.
+
+    Models are loaded one at a time, since the libraries that make them change global state while they do;
+    those that are loaded go on meanwhile.
+    """
 
     def __init__(self, settings: ModelSettings) -> None:
         self._settings = settings
-        self._models: dict[str, Model] = {}
-        self._refused: dict[str, str] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._names_taken: set[str] = set()
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
         # Decoding goes on while the networks run, on as many threads as there are cores. Bulk loads, which
         # may have to wait for room, have threads of their own, so that they are not in a query's way.
         self._decoders = {
@@ -56,63 +71,117 @@ class Registry:
             for priority in Priority
         }
 
-    def load(self, name: str, spec: Mapping[str, Any]) -> Model:
+    # -- Models -----------------------------------------------------------------------------------------
+
+    def register(self, name: str, spec: Mapping[str, Any], options: RunOptions) -> ModelInfo:
         """Load a model under a new name.
 
         Raises:
             AlreadyExistsError: the name is taken.
             InvalidArgumentError: the spec is malformed; the message names its field.
-            FailedPreconditionError: weights or packages are missing.
+            FailedPreconditionError: weights, packages or the device are missing, or it does not run as the
+                options say.
             PermissionDeniedError: the operator has not allowed it.
         """
-        reading = Spec(spec)
-        loader = reading.choose("loader", tuple(LOADERS), "")
-        if name in self._models:
-            raise AlreadyExistsError("model", name)
-        model = Model(name, spec, LOADERS[loader](reading, self._settings), self._settings)
         with self._lock:
-            taken = name in self._models
-            if not taken:
-                self._models[name] = model
-        if taken:
-            model.close()
-            raise AlreadyExistsError("model", name)
-        return model
+            if name in self._names_taken:
+                raise AlreadyExistsError("model", name)
+            self._names_taken.add(name)
+        try:
+            model = self._make(name, spec, options)
+        except BaseException:
+            self._names_taken.discard(name)
+            raise
+        self._entries[name] = _Entry(model.info, model)
+        return self.info(name)
+
+    def restore(self, info: ModelInfo) -> None:
+        """Have a model again that was registered before; it is loaded now unless its options say later.
+
+        One that cannot be loaded is refused by name from now on, and the others are not affected.
+        """
+        self._names_taken.add(info.name)
+        self._entries[info.name] = _Entry(info)
+        if info.options.lazy:
+            return
+        try:
+            self.load(info.name)
+        except EmbeddbError as error:
+            log.error("%s", error)
 
     def get(self, name: str) -> Model:
-        """The model of that name.
+        """The model of that name, loaded if it was not.
 
         Raises:
             NotFoundError: there is none.
-            FailedPreconditionError: it could not be loaded.
+            FailedPreconditionError: it could not be loaded; `load` tries again.
         """
-        model = self._models.get(name)
-        if model is not None:
-            return model
-        if name in self._refused:
-            raise FailedPreconditionError(f"model {name!r} is not available: {self._refused[name]}")
-        raise NotFoundError("model", name, self.names())
+        entry = self._entry(name)
+        if entry.model is not None:
+            return entry.model
+        if entry.refusal is not None:
+            raise FailedPreconditionError(f"model {name!r} is not available: {entry.refusal}")
+        return self.load(name)
 
-    def names(self) -> list[str]:
-        """The names of all loaded models, sorted."""
-        return sorted(self._models)
+    def load(self, name: str) -> Model:
+        """Load a model that is not loaded, even where that failed before.
 
-    def remove(self, name: str) -> None:
-        """Unload a model.
+        Raises:
+            NotFoundError: there is none of that name.
+            FailedPreconditionError: it cannot be loaded, or its weights are not those that were registered.
+        """
+        entry = self._entry(name)
+        with entry.changing:
+            if entry.model is None:
+                entry.model = self._load_again(entry)
+                entry.refusal = None
+            return entry.model
+
+    def unload(self, name: str) -> None:
+        """Finish what is queued and free a model's memory; its next use loads it again.
 
         Raises:
             NotFoundError: there is none of that name.
         """
-        with self._lock:
-            if self._refused.pop(name, None) is not None:
-                return
-            model = self.get(name)
-            del self._models[name]
-        model.close()
+        entry = self._entry(name)
+        with entry.changing:
+            model, entry.model = entry.model, None
+        if model is not None:
+            model.close()
 
-    def refuse(self, name: str, reason: str) -> None:
-        """Answer every use of a model that could not be loaded with the reason, until it is removed."""
-        self._refused[name] = reason
+    def info(self, name: str) -> ModelInfo:
+        """What a model is, and how it runs if it is loaded.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        entry = self._entry(name)
+        model = entry.model
+        return replace(entry.info, running=None if model is None else model.running)
+
+    def infos(self) -> list[ModelInfo]:
+        """What all models are, in the order of names."""
+        return [self.info(name) for name in sorted(self._entries)]
+
+    def remove(self, name: str) -> None:
+        """Unload a model and forget it.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        self.unload(name)
+        with self._lock:
+            del self._entries[name]
+            self._names_taken.discard(name)
+
+    def close(self) -> None:
+        """Unload all models."""
+        for decoders in self._decoders.values():
+            decoders.shutdown()
+        for name in list(self._entries):
+            self.unload(name)
+
+    # -- Contents ---------------------------------------------------------------------------------------
 
     def embed(
         self, requests: Sequence[EmbedRequest], priority: Priority
@@ -129,24 +198,25 @@ class Registry:
         if len(requests) > self._settings.max_batch:
             priority = Priority.BULK
         deadline = current()
-        submitted = list(self._decoders[priority].map(partial(self._submit, priority, deadline), requests))
+        # Here and not where images are decoded, where a model that has to be loaded would hold up others.
+        models = {name: self._get_or_error(name) for request in requests for name in request.models}
+        submit = partial(self._submit, models, priority, deadline)
+        submitted = list(self._decoders[priority].map(submit, requests))
         outcomes = [_outcome(each, deadline) for each in submitted]
         deadline.check()
         return outcomes
 
-    def close(self) -> None:
-        """Unload all models."""
-        for decoders in self._decoders.values():
-            decoders.shutdown()
-        for name in self.names():
-            self.remove(name)
-
     def _submit(
-        self, priority: Priority, deadline: Deadline, request: EmbedRequest
+        self,
+        models: Mapping[str, Model | EmbeddbError],
+        priority: Priority,
+        deadline: Deadline,
+        request: EmbedRequest,
     ) -> dict[str, Future[Embedding]] | EmbeddbError:
         """Decode a content and queue it at its models."""
         try:
             deadline.check()
+            wanted = {name: _or_raise(models[name]) for name in request.models}
             content: Any
             if isinstance(request.content, Image):
                 limits = (self._settings.max_image_bytes, self._settings.max_image_pixels)
@@ -154,13 +224,56 @@ class Registry:
             else:
                 content, modality = request.content.text, Modality.TEXT
             return {
-                name: self.get(name).submit(content, modality, priority, deadline) for name in request.models
+                name: model.submit(content, modality, priority, deadline) for name, model in wanted.items()
             }
         except EmbeddbError as error:
             return error
         except Exception as error:
             log.exception("preparing %r for %s failed", request.content, ", ".join(request.models))
             return InternalError(f"preparing the content failed: {error}")
+
+    # -- Inside -----------------------------------------------------------------------------------------
+
+    def _entry(self, name: str) -> _Entry:
+        entry = self._entries.get(name)
+        if entry is None:
+            raise NotFoundError("model", name, list(self._entries))
+        return entry
+
+    def _get_or_error(self, name: str) -> Model | EmbeddbError:
+        try:
+            return self.get(name)
+        except EmbeddbError as error:
+            return error
+
+    def _make(self, name: str, spec: Mapping[str, Any], options: RunOptions) -> Model:
+        reading = Spec(spec)
+        loader = reading.choose("loader", tuple(LOADERS), "")
+        with self._loading:
+            network = LOADERS[loader](reading, self._settings)
+            return Model(name, spec, options, network, self._settings)
+
+    def _load_again(self, entry: _Entry) -> Model:
+        info = entry.info
+        try:
+            model = self._make(info.name, info.spec, info.options)
+            loaded = model.info.fingerprint
+            if loaded != info.fingerprint:
+                model.close()
+                raise FailedPreconditionError(
+                    f"its weights are {loaded[:12]} now, and were {info.fingerprint[:12]} when it was "
+                    f"registered; register them under a new name"
+                )
+        except EmbeddbError as error:
+            entry.refusal = str(error)
+            raise FailedPreconditionError(f"model {info.name!r} is not available: {error}") from error
+        return model
+
+
+def _or_raise(model: Model | EmbeddbError) -> Model:
+    if isinstance(model, EmbeddbError):
+        raise model
+    return model
 
 
 def _outcome(

@@ -58,6 +58,10 @@ def test_models_come_and_go(run: Run, client: Client, tmp_path: Path) -> None:
     listed = {model["name"]: model for model in run("models", "list", "--json").json}
     assert listed["mine"]["spec"] == {"loader": "vectors", "dimension": 3}
     assert "mine" in run("models", "list").out
+    running = run("models", "unload", "other", "--json").json["running"]
+    assert running is None
+    assert run("models", "load", "other").out == "other: cpu, float32, 0 MB\n"
+    assert run("models", "unload", "other").out == "other: not loaded\n"
     refused = run("models", "rm", "other")
     assert refused.code == 1
     assert "for-models" in refused.err

@@ -11,6 +11,7 @@ import embeddb
 from embeddb.database import Database
 from embeddb.models import ModelSettings, Registry
 from embeddb.models import registry as registry_module
+from embeddb.query import Precision, RunOptions
 from tests.models.networks import Means
 
 MakeRegistry = Callable[..., tuple[Registry, Means]]
@@ -37,7 +38,8 @@ def make_registry(means_loader: list[Means]) -> Iterator[MakeRegistry]:
     def make(**settings: int) -> tuple[Registry, Means]:
         registry = Registry(ModelSettings(**settings))  # type: ignore[arg-type]
         made.append(registry)
-        registry.load("means", {"loader": "means"})
+        registry.register("means", {"loader": "means"}, RunOptions(precision=Precision.FLOAT32))
+        means_loader[-1].forget()
         return registry, means_loader[-1]
 
     yield make

@@ -33,10 +33,14 @@ class Means:
 
     def __init__(self) -> None:
         self.module = torch.nn.Linear(1, 1)
-        self.runs: list[tuple[Modality, int]] = []
-        self.started = threading.Semaphore(0)
         self.open = threading.Event()
         self.open.set()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin to watch anew."""
+        self.runs: list[tuple[Modality, int]] = []
+        self.started = threading.Semaphore(0)
 
     @classmethod
     def load(cls, spec: Spec, settings: ModelSettings) -> Means:

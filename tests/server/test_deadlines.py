@@ -35,7 +35,7 @@ class Busy:
 
 @pytest.fixture
 def busy(database: Database, client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Busy]:
-    network = database._registry.get("starter")._network
+    network = database._registry.get("starter")._runner._network
     busy = Busy(network.forward)
     monkeypatch.setattr(network, "forward", busy)
     caller = threading.Thread(target=client.embed, args=("starter", "what keeps it busy"))

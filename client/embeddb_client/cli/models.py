@@ -1,4 +1,4 @@
-"""embeddb models: add, list, rm."""
+"""embeddb models: add, list, load, unload, rm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.query import ModelInfo
+from embeddb.query import ModelInfo, Precision, Running, RunOptions
 from embeddb_client.cli.completion import collection_names, model_names
 from embeddb_client.cli.options import Json, Server, connect, err, out, pairs, print_json, print_table
 
@@ -36,6 +36,13 @@ def add(
             "--to", help="Collections whose items it embeds from now on.", autocompletion=collection_names
         ),
     ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="What it calculates in; auto measures what is fastest.")
+    ] = Precision.AUTO,
+    lazy: Annotated[
+        bool, typer.Option("--lazy", help="Load it at its first use after a start of the server.")
+    ] = False,
     only_register: Annotated[bool, typer.Option("--only-register", help="Add it to no collection.")] = False,
     server: Server = None,
     as_json: Json = False,
@@ -51,7 +58,7 @@ def add(
         whole["loader"] = loader or name
     with connect(server) as client:
         with err.status(f"loading {name} ..."):
-            info = client.register_model(name, whole)
+            info = client.register_model(name, whole, RunOptions(device, precision, lazy))
         collections = [] if only_register else to or [client.name]
         for collection in collections:
             client.collection(collection).add_model(name)
@@ -77,11 +84,36 @@ def list_models(server: Server = None, as_json: Json = False) -> None:
             " ".join(info.modalities),
             info.dimension,
             info.labels or "",
+            _how(info.running),
             info.fingerprint[:12],
         )
         for info in models
     ]
-    print_table(["model", "loader", "encodes", "dimension", "classes", "fingerprint"], rows)
+    print_table(["model", "loader", "encodes", "dimension", "classes", "runs", "fingerprint"], rows)
+
+
+@app.command()
+def load(
+    name: Annotated[str, typer.Argument(help="The model.", autocompletion=model_names)],
+    server: Server = None,
+    as_json: Json = False,
+) -> None:
+    """Load a model that is not loaded, even where that failed before."""
+    with connect(server) as client, err.status(f"loading {name} ..."):
+        info = client.load_model(name)
+    _print(info, as_json)
+
+
+@app.command()
+def unload(
+    name: Annotated[str, typer.Argument(help="The model.", autocompletion=model_names)],
+    server: Server = None,
+    as_json: Json = False,
+) -> None:
+    """Free a model's memory; its next use loads it again."""
+    with connect(server) as client:
+        info = client.unload_model(name)
+    _print(info, as_json)
 
 
 @app.command()
@@ -112,6 +144,19 @@ def _spec(text: str | None) -> dict[str, object]:
     if not isinstance(value, dict):
         raise InvalidArgumentError("--spec", text, "must be a JSON object")
     return value
+
+
+def _print(info: ModelInfo, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(info))
+    else:
+        out.print(f"{info.name}: {_how(info.running)}")
+
+
+def _how(running: Running | None) -> str:
+    if running is None:
+        return "not loaded"
+    return f"{running.device}, {running.precision}, {running.bytes / 1e6:,.0f} MB"
 
 
 def _describe(info: ModelInfo) -> str:

@@ -25,39 +25,53 @@ _sym_db = _symbol_database.Default()
 from embeddb_protos.v1 import common_pb2 as embeddb__protos_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mbeddb_protos/v1/models.proto\x12\nembeddb.v1\x1a\x1e\x65mbeddb_protos/v1/common.proto\"\x90\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tspec_json\x18\x02 \x01(\t\x12(\n\nmodalities\x18\x03 \x03(\x0e\x32\x14.embeddb.v1.Modality\x12\x11\n\tdimension\x18\x04 \x01(\r\x12\x0e\n\x06labels\x18\x05 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\tJ\x04\x08\x07\x10\x14\"=\n\x14RegisterModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tspec_json\x18\x02 \x01(\tJ\x04\x08\x03\x10\n\"9\n\x15RegisterModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.embeddb.v1.Model\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.embeddb.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.embeddb.v1.Model\"\"\n\x12RemoveModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13RemoveModelResponse\"D\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x08\x63ontents\x18\x02 \x03(\x0b\x32\x13.embeddb.v1.Content\"^\n\tEmbedding\x12$\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x12.embeddb.v1.Vector\x12+\n\x0bpredictions\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.Prediction\"h\n\x0b\x45mbedResult\x12*\n\tembedding\x18\x01 \x01(\x0b\x32\x15.embeddb.v1.EmbeddingH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.embeddb.v1.ErrorH\x00\x42\t\n\x07outcome\"9\n\rEmbedResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.embeddb.v1.EmbedResult2\x86\x03\n\x0cModelService\x12T\n\rRegisterModel\x12 .embeddb.v1.RegisterModelRequest\x1a!.embeddb.v1.RegisterModelResponse\x12K\n\nListModels\x12\x1d.embeddb.v1.ListModelsRequest\x1a\x1e.embeddb.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1b.embeddb.v1.GetModelRequest\x1a\x1c.embeddb.v1.GetModelResponse\x12N\n\x0bRemoveModel\x12\x1e.embeddb.v1.RemoveModelRequest\x1a\x1f.embeddb.v1.RemoveModelResponse\x12<\n\x05\x45mbed\x12\x18.embeddb.v1.EmbedRequest\x1a\x19.embeddb.v1.EmbedResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mbeddb_protos/v1/models.proto\x12\nembeddb.v1\x1a\x1e\x65mbeddb_protos/v1/common.proto\"\xdf\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tspec_json\x18\x02 \x01(\t\x12(\n\nmodalities\x18\x03 \x03(\x0e\x32\x14.embeddb.v1.Modality\x12\x11\n\tdimension\x18\x04 \x01(\r\x12\x0e\n\x06labels\x18\x05 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\x12\'\n\x07options\x18\x07 \x01(\x0b\x32\x16.embeddb.v1.RunOptions\x12$\n\x07running\x18\x08 \x01(\x0b\x32\x13.embeddb.v1.RunningJ\x04\x08\t\x10\x14\"Z\n\nRunOptions\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12(\n\tprecision\x18\x02 \x01(\x0e\x32\x15.embeddb.v1.Precision\x12\x0c\n\x04lazy\x18\x03 \x01(\x08J\x04\x08\x04\x10\n\"R\n\x07Running\x12\x0e\n\x06\x64\x65vice\x18\x01 \x01(\t\x12(\n\tprecision\x18\x02 \x01(\x0e\x32\x15.embeddb.v1.Precision\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\"f\n\x14RegisterModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tspec_json\x18\x02 \x01(\t\x12\'\n\x07options\x18\x03 \x01(\x0b\x32\x16.embeddb.v1.RunOptionsJ\x04\x08\x04\x10\n\"9\n\x15RegisterModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.embeddb.v1.Model\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.embeddb.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.embeddb.v1.Model\" \n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x11LoadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.embeddb.v1.Model\"\"\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"7\n\x13UnloadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.embeddb.v1.Model\"\"\n\x12RemoveModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13RemoveModelResponse\"D\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x08\x63ontents\x18\x02 \x03(\x0b\x32\x13.embeddb.v1.Content\"^\n\tEmbedding\x12$\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0b\x32\x12.embeddb.v1.Vector\x12+\n\x0bpredictions\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.Prediction\"h\n\x0b\x45mbedResult\x12*\n\tembedding\x18\x01 \x01(\x0b\x32\x15.embeddb.v1.EmbeddingH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.embeddb.v1.ErrorH\x00\x42\t\n\x07outcome\"9\n\rEmbedResponse\x12(\n\x07results\x18\x01 \x03(\x0b\x32\x17.embeddb.v1.EmbedResult*\x80\x01\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRECISION_AUTO\x10\x01\x12\x15\n\x11PRECISION_FLOAT32\x10\x02\x12\x16\n\x12PRECISION_BFLOAT16\x10\x03\x12\x15\n\x11PRECISION_FLOAT16\x10\x04\x32\xa0\x04\n\x0cModelService\x12T\n\rRegisterModel\x12 .embeddb.v1.RegisterModelRequest\x1a!.embeddb.v1.RegisterModelResponse\x12K\n\nListModels\x12\x1d.embeddb.v1.ListModelsRequest\x1a\x1e.embeddb.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1b.embeddb.v1.GetModelRequest\x1a\x1c.embeddb.v1.GetModelResponse\x12H\n\tLoadModel\x12\x1c.embeddb.v1.LoadModelRequest\x1a\x1d.embeddb.v1.LoadModelResponse\x12N\n\x0bUnloadModel\x12\x1e.embeddb.v1.UnloadModelRequest\x1a\x1f.embeddb.v1.UnloadModelResponse\x12N\n\x0bRemoveModel\x12\x1e.embeddb.v1.RemoveModelRequest\x1a\x1f.embeddb.v1.RemoveModelResponse\x12<\n\x05\x45mbed\x12\x18.embeddb.v1.EmbedRequest\x1a\x19.embeddb.v1.EmbedResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'embeddb_protos.v1.models_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PRECISION']._serialized_start=1445
+  _globals['_PRECISION']._serialized_end=1573
   _globals['_MODEL']._serialized_start=79
-  _globals['_MODEL']._serialized_end=223
-  _globals['_REGISTERMODELREQUEST']._serialized_start=225
-  _globals['_REGISTERMODELREQUEST']._serialized_end=286
-  _globals['_REGISTERMODELRESPONSE']._serialized_start=288
-  _globals['_REGISTERMODELRESPONSE']._serialized_end=345
-  _globals['_LISTMODELSREQUEST']._serialized_start=347
-  _globals['_LISTMODELSREQUEST']._serialized_end=405
-  _globals['_LISTMODELSRESPONSE']._serialized_start=407
-  _globals['_LISTMODELSRESPONSE']._serialized_end=487
-  _globals['_GETMODELREQUEST']._serialized_start=489
-  _globals['_GETMODELREQUEST']._serialized_end=520
-  _globals['_GETMODELRESPONSE']._serialized_start=522
-  _globals['_GETMODELRESPONSE']._serialized_end=574
-  _globals['_REMOVEMODELREQUEST']._serialized_start=576
-  _globals['_REMOVEMODELREQUEST']._serialized_end=610
-  _globals['_REMOVEMODELRESPONSE']._serialized_start=612
-  _globals['_REMOVEMODELRESPONSE']._serialized_end=633
-  _globals['_EMBEDREQUEST']._serialized_start=635
-  _globals['_EMBEDREQUEST']._serialized_end=703
-  _globals['_EMBEDDING']._serialized_start=705
-  _globals['_EMBEDDING']._serialized_end=799
-  _globals['_EMBEDRESULT']._serialized_start=801
-  _globals['_EMBEDRESULT']._serialized_end=905
-  _globals['_EMBEDRESPONSE']._serialized_start=907
-  _globals['_EMBEDRESPONSE']._serialized_end=964
-  _globals['_MODELSERVICE']._serialized_start=967
-  _globals['_MODELSERVICE']._serialized_end=1357
+  _globals['_MODEL']._serialized_end=302
+  _globals['_RUNOPTIONS']._serialized_start=304
+  _globals['_RUNOPTIONS']._serialized_end=394
+  _globals['_RUNNING']._serialized_start=396
+  _globals['_RUNNING']._serialized_end=478
+  _globals['_REGISTERMODELREQUEST']._serialized_start=480
+  _globals['_REGISTERMODELREQUEST']._serialized_end=582
+  _globals['_REGISTERMODELRESPONSE']._serialized_start=584
+  _globals['_REGISTERMODELRESPONSE']._serialized_end=641
+  _globals['_LISTMODELSREQUEST']._serialized_start=643
+  _globals['_LISTMODELSREQUEST']._serialized_end=701
+  _globals['_LISTMODELSRESPONSE']._serialized_start=703
+  _globals['_LISTMODELSRESPONSE']._serialized_end=783
+  _globals['_GETMODELREQUEST']._serialized_start=785
+  _globals['_GETMODELREQUEST']._serialized_end=816
+  _globals['_GETMODELRESPONSE']._serialized_start=818
+  _globals['_GETMODELRESPONSE']._serialized_end=870
+  _globals['_LOADMODELREQUEST']._serialized_start=872
+  _globals['_LOADMODELREQUEST']._serialized_end=904
+  _globals['_LOADMODELRESPONSE']._serialized_start=906
+  _globals['_LOADMODELRESPONSE']._serialized_end=959
+  _globals['_UNLOADMODELREQUEST']._serialized_start=961
+  _globals['_UNLOADMODELREQUEST']._serialized_end=995
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=997
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=1052
+  _globals['_REMOVEMODELREQUEST']._serialized_start=1054
+  _globals['_REMOVEMODELREQUEST']._serialized_end=1088
+  _globals['_REMOVEMODELRESPONSE']._serialized_start=1090
+  _globals['_REMOVEMODELRESPONSE']._serialized_end=1111
+  _globals['_EMBEDREQUEST']._serialized_start=1113
+  _globals['_EMBEDREQUEST']._serialized_end=1181
+  _globals['_EMBEDDING']._serialized_start=1183
+  _globals['_EMBEDDING']._serialized_end=1277
+  _globals['_EMBEDRESULT']._serialized_start=1279
+  _globals['_EMBEDRESULT']._serialized_end=1383
+  _globals['_EMBEDRESPONSE']._serialized_start=1385
+  _globals['_EMBEDRESPONSE']._serialized_end=1442
+  _globals['_MODELSERVICE']._serialized_start=1576
+  _globals['_MODELSERVICE']._serialized_end=2120
 # @@protoc_insertion_point(module_scope)

@@ -50,6 +50,16 @@ class ModelServiceStub(object):
                 request_serializer=embeddb__protos_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=embeddb__protos_dot_v1_dot_models__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.LoadModel = channel.unary_unary(
+                '/embeddb.v1.ModelService/LoadModel',
+                request_serializer=embeddb__protos_dot_v1_dot_models__pb2.LoadModelRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_models__pb2.LoadModelResponse.FromString,
+                _registered_method=True)
+        self.UnloadModel = channel.unary_unary(
+                '/embeddb.v1.ModelService/UnloadModel',
+                request_serializer=embeddb__protos_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
+                _registered_method=True)
         self.RemoveModel = channel.unary_unary(
                 '/embeddb.v1.ModelService/RemoveModel',
                 request_serializer=embeddb__protos_dot_v1_dot_models__pb2.RemoveModelRequest.SerializeToString,
@@ -87,6 +97,20 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LoadModel(self, request, context):
+        """Loads a model that is not loaded, even where that failed before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadModel(self, request, context):
+        """Frees a model's memory once what is queued is done; its next use loads it again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RemoveModel(self, request, context):
         """Unloads and forgets a model that no collection uses.
         """
@@ -118,6 +142,16 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=embeddb__protos_dot_v1_dot_models__pb2.GetModelRequest.FromString,
                     response_serializer=embeddb__protos_dot_v1_dot_models__pb2.GetModelResponse.SerializeToString,
+            ),
+            'LoadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadModel,
+                    request_deserializer=embeddb__protos_dot_v1_dot_models__pb2.LoadModelRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_models__pb2.LoadModelResponse.SerializeToString,
+            ),
+            'UnloadModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadModel,
+                    request_deserializer=embeddb__protos_dot_v1_dot_models__pb2.UnloadModelRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_models__pb2.UnloadModelResponse.SerializeToString,
             ),
             'RemoveModel': grpc.unary_unary_rpc_method_handler(
                     servicer.RemoveModel,
@@ -212,6 +246,60 @@ class ModelService(object):
             '/embeddb.v1.ModelService/GetModel',
             embeddb__protos_dot_v1_dot_models__pb2.GetModelRequest.SerializeToString,
             embeddb__protos_dot_v1_dot_models__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.ModelService/LoadModel',
+            embeddb__protos_dot_v1_dot_models__pb2.LoadModelRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_models__pb2.LoadModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.ModelService/UnloadModel',
+            embeddb__protos_dot_v1_dot_models__pb2.UnloadModelRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_models__pb2.UnloadModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,7 +5,18 @@ from __future__ import annotations
 import json
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.query import CollectionInfo, CollectionSettings, Encoding, Metric, ModelInfo, SpaceStats, Stats
+from embeddb.query import (
+    CollectionInfo,
+    CollectionSettings,
+    Encoding,
+    Metric,
+    ModelInfo,
+    Precision,
+    Running,
+    RunOptions,
+    SpaceStats,
+    Stats,
+)
 from embeddb_protos.v1 import admin_pb2, collections_pb2, models_pb2
 from embeddb_protos.wire.items import MODALITIES, json_object, modality_from
 
@@ -14,6 +25,8 @@ __all__ = [
     "collection_message",
     "model_from",
     "model_message",
+    "options_from",
+    "options_message",
     "settings_from",
     "settings_message",
     "stats_from",
@@ -37,10 +50,21 @@ _METRICS_BACK: dict[int, Metric] = {
     collections_pb2.METRIC_UNSPECIFIED: Metric.COSINE,
     **{number: metric for metric, number in _METRICS.items()},
 }
+_PRECISIONS = {
+    Precision.AUTO: models_pb2.PRECISION_AUTO,
+    Precision.FLOAT32: models_pb2.PRECISION_FLOAT32,
+    Precision.BFLOAT16: models_pb2.PRECISION_BFLOAT16,
+    Precision.FLOAT16: models_pb2.PRECISION_FLOAT16,
+}
+_PRECISIONS_BACK: dict[int, Precision] = {
+    models_pb2.PRECISION_UNSPECIFIED: Precision.AUTO,
+    **{number: precision for precision, number in _PRECISIONS.items()},
+}
 
 
 def model_message(model: ModelInfo) -> models_pb2.Model:
     """A model as a message."""
+    running = model.running
     return models_pb2.Model(
         name=model.name,
         spec_json=json.dumps(dict(model.spec)),
@@ -48,6 +72,8 @@ def model_message(model: ModelInfo) -> models_pb2.Model:
         dimension=model.dimension,
         labels=model.labels,
         fingerprint=model.fingerprint,
+        options=options_message(model.options),
+        running=None if running is None else _running_message(running),
     )
 
 
@@ -61,7 +87,47 @@ def model_from(message: models_pb2.Model) -> ModelInfo:
         dimension=message.dimension,
         labels=message.labels,
         fingerprint=message.fingerprint,
+        options=options_from(message.options),
+        running=_running_from(message.running) if message.HasField("running") else None,
     )
+
+
+def options_message(options: RunOptions) -> models_pb2.RunOptions:
+    """How a model is to be run, as a message."""
+    return models_pb2.RunOptions(
+        device=options.device,
+        precision=_PRECISIONS[options.precision],
+        lazy=options.lazy,
+    )
+
+
+def options_from(message: models_pb2.RunOptions) -> RunOptions:
+    """How a model is to be run.
+
+    Raises:
+        InvalidArgumentError: the device or the precision is none.
+    """
+    precision = _PRECISIONS_BACK.get(message.precision)
+    if precision is None:
+        raise InvalidArgumentError("options.precision", message.precision, "is not known to this version")
+    return RunOptions(
+        device=message.device or "auto",
+        precision=precision,
+        lazy=message.lazy,
+    )
+
+
+def _running_message(running: Running) -> models_pb2.Running:
+    return models_pb2.Running(
+        device=running.device,
+        precision=_PRECISIONS[running.precision],
+        bytes=running.bytes,
+    )
+
+
+def _running_from(message: models_pb2.Running) -> Running:
+    precision = _PRECISIONS_BACK[message.precision]
+    return Running(message.device, precision, message.bytes)
 
 
 def collection_message(collection: CollectionInfo) -> collections_pb2.Collection:

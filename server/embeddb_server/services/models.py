@@ -10,7 +10,7 @@ from embeddb.query import Embedding
 from embeddb_protos.v1 import models_pb2, models_pb2_grpc
 from embeddb_protos.wire.errors import error_message
 from embeddb_protos.wire.items import content_from, embedding_message, json_object
-from embeddb_protos.wire.service import model_message
+from embeddb_protos.wire.service import model_message, options_from
 from embeddb_server.services.batches import answer_each, page_by_name, parse_each
 
 
@@ -23,7 +23,8 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
     def RegisterModel(  # noqa: D102, N802 - documented in the .proto
         self, request: models_pb2.RegisterModelRequest, context: grpc.ServicerContext
     ) -> models_pb2.RegisterModelResponse:
-        info = self._database.register_model(request.name, json_object("spec", request.spec_json))
+        spec = json_object("spec", request.spec_json)
+        info = self._database.register_model(request.name, spec, options_from(request.options))
         return models_pb2.RegisterModelResponse(model=model_message(info))
 
     def ListModels(  # noqa: D102, N802 - documented in the .proto
@@ -40,6 +41,16 @@ class ModelService(models_pb2_grpc.ModelServiceServicer):
         self, request: models_pb2.GetModelRequest, context: grpc.ServicerContext
     ) -> models_pb2.GetModelResponse:
         return models_pb2.GetModelResponse(model=model_message(self._database.model(request.name)))
+
+    def LoadModel(  # noqa: D102, N802 - documented in the .proto
+        self, request: models_pb2.LoadModelRequest, context: grpc.ServicerContext
+    ) -> models_pb2.LoadModelResponse:
+        return models_pb2.LoadModelResponse(model=model_message(self._database.load_model(request.name)))
+
+    def UnloadModel(  # noqa: D102, N802 - documented in the .proto
+        self, request: models_pb2.UnloadModelRequest, context: grpc.ServicerContext
+    ) -> models_pb2.UnloadModelResponse:
+        return models_pb2.UnloadModelResponse(model=model_message(self._database.unload_model(request.name)))
 
     def RemoveModel(  # noqa: D102, N802 - documented in the .proto
         self, request: models_pb2.RemoveModelRequest, context: grpc.ServicerContext

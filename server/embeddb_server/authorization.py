@@ -32,6 +32,8 @@ REQUIRED = {
     "ModelService/GetModel": Role.READ,
     "ModelService/Embed": Role.READ,
     "ModelService/RegisterModel": Role.ADMIN,
+    "ModelService/LoadModel": Role.ADMIN,
+    "ModelService/UnloadModel": Role.ADMIN,
     "ModelService/RemoveModel": Role.ADMIN,
     "SearchService/Search": Role.READ,
     "SearchService/StreamSearch": Role.READ,

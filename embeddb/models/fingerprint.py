@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-__all__ = ["fingerprint"]
+__all__ = ["fingerprint", "tokenizer_facts"]
+
+# What tells tokenizers of one vocabulary apart: case, punctuation, numbers, accents, the longest text.
+PROBES = ["A photo of 2 cats, in café No. 7!", "word " * 600]
 
 
 def fingerprint(state: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> str:
@@ -28,6 +31,14 @@ def fingerprint(state: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> 
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()
+
+
+def tokenizer_facts(
+    vocabulary: Mapping[str, int], tokenize: Callable[[list[str]], list[list[int]]]
+) -> dict[str, Any]:
+    """What decides which tokens a text becomes, as facts for `fingerprint`: the vocabulary, and a trial."""
+    digest = hashlib.sha256(json.dumps(vocabulary, sort_keys=True).encode()).hexdigest()
+    return {"vocabulary": digest, "probes": tokenize(PROBES)}
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:

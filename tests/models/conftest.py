@@ -49,13 +49,13 @@ def make_registry(means_loader: list[Means]) -> Iterator[MakeRegistry]:
         registry.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the tests lay their model files."""
     return tmp_path_factory.mktemp("models")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trusting(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A database with that model folder, where programs and the tests' own module may run."""
     settings = ModelSettings(

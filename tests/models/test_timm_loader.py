@@ -34,6 +34,7 @@ def library(network: Any) -> Encode:
 
 @pytest.mark.parametrize("architecture", ["test_vit", "test_resnet", "test_efficientnet", "test_convnext"])
 def test_features_are_those_of_timm(architecture: str, trusting: Database, model_folder: Path) -> None:
+    torch.manual_seed(6)
     network = timm.create_model(architecture, num_classes=len(LABELS))
     safetensors.torch.save_file(network.state_dict(), model_folder / f"{architecture}.safetensors")
     spec = {
@@ -50,6 +51,7 @@ def test_features_are_those_of_timm(architecture: str, trusting: Database, model
 
 
 def test_predictions_are_those_of_timm(trusting: Database, model_folder: Path) -> None:
+    torch.manual_seed(7)
     network = timm.create_model("test_resnet", num_classes=len(LABELS)).eval()
     # A random classifier is undecided; this one is not.
     torch.nn.init.normal_(network.get_classifier().weight, std=2.0)
@@ -94,6 +96,7 @@ def test_mean_and_std_take_the_place_of_the_library_s(trusting: Database) -> Non
 
 
 def test_order_matches_tensors_of_other_names(trusting: Database, model_folder: Path) -> None:
+    torch.manual_seed(8)
     network = timm.create_model("test_vit", num_classes=0)
     torch.save(network.state_dict(), model_folder / "headless.pt")
     renamed = {f"encoder.{n}": tensor for n, tensor in enumerate(network.state_dict().values())}

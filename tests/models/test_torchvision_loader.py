@@ -26,6 +26,7 @@ LABELS = ["cat", "cup", "rest"]
 def test_features_and_predictions_are_those_of_torchvision(
     architecture: str, classifier: str, trusting: Database, model_folder: Path
 ) -> None:
+    torch.manual_seed(5)
     network = torchvision.models.get_model(architecture, weights=None, num_classes=len(LABELS)).eval()
     torch.save(network.state_dict(), model_folder / f"{architecture}.pth")
     spec = {

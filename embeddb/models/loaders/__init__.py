@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from embeddb.models.loaders.open_clip import load_open_clip
+from embeddb.models.loaders.program import load_pt2, load_torchscript
+from embeddb.models.loaders.python import load_python
+from embeddb.models.loaders.sentence import load_sentence
 from embeddb.models.loaders.starter import load_starter
 from embeddb.models.loaders.timm import load_timm
 from embeddb.models.loaders.torchvision import load_torchvision
@@ -20,8 +23,12 @@ Loader = Callable[[Spec, ModelSettings], Network]
 
 LOADERS: Mapping[str, Loader] = {
     "open_clip": load_open_clip,
+    "pt2": load_pt2,
+    "python": load_python,
+    "sentence": load_sentence,
     "starter": load_starter,
     "timm": load_timm,
+    "torchscript": load_torchscript,
     "torchvision": load_torchvision,
     "triplet": load_triplet,
     "vectors": load_vectors,

@@ -24,8 +24,6 @@ remote code is refused.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -38,7 +36,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image as PilImage
 
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
-from embeddb.models.fingerprint import fingerprint
+from embeddb.models.fingerprint import fingerprint, tokenizer_facts
 from embeddb.models.loaders.keys import exactly_one, seeded, take_seed, take_statistics
 from embeddb.models.network import Network, Output
 from embeddb.models.settings import ModelSettings
@@ -49,8 +47,6 @@ __all__ = ["OpenClipNetwork", "load_open_clip"]
 
 HUB = "hf-hub:"
 CHECKPOINTS = (".safetensors", ".pt", ".pth", ".bin")
-# What tells tokenizers of one vocabulary apart: case, punctuation, numbers, accents, length.
-PROBES = ["A photo of 2 cats, in café No. 7!", "word " * 200]
 
 
 class OpenClipNetwork:
@@ -79,11 +75,14 @@ class OpenClipNetwork:
         self.logit_scale = float(network.logit_scale.detach().exp())
         bias = getattr(network, "logit_bias", None)
         self.logit_bias = None if bias is None else float(bias.detach())
+        # open_clip's own tokenizer keeps its vocabulary in one place, those of transformers in another.
+        own = hasattr(tokenizer, "encoder")
+        vocabulary = tokenizer.encoder if own else tokenizer.tokenizer.get_vocab()
         facts = {
             "loader": "open_clip",
             "architecture": architecture,
             "preprocess": preprocess,
-            "tokenizer": _tokenizer_facts(tokenizer),
+            "tokenizer": tokenizer_facts(vocabulary, lambda texts: tokenizer(texts).tolist()),
         }
         self.fingerprint = fingerprint(network.state_dict(), facts)
         self.dimension = self.forward(Modality.TEXT, [self.prepare("a")]).features.shape[1]
@@ -218,10 +217,3 @@ def _take_preprocess(spec: Spec) -> dict[str, Any]:
             preprocess[key] = own.choose(key, options, options[0])
     own.done()
     return preprocess
-
-
-def _tokenizer_facts(tokenizer: Any) -> dict[str, Any]:
-    """What decides which tokens a text becomes: the vocabulary, and what becomes of a few texts."""
-    vocabulary = tokenizer.encoder if hasattr(tokenizer, "encoder") else tokenizer.tokenizer.get_vocab()
-    digest = hashlib.sha256(json.dumps(vocabulary, sort_keys=True).encode()).hexdigest()
-    return {"vocabulary": digest, "probes": tokenizer(PROBES).tolist()}

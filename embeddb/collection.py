@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from embeddb.analysis import Analysis
 from embeddb.calls import CollectionCalls
+from embeddb.cut import Found
 from embeddb.errors import (
     AlreadyExistsError,
     EmbeddbError,
@@ -17,6 +18,7 @@ from embeddb.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
+from embeddb.fused import FusedRetrieval
 from embeddb.ingest import Ingest
 from embeddb.models import EmbedRequest, Priority, Registry
 from embeddb.query import (
@@ -144,7 +146,7 @@ class Collection(CollectionCalls):
     # -- Search -----------------------------------------------------------------------------------------
 
     def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:  # noqa: D102
-        answers = Retrieval(search, self._space(search.model), self._store, self._selection).answer()
+        answers = self._answers(search)
         wanted = {found.row for answer in answers if not isinstance(answer, EmbeddbError) for found in answer}
         # A row that was deleted since the index was asked is gone, and so is its hit.
         records = [record for record in self._store.by_rows(wanted) if record is not None]
@@ -153,12 +155,18 @@ class Collection(CollectionCalls):
             answer
             if isinstance(answer, EmbeddbError)
             else [
-                Hit(items[each.row], each.score, each.explanation, each.group)
+                Hit(items[each.row], each.score, each.explanation, each.group, each.model)
                 for each in answer
                 if each.row in items
             ]
             for answer in answers
         ]
+
+    def _answers(self, search: Search) -> list[list[Found] | EmbeddbError]:
+        if search.fusion is None:
+            return Retrieval(search, self._space(search.model), self._store, self._selection).answer()
+        spaces = {model: self._space(model) for model in search.fusion.models}
+        return FusedRetrieval(search, search.fusion, spaces, self._store, self._selection).answer()
 
     # -- Other questions --------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ class Found:
     score: float
     explanation: tuple[Contribution, ...] = ()
     group: Label | None = None
+    model: str | None = None
 
 
 class Cut:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
 from embeddb.errors import InvalidArgumentError
 
-__all__ = ["Arithmetic", "Combine", "Diversify", "Group", "KReciprocal"]
+__all__ = ["Arithmetic", "Combine", "Diversify", "Fusion", "FusionMethod", "Group", "KReciprocal"]
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -114,6 +116,60 @@ class KReciprocal:
         if not 1 <= self.k2 <= self.k1:
             raise InvalidArgumentError("k_reciprocal.k2", self.k2, f"must be from 1 to k1 ({self.k1})")
         _check_share("k_reciprocal.weight", self.weight)
+
+
+class FusionMethod(StrEnum):
+    """How the rankings of several spaces become one.
+
+    RANK: by the sum of 1 / (60 + place), which compares no scores: reciprocal rank fusion. Cormack, Clarke &
+        Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods" (SIGIR
+        2009).
+    MIN_MAX, Z_SCORE: by the sum of scores, after those of each space were scaled to 0 to 1, or to a mean of 0
+        and a deviation of 1. Montague & Aslam, "Relevance Score Normalization for Metasearch" (CIKM 2001).
+    SIDE_BY_SIDE: not at all: the hits of each space follow those of the one before.
+    """
+
+    RANK = "rank"
+    MIN_MAX = "min_max"
+    Z_SCORE = "z_score"
+    SIDE_BY_SIDE = "side_by_side"
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Search in the spaces of several models at once.
+
+    The `candidates` of each space are fused; an item that a space did not find gets the lowest score there,
+    and nothing for its rank.
+
+    Args:
+        models: whose spaces; each encodes what the expression holds.
+        method: how the rankings become one.
+        weights: one a model, what its ranking counts; all count alike without any.
+
+    Raises:
+        InvalidArgumentError: there is no model or one twice; weights are not one a model, or not finite, or
+            would do nothing, side by side.
+    """
+
+    models: Sequence[str]
+    method: FusionMethod = FusionMethod.RANK
+    weights: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "models", tuple(self.models))
+        object.__setattr__(self, "weights", tuple(self.weights))
+        object.__setattr__(self, "method", choice("fusion.method", FusionMethod, self.method))
+        if not self.models or len(set(self.models)) < len(self.models):
+            raise InvalidArgumentError("fusion.models", self.models, "must be models, each of them once")
+        if self.weights and self.method is FusionMethod.SIDE_BY_SIDE:
+            raise InvalidArgumentError("fusion.weights", self.weights, "must be none side by side")
+        if self.method is FusionMethod.SIDE_BY_SIDE:
+            return
+        weights = tuple(map(float, self.weights)) or (1.0,) * len(self.models)
+        if len(weights) != len(self.models) or not all(map(math.isfinite, weights)):
+            raise InvalidArgumentError("fusion.weights", self.weights, "must be finite, one a model")
+        object.__setattr__(self, "weights", weights)
 
 
 @dataclass(frozen=True)

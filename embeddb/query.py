@@ -25,7 +25,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.options import Arithmetic, Combine, Diversify, Group, KReciprocal
+from embeddb.options import Arithmetic, Combine, Diversify, Fusion, FusionMethod, Group, KReciprocal
 
 __all__ = [
     "DEFAULT_CANDIDATES",
@@ -488,6 +488,7 @@ class Search:
         min_score: hits score at least this: with it, the search is for all within a threshold, up to k.
         group: hits in groups of equal metadata.
         rerank: another order of the candidates: `Diversify` or `KReciprocal`.
+        fusion: the spaces of several models at once, in place of `model`.
 
     Raises:
         InvalidArgumentError: there is no expression, one cannot be made an expression, or a number is out of
@@ -507,11 +508,17 @@ class Search:
     min_score: float | None = None
     group: Group | None = None
     rerank: Diversify | KReciprocal | None = None
+    fusion: Fusion | None = None
 
     @property
     def limited(self) -> bool:
         """Whether hits come from a fixed number of candidates only."""
-        return self.arithmetic.scores_anew or self.rerank is not None
+        return self.arithmetic.scores_anew or self.rerank is not None or self._fused
+
+    @property
+    def _fused(self) -> bool:
+        """Whether several rankings become one."""
+        return self.fusion is not None and self.fusion.method is not FusionMethod.SIDE_BY_SIDE
 
     def __post_init__(self) -> None:
         if not self.expressions:
@@ -529,6 +536,12 @@ class Search:
         if isinstance(self.rerank, KReciprocal) and self.arithmetic.combine is not Combine.SUM:
             allowed = "must be sum for a k-reciprocal re-ranking, which starts from one vector"
             raise InvalidArgumentError("arithmetic.combine", str(self.arithmetic.combine), allowed)
+        if self.fusion is not None and self.model is not None:
+            raise InvalidArgumentError("model", self.model, "must be None where fusion names the models")
+        for name in ("explain", "rerank"):
+            if self._fused and getattr(self, name):
+                allowed = "means nothing for fused hits, whose score is of no one space; use side_by_side"
+                raise InvalidArgumentError(name, getattr(self, name), allowed)
         reach, of = (self.candidates, "candidates") if self.limited else (MAX_K, "what can be reached")
         if self.offset + self.k > reach:
             given = f"{self.k} + {self.offset}" if self.offset else self.k
@@ -560,12 +573,14 @@ class Hit:
         score: a similarity: larger is nearer, for every metric.
         explanation: one contribution a term of the expression, in the order of its `terms`, if asked for.
         group: the value of the field that the hits are grouped by.
+        model: whose space it was found in, where several were searched side by side.
     """
 
     item: StoredItem
     score: float
     explanation: Sequence[Contribution] = ()
     group: str | float | bool | None = None
+    model: str | None = None
 
     @property
     def id(self) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from embeddb.database import Database
 from embeddb.errors import EmbeddbError, NotFoundError
-from embeddb.options import Arithmetic, Combine, Diversify, Group, KReciprocal
+from embeddb.options import Arithmetic, Combine, Diversify, Fusion, FusionMethod, Group, KReciprocal
 from embeddb.presets import between
 from embeddb.query import Expression, Hit, Image, Item, PutItem, Search, Text, Vector, unit
 from embeddb_client import Client, Collection
@@ -127,6 +127,19 @@ def test_options_mean_the_same_in_process_and_over_grpc(
     assert [[astuple(each) for each in hit.explanation] for hit in there] == [
         [pytest.approx(astuple(each), abs=1e-5) for each in hit.explanation] for hit in here
     ]
+
+
+@pytest.mark.parametrize("method", FusionMethod)
+def test_several_spaces_mean_the_same_in_process_and_over_grpc(
+    method: FusionMethod, photos: Collection, database: Database
+) -> None:
+    options: dict[str, Any] = {"k": 3, "fusion": Fusion(["starter", "tiny"], method)}
+    expression = Image(PHOTOS / "rocket.jpg") + Item("camera")
+    here = database.collection(photos.name).search(expression, **options)
+    there = photos.search(expression, **options)
+    assert shown(here) == shown(there)
+    assert [hit.model for hit in here] == [hit.model for hit in there]
+    assert len(here) == (6 if method is FusionMethod.SIDE_BY_SIDE else 3)
 
 
 def test_a_batch_and_a_stream_answer_as_one_by_one(photos: Collection) -> None:

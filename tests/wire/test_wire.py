@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.options import Arithmetic, Combine, Diversify, Group, KReciprocal
+from embeddb.options import Arithmetic, Combine, Diversify, Fusion, FusionMethod, Group, KReciprocal
 from embeddb.query import (
     CollectionInfo,
     Contribution,
@@ -144,6 +144,19 @@ def test_a_search_without_k_gives_ten_and_k_zero_is_refused() -> None:
     assert search_from(search_pb2.SearchRequest(), [Text("a")]).k == 10
     with pytest.raises(InvalidArgumentError, match=r"^k: 0"):
         search_from(search_pb2.SearchRequest(k=0), [Text("a")])
+
+
+@given(st.sampled_from(FusionMethod), st.lists(st.floats(-2, 2), min_size=2, max_size=2))
+def test_searches_in_several_spaces(method: FusionMethod, weights: list[float]) -> None:
+    given_weights = [] if method is FusionMethod.SIDE_BY_SIDE else weights
+    search = Search([Text("a")], fusion=Fusion(["clip", "dino"], method, given_weights))
+    assert search_from(search_message("photos", search), [Text("a")]) == search
+
+
+def test_a_fusion_of_a_later_version_is_refused() -> None:
+    message = search_pb2.SearchRequest(fusion=search_pb2.Fusion(models=["a"], method=99))
+    with pytest.raises(InvalidArgumentError, match=r"fusion\.method: 99 given"):
+        search_from(message, [Text("a")])
 
 
 @given(st.builds(KReciprocal, st.integers(6, 50), st.integers(1, 6), shares))

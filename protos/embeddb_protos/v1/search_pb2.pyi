@@ -2,6 +2,7 @@ from embeddb_protos.v1 import common_pb2 as _common_pb2
 from embeddb_protos.v1 import expressions_pb2 as _expressions_pb2
 from embeddb_protos.v1 import items_pb2 as _items_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -9,8 +10,21 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class FusionMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FUSION_METHOD_UNSPECIFIED: _ClassVar[FusionMethod]
+    FUSION_METHOD_RANK: _ClassVar[FusionMethod]
+    FUSION_METHOD_MIN_MAX: _ClassVar[FusionMethod]
+    FUSION_METHOD_Z_SCORE: _ClassVar[FusionMethod]
+    FUSION_METHOD_SIDE_BY_SIDE: _ClassVar[FusionMethod]
+FUSION_METHOD_UNSPECIFIED: FusionMethod
+FUSION_METHOD_RANK: FusionMethod
+FUSION_METHOD_MIN_MAX: FusionMethod
+FUSION_METHOD_Z_SCORE: FusionMethod
+FUSION_METHOD_SIDE_BY_SIDE: FusionMethod
+
 class SearchRequest(_message.Message):
-    __slots__ = ("collection", "expressions", "k", "model", "include_operands", "view", "arithmetic", "explain", "candidates", "filter", "offset", "min_score", "group", "diversify", "k_reciprocal")
+    __slots__ = ("collection", "expressions", "k", "model", "include_operands", "view", "arithmetic", "explain", "candidates", "filter", "offset", "min_score", "group", "diversify", "k_reciprocal", "fusion")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     EXPRESSIONS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +40,7 @@ class SearchRequest(_message.Message):
     GROUP_FIELD_NUMBER: _ClassVar[int]
     DIVERSIFY_FIELD_NUMBER: _ClassVar[int]
     K_RECIPROCAL_FIELD_NUMBER: _ClassVar[int]
+    FUSION_FIELD_NUMBER: _ClassVar[int]
     collection: str
     expressions: _containers.RepeatedCompositeFieldContainer[_expressions_pb2.Expression]
     k: int
@@ -41,7 +56,18 @@ class SearchRequest(_message.Message):
     group: Group
     diversify: Diversify
     k_reciprocal: KReciprocal
-    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ..., explain: bool = ..., candidates: _Optional[int] = ..., filter: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., diversify: _Optional[_Union[Diversify, _Mapping]] = ..., k_reciprocal: _Optional[_Union[KReciprocal, _Mapping]] = ...) -> None: ...
+    fusion: Fusion
+    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ..., explain: bool = ..., candidates: _Optional[int] = ..., filter: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., diversify: _Optional[_Union[Diversify, _Mapping]] = ..., k_reciprocal: _Optional[_Union[KReciprocal, _Mapping]] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ...) -> None: ...
+
+class Fusion(_message.Message):
+    __slots__ = ("models", "method", "weights")
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedScalarFieldContainer[str]
+    method: FusionMethod
+    weights: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, models: _Optional[_Iterable[str]] = ..., method: _Optional[_Union[FusionMethod, str]] = ..., weights: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Group(_message.Message):
     __slots__ = ("field", "size")
@@ -68,16 +94,18 @@ class KReciprocal(_message.Message):
     def __init__(self, k1: _Optional[int] = ..., k2: _Optional[int] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class Hit(_message.Message):
-    __slots__ = ("item", "score", "explanation", "group_json")
+    __slots__ = ("item", "score", "explanation", "group_json", "model")
     ITEM_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     GROUP_JSON_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     item: _items_pb2.Item
     score: float
     explanation: _containers.RepeatedCompositeFieldContainer[Contribution]
     group_json: str
-    def __init__(self, item: _Optional[_Union[_items_pb2.Item, _Mapping]] = ..., score: _Optional[float] = ..., explanation: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., group_json: _Optional[str] = ...) -> None: ...
+    model: str
+    def __init__(self, item: _Optional[_Union[_items_pb2.Item, _Mapping]] = ..., score: _Optional[float] = ..., explanation: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., group_json: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("weight", "similarity", "share")

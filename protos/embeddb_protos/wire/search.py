@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from embeddb.errors import EmbeddbError
-from embeddb.options import Diversify, Group, KReciprocal
+from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.options import Diversify, Fusion, FusionMethod, Group, KReciprocal
 from embeddb.query import DEFAULT_CANDIDATES, DEFAULT_K, Contribution, Expression, Hit, Search
 from embeddb_protos.v1 import search_pb2
 from embeddb_protos.wire.errors import error_from, error_message
@@ -14,6 +14,14 @@ from embeddb_protos.wire.expressions import arithmetic_from, arithmetic_message,
 from embeddb_protos.wire.items import item_from, item_message, view_from, view_message
 
 __all__ = ["result_from", "result_message", "search_from", "search_message"]
+
+_FUSIONS = {
+    FusionMethod.RANK: search_pb2.FUSION_METHOD_RANK,
+    FusionMethod.MIN_MAX: search_pb2.FUSION_METHOD_MIN_MAX,
+    FusionMethod.Z_SCORE: search_pb2.FUSION_METHOD_Z_SCORE,
+    FusionMethod.SIDE_BY_SIDE: search_pb2.FUSION_METHOD_SIDE_BY_SIDE,
+}
+_FUSIONS_BACK: dict[int, FusionMethod] = {number: method for method, number in _FUSIONS.items()}
 
 
 def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
@@ -34,6 +42,8 @@ def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
     )
     if search.group is not None:
         message.group.CopyFrom(search_pb2.Group(field=search.group.field, size=search.group.size))
+    if search.fusion is not None:
+        message.fusion.CopyFrom(_fusion_message(search.fusion))
     match search.rerank:
         case Diversify(weight):
             message.diversify.weight = weight
@@ -62,6 +72,7 @@ def search_from(message: search_pb2.SearchRequest, expressions: Sequence[Express
         min_score=message.min_score if message.HasField("min_score") else None,
         group=Group(message.group.field, message.group.size or 1) if message.HasField("group") else None,
         rerank=_rerank_from(message),
+        fusion=_fusion_from(message.fusion) if message.HasField("fusion") else None,
     )
 
 
@@ -79,6 +90,17 @@ def result_from(message: search_pb2.SearchResult) -> list[Hit] | EmbeddbError:
     return [_hit_from(hit) for hit in message.hits.hits]
 
 
+def _fusion_message(fusion: Fusion) -> search_pb2.Fusion:
+    return search_pb2.Fusion(models=fusion.models, method=_FUSIONS[fusion.method], weights=fusion.weights)
+
+
+def _fusion_from(message: search_pb2.Fusion) -> Fusion:
+    number = message.method or search_pb2.FUSION_METHOD_RANK
+    if number not in _FUSIONS_BACK:
+        raise InvalidArgumentError("fusion.method", number, f"must be one of {', '.join(FusionMethod)}")
+    return Fusion(message.models, _FUSIONS_BACK[number], message.weights)
+
+
 def _rerank_from(message: search_pb2.SearchRequest) -> Diversify | KReciprocal | None:
     match message.WhichOneof("rerank"):
         case "diversify":
@@ -93,7 +115,7 @@ def _rerank_from(message: search_pb2.SearchRequest) -> Diversify | KReciprocal |
 
 
 def _hit_message(hit: Hit) -> search_pb2.Hit:
-    message = search_pb2.Hit(item=item_message(hit.item), score=hit.score)
+    message = search_pb2.Hit(item=item_message(hit.item), score=hit.score, model=hit.model or "")
     for each in hit.explanation:
         message.explanation.add(weight=each.weight, similarity=each.similarity, share=each.share)
     if hit.group is not None:
@@ -104,4 +126,4 @@ def _hit_message(hit: Hit) -> search_pb2.Hit:
 def _hit_from(message: search_pb2.Hit) -> Hit:
     explanation = tuple(Contribution(c.weight, c.similarity, c.share) for c in message.explanation)
     group = json.loads(message.group_json) if message.group_json else None
-    return Hit(item_from(message.item), message.score, explanation, group)
+    return Hit(item_from(message.item), message.score, explanation, group, message.model or None)

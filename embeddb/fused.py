@@ -1,0 +1,68 @@
+"""A search in several spaces at once: one ranking, or a page of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from embeddb.cut import Cut, Found
+from embeddb.errors import EmbeddbError
+from embeddb.options import Fusion, FusionMethod
+from embeddb.query import Search
+from embeddb.retrieval import Retrieval
+from embeddb.search.fuse import fuse
+from embeddb.search.ranking import Ranking
+from embeddb.selection import Selection
+from embeddb.space import Space
+from embeddb.storage import CollectionStore
+
+__all__ = ["FusedRetrieval"]
+
+
+class FusedRetrieval:
+    """Answers one search in several spaces.
+
+    Args:
+        search: what is asked.
+        fusion: the search's own.
+        spaces: where to look, by model name, in the fusion's order.
+        store: the collection's storage.
+        selection: the collection's filters.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        fusion: Fusion,
+        spaces: Mapping[str, Space],
+        store: CollectionStore,
+        selection: Selection,
+    ) -> None:
+        self._fusion = fusion
+        self._cut = Cut(search, store)
+        self._retrievals = {
+            model: Retrieval(replace(search, fusion=None, model=model), space, store, selection)
+            for model, space in spaces.items()
+        }
+
+    def answer(self) -> list[list[Found] | EmbeddbError]:
+        """Answer every expression; one that one of the spaces cannot evaluate is an error."""
+        if self._fusion.method is FusionMethod.SIDE_BY_SIDE:
+            return list(self._side_by_side())
+        return list(self._fused())
+
+    def _side_by_side(self) -> Iterator[list[Found] | EmbeddbError]:
+        for outcomes in zip(*(each.answer() for each in self._retrievals.values()), strict=True):
+            error = next((each for each in outcomes if isinstance(each, EmbeddbError)), None)
+            yield error or [
+                replace(found, model=model)
+                for model, outcome in zip(self._retrievals, outcomes, strict=True)
+                if not isinstance(outcome, EmbeddbError)
+                for found in outcome
+            ]
+
+    def _fused(self) -> Iterator[list[Found] | EmbeddbError]:
+        for outcomes in zip(*(each.candidates() for each in self._retrievals.values()), strict=True):
+            rankings = [each for each in outcomes if isinstance(each, Ranking)]
+            error = next((each for each in outcomes if isinstance(each, EmbeddbError)), None)
+            yield error or self._cut.page(fuse(rankings, self._fusion.method, self._fusion.weights))[0]

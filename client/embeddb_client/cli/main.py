@@ -13,6 +13,7 @@ from embeddb.errors import EmbeddbError
 from embeddb_client.cli import collections, contexts, models
 from embeddb_client.cli.items import get, ls, rm
 from embeddb_client.cli.options import err
+from embeddb_client.cli.parquet import export_file, import_file
 from embeddb_client.cli.put import put
 from embeddb_client.cli.search import search
 from embeddb_client.cli.stats import stats
@@ -25,6 +26,8 @@ app.add_typer(collections.app, name="collections")
 app.add_typer(contexts.app, name="contexts")
 for command in (put, search, get, ls, rm, stats):
     app.command()(command)
+app.command("export")(export_file)
+app.command("import")(import_file)
 
 
 @app.command()

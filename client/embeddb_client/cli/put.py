@@ -15,7 +15,7 @@ from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.query import Image, PutItem, PutResult, PutStatus, Text
 from embeddb_client.cli.options import CollectionName, Json, Server, connect, err, out, print_json
 
-__all__ = ["put"]
+__all__ = ["put", "report"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 TEXT_SUFFIXES = frozenset({".txt"})
@@ -49,7 +49,7 @@ def put(
 
         unread: list[PutResult] = []
         results = client.put_many(_items(files, prefix, label, unread, show), on_progress=show)
-    _report(results + unread, time.monotonic() - started, as_json)
+    report(results + unread, time.monotonic() - started, as_json)
 
 
 def _with_ids(paths: Sequence[Path], glob: str) -> dict[str, Path]:
@@ -116,7 +116,8 @@ def _progress(total: int, *, hidden: bool) -> Progress:
     return Progress(*columns, console=err, disable=hidden or not err.is_terminal)
 
 
-def _report(results: Sequence[PutResult], seconds: float, as_json: bool) -> None:
+def report(results: Sequence[PutResult], seconds: float, as_json: bool) -> None:
+    """Print what became of items; exit with 1 if some failed."""
     counts = Counter(result.status for result in results)
     failed = [(result.id, result.error) for result in results if result.error is not None]
     if as_json:

@@ -1,0 +1,165 @@
+"""A collection as a Parquet file, for other programs and for moving it.
+
+The columns: `id`; `metadata`, a JSON object; `modality`, "image", "text" or null; `payload`, the bytes, if
+asked for; and for each model `features.<model>`, a list of float32, null where an item has none of it.
+In process and through a server alike; it needs the extra `parquet`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ModuleNotFoundError as error:
+    raise ImportError("embeddb.parquet needs pyarrow: pip install 'embeddb[parquet]'") from error
+
+from embeddb.calls import CollectionCalls
+from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
+from embeddb.query import Image, Modality, PutItem, PutResult, PutStatus, StoredItem, Text, View
+
+__all__ = ["export_collection", "import_collection"]
+
+FEATURES = "features."
+ROWS_PER_GROUP = 1_000
+ROWS_PER_READ = 100
+
+
+def export_collection(collection: CollectionCalls, path: str | Path, *, payloads: bool = True) -> int:
+    """Write a collection to a Parquet file, which is there when all of it is written, and not before.
+
+    Items that are written meanwhile may be in it or not.
+
+    Args:
+        payloads: whether to write the images and texts too.
+
+    Returns:
+        How many items were written.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    models = collection.info().models
+    fields = [("id", pa.string()), ("metadata", pa.string()), ("modality", pa.string())]
+    fields += [("payload", pa.binary())] if payloads else []
+    fields += [(FEATURES + model, pa.list_(pa.float32())) for model in models]
+    schema = pa.schema(fields)
+    count = 0
+    try:
+        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+            items = collection.items(view=View(payload=payloads, features=True))
+            for group in _groups(items):
+                rows = [_row(item, models) for item in group]
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+                count += len(rows)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+def import_collection(
+    collection: CollectionCalls,
+    path: str | Path,
+    *,
+    features: bool = True,
+    on_progress: Callable[[Sequence[PutResult]], None] | None = None,
+) -> list[PutResult]:
+    """Put the items of a Parquet file into a collection; those of an id that is there are replaced.
+
+    Args:
+        features: whether to take the file's features, which costs no inference. Without them the collection's
+            models embed the payloads, and make predictions.
+        on_progress: called with the results of each batch as soon as it is durable and searchable.
+
+    Returns:
+        One result an item, those that could not be read last.
+
+    Raises:
+        InvalidArgumentError: the file cannot be read, or lacks a column.
+        NotFoundError: the file has features of a model that the collection does not have.
+    """
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InvalidArgumentError("path", str(path), f"must be a Parquet file: {error}") from None
+    with file:
+        names = file.schema_arrow.names
+        missing = [name for name in ("id", "metadata") if name not in names]
+        if missing:
+            raise InvalidArgumentError(
+                "path", str(path), f"must have columns id and metadata, lacks {missing}"
+            )
+        models = [name.removeprefix(FEATURES) for name in names if features and name.startswith(FEATURES)]
+        known = collection.info().models
+        for model in models:
+            if model not in known:
+                raise NotFoundError(f"model of collection {collection.name!r}", model, list(known))
+        unread: list[PutResult] = []
+        results = collection.put_many(_items(file, models, unread), on_progress=on_progress)
+    return results + unread
+
+
+def _groups(items: Iterator[StoredItem]) -> Iterator[list[StoredItem]]:
+    while group := list(islice(items, ROWS_PER_GROUP)):
+        yield group
+
+
+def _row(item: StoredItem, models: Iterable[str]) -> dict[str, Any]:
+    payload = item.payload.read() if isinstance(item.payload, Image) else None
+    if isinstance(item.payload, Text):
+        payload = item.payload.text.encode()
+    return {
+        "id": item.id,
+        "metadata": json.dumps(dict(item.metadata), ensure_ascii=False),
+        "modality": item.modality,
+        "payload": payload,
+        **{FEATURES + model: item.features.get(model) for model in models},
+    }
+
+
+def _items(file: pq.ParquetFile, models: Sequence[str], unread: list[PutResult]) -> Iterator[PutItem]:
+    """The items of a file; what is none is added to `unread`."""
+    wanted = ["id", "metadata", "modality", "payload", *(FEATURES + model for model in models)]
+    columns = [name for name in wanted if name in file.schema_arrow.names]
+    for batch in file.iter_batches(ROWS_PER_READ, columns=columns):
+        vectors = {model: batch.column(FEATURES + model) for model in models}
+        plain = batch.drop_columns([FEATURES + model for model in models])
+        for place, row in enumerate(plain.to_pylist()):
+            try:
+                features = {
+                    model: column[place].values.to_numpy()
+                    for model, column in vectors.items()
+                    if column[place].is_valid
+                }
+                yield PutItem(row["id"], _content(row), _metadata(row["metadata"]), features)
+            except EmbeddbError as error:
+                unread.append(PutResult(str(row["id"]), PutStatus.FAILED, error))
+
+
+def _content(row: Mapping[str, Any]) -> Image | Text | None:
+    payload = row.get("payload")
+    match row.get("modality"):
+        case _ if payload is None:
+            return None
+        case Modality.IMAGE:
+            return Image(payload)
+        case Modality.TEXT:
+            return Text(payload.decode(errors="replace"))
+        case other:
+            raise InvalidArgumentError("modality", other, f"must be one of {', '.join(Modality)}")
+
+
+def _metadata(text: str | None) -> dict[str, Any]:
+    try:
+        metadata: dict[str, Any] = json.loads(text or "{}")
+    except ValueError as error:
+        raise InvalidArgumentError("item.metadata", text, f"must be JSON: {error}") from None
+    return metadata

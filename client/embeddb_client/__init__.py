@@ -20,12 +20,16 @@ from embeddb import (
     Vector,
     unit,
 )
+from embeddb_client.access import Access
+from embeddb_client.async_client import AsyncClient
+from embeddb_client.async_collection import AsyncCollection
 from embeddb_client.client import Client
 from embeddb_client.collection import Collection
-from embeddb_client.connection import Access
 
 __all__ = [
     "Access",
+    "AsyncClient",
+    "AsyncCollection",
     "Client",
     "Collection",
     "CollectionSettings",

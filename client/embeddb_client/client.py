@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from embeddb.errors import EmbeddbError
-from embeddb.query import (
-    CollectionInfo,
-    CollectionSettings,
-    Embedding,
-    ModelInfo,
-    RunOptions,
-    Stats,
-    as_content,
-)
+from embeddb.query import CollectionInfo, CollectionSettings, Embedding, ModelInfo, RunOptions, Stats
+from embeddb_client import exchanges
+from embeddb_client.access import Access
 from embeddb_client.collection import Collection
-from embeddb_client.connection import Access, Connection
-from embeddb_protos.v1 import admin_pb2, collections_pb2, models_pb2
-from embeddb_protos.wire.errors import error_from
-from embeddb_protos.wire.items import content_message, embedding_from
-from embeddb_protos.wire.service import (
-    collection_from,
-    model_from,
-    options_message,
-    settings_message,
-    stats_from,
-)
+from embeddb_client.connection import Connection
 
 __all__ = ["Client"]
 
@@ -86,17 +69,11 @@ class Client(Collection):
             AlreadyExistsError: the name is taken.
             InvalidArgumentError: the spec is malformed or cannot be loaded.
         """
-        request = models_pb2.RegisterModelRequest(
-            name=name,
-            spec_json=json.dumps(dict(spec)),
-            options=options_message(options or RunOptions()),
-        )
-        response = self._connection.call(self._connection.models.RegisterModel, request, timeout)
-        return model_from(response.model)
+        return self._connection.send(exchanges.register_model(name, spec, options), timeout)
 
     def models(self) -> list[ModelInfo]:
         """All registered models, in the order of names."""
-        return list(self._model_pages())
+        return list(self._connection.pages(exchanges.list_models))
 
     def model(self, name: str) -> ModelInfo:
         """One registered model.
@@ -104,8 +81,7 @@ class Client(Collection):
         Raises:
             NotFoundError: there is none of that name.
         """
-        request = models_pb2.GetModelRequest(name=name)
-        return model_from(self._connection.call(self._connection.models.GetModel, request).model)
+        return self._connection.send(exchanges.get_model(name))
 
     def load_model(self, name: str, *, timeout: float = LOAD_SECONDS) -> ModelInfo:
         """Have the server load a model that is not loaded, even where that failed before.
@@ -114,9 +90,7 @@ class Client(Collection):
             NotFoundError: there is none of that name.
             FailedPreconditionError: it cannot be loaded, or its weights are not those that were registered.
         """
-        request = models_pb2.LoadModelRequest(name=name)
-        response = self._connection.call(self._connection.models.LoadModel, request, timeout)
-        return model_from(response.model)
+        return self._connection.send(exchanges.load_model(name), timeout)
 
     def unload_model(self, name: str) -> ModelInfo:
         """Have the server free a model's memory; the model's next use loads it again.
@@ -124,8 +98,7 @@ class Client(Collection):
         Raises:
             NotFoundError: there is none of that name.
         """
-        request = models_pb2.UnloadModelRequest(name=name)
-        return model_from(self._connection.call(self._connection.models.UnloadModel, request).model)
+        return self._connection.send(exchanges.unload_model(name))
 
     def remove_model(self, name: str) -> None:
         """Unload and forget a model.
@@ -134,8 +107,7 @@ class Client(Collection):
             NotFoundError: there is none of that name.
             FailedPreconditionError: a collection uses it.
         """
-        request = models_pb2.RemoveModelRequest(name=name)
-        self._connection.call(self._connection.models.RemoveModel, request)
+        self._connection.send(exchanges.remove_model(name))
 
     def embed(self, model: str, content: object) -> Embedding:
         """Run one content through a model, storing nothing; see `embed_many`."""
@@ -153,13 +125,7 @@ class Client(Collection):
         Returns:
             One embedding a content, an error in the place of each that failed.
         """
-        messages = [content_message(as_content(content)) for content in contents]
-        request = models_pb2.EmbedRequest(model=model, contents=messages)
-        response = self._connection.call(self._connection.models.Embed, request)
-        return [
-            embedding_from(result.embedding) if result.HasField("embedding") else error_from(result.error)
-            for result in response.results
-        ]
+        return self._connection.send(exchanges.embed(model, contents))
 
     # -- Collections ------------------------------------------------------------------------------------
 
@@ -177,15 +143,12 @@ class Client(Collection):
             AlreadyExistsError: the name is taken.
             NotFoundError: a model is not registered.
         """
-        request = collections_pb2.CreateCollectionRequest(
-            name=name, models=models, settings=settings_message(settings or CollectionSettings())
-        )
-        self._connection.call(self._connection.collections.CreateCollection, request)
+        self._connection.send(exchanges.create_collection(name, models, settings))
         return self.collection(name)
 
     def collections(self) -> list[CollectionInfo]:
         """All collections, in the order of names."""
-        return list(self._collection_pages())
+        return list(self._connection.pages(exchanges.list_collections))
 
     def drop_collection(self, name: str) -> None:
         """Delete a collection with all its items.
@@ -194,15 +157,13 @@ class Client(Collection):
             NotFoundError: there is none of that name.
             FailedPreconditionError: it is the default collection.
         """
-        request = collections_pb2.DropCollectionRequest(name=name)
-        self._connection.call(self._connection.collections.DropCollection, request)
+        self._connection.send(exchanges.drop_collection(name))
 
     # -- The server -------------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
         """The server's figures."""
-        response = self._connection.call(self._connection.admin.GetStats, admin_pb2.GetStatsRequest())
-        return stats_from(response)
+        return self._connection.send(exchanges.get_stats())
 
     def close(self) -> None:
         """Close the connection; the client cannot be used after."""
@@ -218,23 +179,3 @@ class Client(Collection):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _model_pages(self) -> Iterator[ModelInfo]:
-        token = ""
-        while True:
-            request = models_pb2.ListModelsRequest(page_token=token)
-            response = self._connection.call(self._connection.models.ListModels, request)
-            yield from map(model_from, response.models)
-            token = response.next_page_token
-            if not token:
-                return
-
-    def _collection_pages(self) -> Iterator[CollectionInfo]:
-        token = ""
-        while True:
-            request = collections_pb2.ListCollectionsRequest(page_token=token)
-            response = self._connection.call(self._connection.collections.ListCollections, request)
-            yield from map(collection_from, response.collections)
-            token = response.next_page_token
-            if not token:
-                return

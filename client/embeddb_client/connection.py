@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+from types import ModuleType
 from typing import Any, TypeVar
 
 import grpc
 
-from embeddb.errors import CancelledError, InvalidArgumentError
+from embeddb.errors import CancelledError
+from embeddb_client.access import Access
+from embeddb_client.exchanges import Exchange
 from embeddb_protos.v1 import (
     admin_pb2_grpc,
     analysis_pb2_grpc,
@@ -21,7 +23,7 @@ from embeddb_protos.v1 import (
 )
 from embeddb_protos.wire.errors import error_from_call
 
-__all__ = ["MAX_MESSAGE_BYTES", "Access", "Connection"]
+__all__ = ["MAX_MESSAGE_BYTES", "Connection", "Stubs"]
 
 MAX_MESSAGE_BYTES = 128 << 20
 """Largest message taken, in bytes; the server's default."""
@@ -58,76 +60,59 @@ _SERVICE_CONFIG = {
 
 R = TypeVar("R")
 
+_CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+]
 
-@dataclass(frozen=True)
-class Access:
-    """How a server is reached that does not take just anybody.
 
-    Attributes:
-        api_key: the secret that `embeddb-server keys add` printed.
-        tls: whether the connection is encrypted; any of the files below implies it.
-        ca: PEM file of who signs the server's certificate; the system's authorities if None.
-        certificate: PEM file of the client's own certificate, for servers that want one.
-        key: PEM file of its private key.
+class Stubs:
+    """A channel and a stub for each service over it.
+
+    Args:
+        library: what makes the channel: `grpc`, or `grpc.aio` for one of an event loop.
+        address: host and port.
+        timeout: seconds that a call may take.
+        access: an API key and TLS, for a server that wants them.
     """
 
-    api_key: str | None = field(default=None, repr=False)
-    tls: bool = False
-    ca: str | Path | None = None
-    certificate: str | Path | None = None
-    key: str | Path | None = None
-
-    def channel(self, address: str, options: Sequence[tuple[str, Any]]) -> grpc.Channel:
-        """A channel to a server.
-
-        Raises:
-            InvalidArgumentError: a file cannot be read, or a certificate is without its key.
-        """
-        if not (self.tls or self.ca or self.certificate or self.key):
-            return grpc.insecure_channel(address, options)
-        if (self.certificate is None) != (self.key is None):
-            raise InvalidArgumentError("certificate", str(self.certificate), "must come together with key")
-        credentials = grpc.ssl_channel_credentials(
-            _read("ca", self.ca), _read("key", self.key), _read("certificate", self.certificate)
-        )
-        return grpc.secure_channel(address, credentials, options)
-
-    @property
-    def metadata(self) -> list[tuple[str, str]]:
-        """What goes with every call."""
-        return [] if self.api_key is None else [("authorization", f"Bearer {self.api_key}")]
+    def __init__(self, library: ModuleType, address: str, timeout: float, access: Access | None) -> None:
+        access = access or Access()
+        credentials = access.credentials()
+        if credentials is None:
+            channel = library.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        else:
+            channel = library.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
+        self.timeout = timeout
+        self._channel = channel
+        self._metadata = access.metadata
+        self.items = items_pb2_grpc.ItemServiceStub(channel)
+        self.search = search_pb2_grpc.SearchServiceStub(channel)
+        self.models = models_pb2_grpc.ModelServiceStub(channel)
+        self.collections = collections_pb2_grpc.CollectionServiceStub(channel)
+        self.analysis = analysis_pb2_grpc.AnalysisServiceStub(channel)
+        self.admin = admin_pb2_grpc.AdminServiceStub(channel)
 
 
-def _read(name: str, path: str | Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidArgumentError(name, str(path), f"cannot be read: {error.strerror}") from None
-
-
-class Connection:
-    """An open channel with a stub for each service. Thread-safe."""
+class Connection(Stubs):
+    """An open channel. Thread-safe."""
 
     def __init__(self, address: str, timeout: float, access: Access | None = None) -> None:
-        access = access or Access()
-        self.timeout = timeout
-        self._metadata = access.metadata
-        self._channel = access.channel(
-            address,
-            [
-                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-                ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
-            ],
-        )
-        self.items = items_pb2_grpc.ItemServiceStub(self._channel)
-        self.search = search_pb2_grpc.SearchServiceStub(self._channel)
-        self.models = models_pb2_grpc.ModelServiceStub(self._channel)
-        self.collections = collections_pb2_grpc.CollectionServiceStub(self._channel)
-        self.analysis = analysis_pb2_grpc.AnalysisServiceStub(self._channel)
-        self.admin = admin_pb2_grpc.AdminServiceStub(self._channel)
+        super().__init__(grpc, address, timeout, access)
+
+    def send(self, exchange: Exchange[R], timeout: float | None = None) -> R:
+        """Make the call of an exchange and read its answer; see `call`."""
+        return exchange.read(self.call(attrgetter(exchange.method)(self), exchange.request, timeout))
+
+    def pages(self, page: Callable[[str], Exchange[tuple[list[R], str]]]) -> Iterator[R]:
+        """Everything on the pages of a listing, each of which gives the token of the next."""
+        token = ""
+        while True:
+            found, token = self.send(page(token))
+            yield from found
+            if not token:
+                return
 
     def call(self, method: Callable[..., R], request: Any, timeout: float | None = None) -> R:
         """Make a unary call.
@@ -151,12 +136,15 @@ class Connection:
         Raises:
             EmbeddbError: whatever the server or gRPC reports, as our own class.
         """
+        call: Any = method(requests, metadata=self._metadata)
         try:
-            yield from method(requests, metadata=self._metadata)
+            yield from call
         except grpc.RpcError as error:
             raise error_from_call(error) from None
         except grpc.FutureCancelledError:
             raise CancelledError("the stream was cancelled") from None
+        finally:
+            call.cancel()  # Of no effect on a call that has ended.
 
     def close(self) -> None:
         """Close the channel; calls under way are cancelled."""

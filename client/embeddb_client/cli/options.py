@@ -12,10 +12,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from embeddb_client.access import Access
 from embeddb_client.cli.completion import collection_names, context_names
 from embeddb_client.cli.config import Config
 from embeddb_client.client import Client
-from embeddb_client.connection import Access
 
 __all__ = [
     "CollectionName",

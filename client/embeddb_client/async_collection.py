@@ -1,0 +1,241 @@
+"""A collection on a server for asyncio: `Collection`'s calls, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy.typing as npt
+
+from embeddb.errors import EmbeddbError
+from embeddb.options import Arithmetic
+from embeddb.query import (
+    DEFAULT_K,
+    CollectionInfo,
+    Hit,
+    ItemPage,
+    PutItem,
+    PutResult,
+    PutStatus,
+    Search,
+    StoredItem,
+    View,
+)
+from embeddb.questions import Compare, Question, Verdict
+from embeddb_client import exchanges
+from embeddb_client.async_connection import AsyncConnection
+from embeddb_client.batches import IN_FLIGHT, Batch, Cutter
+
+__all__ = ["AsyncCollection"]
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+class AsyncCollection:
+    """A collection on a server; made by `AsyncClient.collection`.
+
+    Every call is that of `Collection` with the same name: it takes, gives and raises the same. Files of
+    pictures are read beside the event loop, in its threads.
+    """
+
+    def __init__(self, connection: AsyncConnection, name: str) -> None:
+        self._connection = connection
+        self.name = name
+
+    # -- One item ---------------------------------------------------------------------------------------
+
+    async def put(
+        self,
+        item_id: str,
+        content: object = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        features: Mapping[str, npt.ArrayLike] | None = None,
+    ) -> PutStatus:
+        """Embed and store one item; see `Collection.put`."""
+        result = (await self.put_many([PutItem(item_id, content, metadata or {}, features or {})]))[0]
+        if result.error is not None:
+            raise result.error
+        return result.status
+
+    async def get(
+        self,
+        item_id: str,
+        *,
+        with_payload: bool = False,
+        with_features: bool = False,
+        with_predictions: bool = False,
+    ) -> StoredItem:
+        """Return one item; see `Collection.get`."""
+        view = View(with_payload, with_features, with_predictions)
+        return or_raise((await self.get_many([item_id], view=view))[0])
+
+    async def delete(self, item_id: str) -> None:
+        """Delete one item; see `Collection.delete`."""
+        error = (await self.delete_many([item_id]))[0]
+        if error is not None:
+            raise error
+
+    async def search(
+        self,
+        expression: object,
+        k: int = DEFAULT_K,
+        *,
+        model: str | None = None,
+        include_operands: bool = False,
+        with_payload: bool = False,
+        with_features: bool = False,
+        with_predictions: bool = False,
+        **options: Any,
+    ) -> list[Hit]:
+        """Find the items nearest to an expression; see `Collection.search`."""
+        view = View(with_payload, with_features, with_predictions)
+        search = Search((expression,), k, model, include_operands, view, **options)
+        return or_raise((await self.search_many(search))[0])
+
+    async def compare(
+        self, a: object, b: object, *, model: str | None = None, arithmetic: Arithmetic | None = None
+    ) -> float:
+        """How alike two expressions are; see `Collection.compare`."""
+        return float((await self.ask(Compare((a,), (b,), model, arithmetic or Arithmetic())))[0, 0])
+
+    async def verify(
+        self,
+        a: object,
+        b: object,
+        threshold: float,
+        *,
+        model: str | None = None,
+        arithmetic: Arithmetic | None = None,
+    ) -> Verdict:
+        """Whether two expressions show the same; see `Collection.verify`."""
+        similarity = await self.compare(a, b, model=model, arithmetic=arithmetic)
+        return Verdict(similarity >= threshold, similarity, threshold)
+
+    async def items(self, *, prefix: str = "", view: View | None = None) -> AsyncIterator[StoredItem]:
+        """Iterate over the items, page by page; see `Collection.items`."""
+        token = ""
+        while True:
+            page = await self.list_items(page_token=token, prefix=prefix, view=view)
+            for item in page.items:
+                yield item
+            token = page.next_token
+            if not token:
+                return
+
+    # -- Batches ----------------------------------------------------------------------------------------
+
+    async def put_many(
+        self,
+        items: Iterable[PutItem] | AsyncIterable[PutItem],
+        *,
+        on_progress: Callable[[Sequence[PutResult]], None] | None = None,
+    ) -> list[PutResult]:
+        """Embed and store items; see `Collection.put_many`. They may come from an async generator, too.
+
+        Two batches are under way at most, so that a generator is asked for more only as the server keeps up.
+        If the call fails or is cancelled, batches under way are cancelled.
+        """
+        results: list[PutResult] = []
+        under_way: deque[asyncio.Task[list[PutResult]]] = deque()
+
+        async def finish_oldest() -> None:
+            finished = await under_way.popleft()
+            results.extend(finished)
+            if on_progress is not None:
+                on_progress(finished)
+
+        try:
+            async for batch in _batches(items):
+                if len(under_way) == IN_FLIGHT:
+                    await finish_oldest()
+                exchange = exchanges.put_items(self.name, batch)
+                under_way.append(asyncio.create_task(self._connection.send(exchange)))
+            while under_way:
+                await finish_oldest()
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+        return results
+
+    async def get_many(
+        self, item_ids: Sequence[str], *, view: View | None = None
+    ) -> list[StoredItem | EmbeddbError]:
+        """Return items in the order asked for; see `Collection.get_many`."""
+        return await self._connection.send(exchanges.get_items(self.name, item_ids, view))
+
+    async def delete_many(self, item_ids: Sequence[str]) -> list[EmbeddbError | None]:
+        """Delete items; see `Collection.delete_many`."""
+        return await self._connection.send(exchanges.delete_items(self.name, item_ids))
+
+    async def delete_where(self, filter: str) -> int:  # noqa: A002 - the name of it in `Search`, too
+        """Delete the items that satisfy a filter; see `Collection.delete_where`."""
+        return await self._connection.send(exchanges.delete_by_filter(self.name, filter))
+
+    async def list_items(
+        self, *, page_size: int = 100, page_token: str = "", prefix: str = "", view: View | None = None
+    ) -> ItemPage:
+        """Return a page of the items; see `Collection.list_items`."""
+        exchange = exchanges.list_items(self.name, page_size, page_token, prefix, view)
+        return await self._connection.send(exchange)
+
+    async def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:
+        """Answer a batch of expressions; see `Collection.search_many`."""
+        exchange = await asyncio.to_thread(exchanges.search_items, self.name, search)
+        return await self._connection.send(exchange)
+
+    async def stream_search(
+        self, searches: Iterable[Search] | AsyncIterable[Search]
+    ) -> AsyncIterator[list[list[Hit] | EmbeddbError]]:
+        """Answer searches on one open stream, in order; see `Collection.stream_search`."""
+
+        async def requests() -> AsyncIterator[Any]:
+            async for search in _each(searches):
+                yield await asyncio.to_thread(exchanges.stream_request, self.name, search)
+
+        async for response in self._connection.stream(self._connection.search.StreamSearch, requests()):
+            yield exchanges.stream_response(response)
+
+    async def ask(self, question: Question[A]) -> A:
+        """Answer a question; see `Collection.ask`."""
+        exchange = await asyncio.to_thread(exchanges.ask, self.name, question)
+        return await self._connection.send(exchange)
+
+    async def add_model(self, model: str) -> None:
+        """Add a registered model to those that embed the items; see `Collection.add_model`."""
+        await self._connection.send(exchanges.add_model(self.name, model))
+
+    async def info(self) -> CollectionInfo:
+        """Return the collection's models and how many items it holds."""
+        return await self._connection.send(exchanges.get_collection(self.name))
+
+
+def or_raise(outcome: T | EmbeddbError) -> T:
+    """Give the one outcome of a batch of one, or raise it."""
+    if isinstance(outcome, EmbeddbError):
+        raise outcome
+    return outcome
+
+
+async def _batches(items: Iterable[PutItem] | AsyncIterable[PutItem]) -> AsyncIterator[Batch]:
+    cutter = Cutter()
+    async for item in _each(items):
+        full = await asyncio.to_thread(cutter.add, item)
+        if full is not None:
+            yield full
+    rest = cutter.rest()
+    if rest:
+        yield rest
+
+
+async def _each(values: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(values, AsyncIterable):
+        async for value in values:
+            yield value
+    else:
+        for value in values:
+            yield value

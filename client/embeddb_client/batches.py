@@ -1,0 +1,64 @@
+"""Items on their way into a collection, cut into batches of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from embeddb.errors import EmbeddbError
+from embeddb.query import PutItem, PutResult, PutStatus
+from embeddb_protos.v1 import items_pb2
+from embeddb_protos.wire.items import put_item_message
+
+__all__ = ["IN_FLIGHT", "Batch", "Cutter", "batches"]
+
+# A batch is sent when it holds this many items or bytes. Two are under way at once, so that the server
+# decodes one while it runs the other through its models.
+BATCH_ITEMS = 64
+BATCH_BYTES = 16 << 20
+IN_FLIGHT = 2
+
+Batch = list[items_pb2.PutItem | PutResult]
+"""Messages to send, and in their places the results of the items that could not be made one."""
+
+
+class Cutter:
+    """Gathers items until they are a batch."""
+
+    def __init__(self) -> None:
+        self._batch: Batch = []
+        self._bytes = 0
+
+    def add(self, item: PutItem) -> Batch | None:
+        """Take an item; gives the batch before it, if that is full. A picture's file is read here."""
+        message = _message_or_failure(item)
+        added = 0 if isinstance(message, PutResult) else message.ByteSize()
+        full = None
+        if self._batch and (len(self._batch) >= BATCH_ITEMS or self._bytes + added > BATCH_BYTES):
+            full = self.rest()
+        self._batch.append(message)
+        self._bytes += added
+        return full
+
+    def rest(self) -> Batch:
+        """What has been gathered since the last full batch."""
+        batch, self._batch, self._bytes = self._batch, [], 0
+        return batch
+
+
+def batches(items: Iterable[PutItem]) -> Iterator[Batch]:
+    """Cut items into batches; no more than one batch is held at a time."""
+    cutter = Cutter()
+    for item in items:
+        full = cutter.add(item)
+        if full is not None:
+            yield full
+    rest = cutter.rest()
+    if rest:
+        yield rest
+
+
+def _message_or_failure(item: PutItem) -> items_pb2.PutItem | PutResult:
+    try:
+        return put_item_message(item)
+    except EmbeddbError as error:
+        return PutResult(item.id, PutStatus.FAILED, error)

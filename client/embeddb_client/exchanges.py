@@ -1,0 +1,277 @@
+"""What the two clients share: every unary call as plain data, which either of them sends.
+
+An `Exchange` says where a call goes, what is sent and what the answer means. The clients differ only in how
+they wait for the answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from embeddb.errors import EmbeddbError
+from embeddb.query import (
+    CollectionInfo,
+    CollectionSettings,
+    Embedding,
+    Hit,
+    ItemPage,
+    ModelInfo,
+    PutResult,
+    RunOptions,
+    Search,
+    Stats,
+    StoredItem,
+    View,
+    as_content,
+)
+from embeddb.questions import Question
+from embeddb_client.batches import Batch
+from embeddb_protos.v1 import admin_pb2, collections_pb2, items_pb2, models_pb2, search_pb2
+from embeddb_protos.wire.errors import error_from
+from embeddb_protos.wire.items import (
+    content_message,
+    embedding_from,
+    item_from,
+    put_result_from,
+    view_message,
+)
+from embeddb_protos.wire.questions import codec_of
+from embeddb_protos.wire.search import result_from, search_message
+from embeddb_protos.wire.service import (
+    collection_from,
+    model_from,
+    options_message,
+    settings_message,
+    stats_from,
+)
+
+__all__ = ["Exchange"]
+
+A = TypeVar("A")
+R = TypeVar("R")
+Found = list[list[Hit] | EmbeddbError]
+
+
+@dataclass(frozen=True)
+class Exchange(Generic[R]):
+    """One unary call.
+
+    Attributes:
+        method: the attribute of a connection that makes the call, such as "items.GetItems".
+        request: the message to send.
+        read: makes the result of the response message.
+    """
+
+    method: str
+    request: Any
+    read: Callable[[Any], R]
+
+
+# -- Models and collections -----------------------------------------------------------------------------
+
+
+def register_model(name: str, spec: Mapping[str, Any], options: RunOptions | None) -> Exchange[ModelInfo]:
+    """Have a model loaded."""
+    request = models_pb2.RegisterModelRequest(
+        name=name, spec_json=json.dumps(dict(spec)), options=options_message(options or RunOptions())
+    )
+    return Exchange("models.RegisterModel", request, lambda response: model_from(response.model))
+
+
+def list_models(page_token: str) -> Exchange[tuple[list[ModelInfo], str]]:
+    """A page of the models, and the token of the next."""
+    return Exchange(
+        "models.ListModels",
+        models_pb2.ListModelsRequest(page_token=page_token),
+        lambda response: (list(map(model_from, response.models)), response.next_page_token),
+    )
+
+
+def get_model(name: str) -> Exchange[ModelInfo]:
+    """One model."""
+    request = models_pb2.GetModelRequest(name=name)
+    return Exchange("models.GetModel", request, lambda response: model_from(response.model))
+
+
+def load_model(name: str) -> Exchange[ModelInfo]:
+    """Load a registered model."""
+    request = models_pb2.LoadModelRequest(name=name)
+    return Exchange("models.LoadModel", request, lambda response: model_from(response.model))
+
+
+def unload_model(name: str) -> Exchange[ModelInfo]:
+    """Free a model's memory."""
+    request = models_pb2.UnloadModelRequest(name=name)
+    return Exchange("models.UnloadModel", request, lambda response: model_from(response.model))
+
+
+def remove_model(name: str) -> Exchange[None]:
+    """Unload and forget a model."""
+    return Exchange("models.RemoveModel", models_pb2.RemoveModelRequest(name=name), _nothing)
+
+
+def embed(model: str, contents: Sequence[object]) -> Exchange[list[Embedding | EmbeddbError]]:
+    """Run contents through a model; images are read here."""
+    messages = [content_message(as_content(content)) for content in contents]
+    return Exchange(
+        "models.Embed",
+        models_pb2.EmbedRequest(model=model, contents=messages),
+        lambda response: [
+            embedding_from(result.embedding) if result.HasField("embedding") else error_from(result.error)
+            for result in response.results
+        ],
+    )
+
+
+def create_collection(
+    name: str, models: Sequence[str], settings: CollectionSettings | None
+) -> Exchange[CollectionInfo]:
+    """Make a collection."""
+    request = collections_pb2.CreateCollectionRequest(
+        name=name, models=models, settings=settings_message(settings or CollectionSettings())
+    )
+    return Exchange(
+        "collections.CreateCollection", request, lambda response: collection_from(response.collection)
+    )
+
+
+def list_collections(page_token: str) -> Exchange[tuple[list[CollectionInfo], str]]:
+    """A page of the collections, and the token of the next."""
+    return Exchange(
+        "collections.ListCollections",
+        collections_pb2.ListCollectionsRequest(page_token=page_token),
+        lambda response: (list(map(collection_from, response.collections)), response.next_page_token),
+    )
+
+
+def get_collection(name: str) -> Exchange[CollectionInfo]:
+    """One collection."""
+    request = collections_pb2.GetCollectionRequest(name=name)
+    return Exchange(
+        "collections.GetCollection", request, lambda response: collection_from(response.collection)
+    )
+
+
+def drop_collection(name: str) -> Exchange[None]:
+    """Delete a collection with all its items."""
+    request = collections_pb2.DropCollectionRequest(name=name)
+    return Exchange("collections.DropCollection", request, _nothing)
+
+
+def add_model(collection: str, model: str) -> Exchange[None]:
+    """Let a model embed a collection's items."""
+    request = collections_pb2.AddModelRequest(collection=collection, model=model)
+    return Exchange("collections.AddModel", request, _nothing)
+
+
+def get_stats() -> Exchange[Stats]:
+    """The server's figures."""
+    return Exchange("admin.GetStats", admin_pb2.GetStatsRequest(), stats_from)
+
+
+# -- Items ----------------------------------------------------------------------------------------------
+
+
+def put_items(collection: str, batch: Batch) -> Exchange[list[PutResult]]:
+    """Store a batch; what failed before it could be sent keeps its result."""
+
+    def read(response: items_pb2.PutItemsResponse) -> list[PutResult]:
+        sent = iter(response.results)
+        return [each if isinstance(each, PutResult) else put_result_from(next(sent)) for each in batch]
+
+    messages = [each for each in batch if not isinstance(each, PutResult)]
+    return Exchange("items.PutItems", items_pb2.PutItemsRequest(collection=collection, items=messages), read)
+
+
+def get_items(
+    collection: str, item_ids: Sequence[str], view: View | None
+) -> Exchange[list[StoredItem | EmbeddbError]]:
+    """Items by their ids."""
+    request = items_pb2.GetItemsRequest(
+        collection=collection, ids=item_ids, view=view_message(view or View())
+    )
+    return Exchange(
+        "items.GetItems",
+        request,
+        lambda response: [
+            item_from(result.item) if result.HasField("item") else error_from(result.error)
+            for result in response.results
+        ],
+    )
+
+
+def delete_items(collection: str, item_ids: Sequence[str]) -> Exchange[list[EmbeddbError | None]]:
+    """Delete items by their ids."""
+    return Exchange(
+        "items.DeleteItems",
+        items_pb2.DeleteItemsRequest(collection=collection, ids=item_ids),
+        lambda response: [
+            error_from(each.error) if each.HasField("error") else None for each in response.results
+        ],
+    )
+
+
+def delete_by_filter(collection: str, condition: str) -> Exchange[int]:
+    """Delete the items that satisfy a filter."""
+    request = items_pb2.DeleteItemsByFilterRequest(collection=collection, filter=condition)
+    return Exchange("items.DeleteItemsByFilter", request, lambda response: int(response.deleted))
+
+
+def list_items(
+    collection: str, page_size: int, page_token: str, prefix: str, view: View | None
+) -> Exchange[ItemPage]:
+    """A page of a collection."""
+    request = items_pb2.ListItemsRequest(
+        collection=collection,
+        page_size=page_size,
+        page_token=page_token,
+        prefix=prefix,
+        view=view_message(view or View()),
+    )
+    return Exchange(
+        "items.ListItems",
+        request,
+        lambda response: ItemPage([item_from(item) for item in response.items], response.next_page_token),
+    )
+
+
+# -- Questions ------------------------------------------------------------------------------------------
+
+
+def search_items(collection: str, search: Search) -> Exchange[Found]:
+    """Find what is near; images are read here."""
+    return Exchange("search.Search", search_message(collection, search), _found)
+
+
+def stream_request(collection: str, search: Search) -> search_pb2.StreamSearchRequest:
+    """The same search as a message on an open stream."""
+    return search_pb2.StreamSearchRequest(request=search_message(collection, search))
+
+
+def stream_response(response: search_pb2.StreamSearchResponse) -> Found:
+    """What a message on an open stream says.
+
+    Raises:
+        EmbeddbError: the search was refused as a whole.
+    """
+    if response.HasField("error"):
+        raise error_from(response.error)
+    return _found(response.response)
+
+
+def ask(collection: str, question: Question[A]) -> Exchange[A]:
+    """Answer a question about a collection; images are read here."""
+    codec = codec_of(question)
+    request = codec.request_message(collection, question)
+    return Exchange(f"analysis.{codec.method}", request, codec.answer_from)
+
+
+def _found(response: search_pb2.SearchResponse) -> Found:
+    return [result_from(result) for result in response.results]
+
+
+def _nothing(response: object) -> None:
+    """The response says no more than that it is done."""

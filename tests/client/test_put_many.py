@@ -1,0 +1,72 @@
+"""Puts of more than a batch: cut, bounded, reported as they become durable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embeddb.query import Image, PutItem, PutResult
+from embeddb_client import Collection
+from embeddb_client.batches import BATCH_BYTES, BATCH_ITEMS, IN_FLIGHT, batches
+
+MakeCollection = Callable[..., Collection]
+sizes = st.lists(st.one_of(st.integers(1, 100), st.integers(BATCH_BYTES // 3, BATCH_BYTES + 1)), max_size=12)
+
+
+@given(sizes, st.integers(0, 2 * BATCH_ITEMS + 1))
+def test_batches_keep_the_order_and_their_limits(large: list[int], small: int) -> None:
+    items = [PutItem(f"{n}", Image(bytes(size))) for n, size in enumerate(large)]
+    items += [PutItem(f"small-{n}", "a") for n in range(small)]
+    cut = list(batches(items))
+    assert [message.id for batch in cut for message in batch] == [item.id for item in items]
+    for batch in cut:
+        assert 1 <= len(batch) <= BATCH_ITEMS
+        assert len(batch) == 1 or sum(message.ByteSize() for message in batch) <= BATCH_BYTES
+
+
+def test_what_cannot_be_read_stays_in_its_place(tmp_path: Path) -> None:
+    items = [PutItem("a", "a"), PutItem("b", Image(tmp_path / "missing.png")), PutItem("c", "c")]
+    (batch,) = batches(items)
+    assert [each.id for each in batch] == ["a", "b", "c"]
+    assert isinstance(batch[1], PutResult)
+    assert "cannot be read" in str(batch[1].error)
+
+
+def test_the_source_is_asked_for_more_as_the_server_keeps_up(make_collection: MakeCollection) -> None:
+    collection = make_collection("given")
+    given, done = 0, 0
+
+    def source() -> Iterator[PutItem]:
+        nonlocal given
+        for n in range(1000):
+            given += 1
+            assert given - done <= (IN_FLIGHT + 1) * BATCH_ITEMS + 1
+            yield PutItem(f"{n:04}", features={"given": [1, 2, 3, n]})
+
+    def progress(results: Sequence[PutResult]) -> None:
+        nonlocal done
+        done += len(results)
+        assert collection.get(results[-1].id).id == results[-1].id
+
+    results = collection.put_many(source(), on_progress=progress)
+    assert [result.id for result in results] == [f"{n:04}" for n in range(1000)]
+    assert done == 1000
+
+
+def test_a_source_that_fails_loses_nothing_that_was_reported(make_collection: MakeCollection) -> None:
+    collection = make_collection("given")
+    reported: list[str] = []
+
+    def source() -> Iterator[PutItem]:
+        for n in range(5 * BATCH_ITEMS):
+            yield PutItem(f"{n:04}", features={"given": [1, 2, 3, n]})
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        collection.put_many(source(), on_progress=lambda done: reported.extend(each.id for each in done))
+    assert len(reported) >= BATCH_ITEMS
+    assert set(reported) <= {item.id for item in collection.items()}

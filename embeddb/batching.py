@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -18,7 +19,7 @@ from typing import Generic, TypeVar
 from embeddb.deadline import Deadline, current
 from embeddb.errors import EmbeddbError, InternalError, ResourceExhaustedError, UnavailableError
 
-__all__ = ["Batcher", "Priority"]
+__all__ = ["Batcher", "Priority", "QueueFigures"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,6 +35,16 @@ class Priority(IntEnum):
 
     QUERY = 0
     BULK = 1
+
+
+@dataclass(frozen=True)
+class QueueFigures:
+    """What a batcher has done since it was made, and how many inputs wait now."""
+
+    waiting: int
+    inputs: int
+    batches: int
+    busy_seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +81,8 @@ class Batcher(Generic[T, R]):
         self._max_queue = max_queue
         self._queues: dict[Priority, deque[_Waiting[T, R]]] = {p: deque() for p in Priority}
         self._query_batches = 0
+        self._inputs = self._batches = 0
+        self._busy_seconds = 0.0
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -105,6 +118,12 @@ class Batcher(Generic[T, R]):
             self._changed.notify_all()
         return waiting.future
 
+    def figures(self) -> QueueFigures:
+        """What it has done so far."""
+        with self._changed:
+            waiting = sum(map(len, self._queues.values()))
+            return QueueFigures(waiting, self._inputs, self._batches, self._busy_seconds)
+
     def close(self) -> None:
         """Finish what is queued, refuse what comes, and return when the thread has ended."""
         with self._changed:
@@ -114,7 +133,12 @@ class Batcher(Generic[T, R]):
 
     def _work(self) -> None:
         while batch := self._next_batch():
+            begun = time.perf_counter()
             self._serve(batch)
+            with self._changed:
+                self._inputs += len(batch)
+                self._batches += 1
+                self._busy_seconds += time.perf_counter() - begun
 
     def _next_batch(self) -> list[_Waiting[T, R]]:
         """Wait for work; an empty batch means that the batcher is closed and everything is done."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from embeddb.batching import QueueFigures
 from embeddb.collection import Collection
 from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError
 from embeddb.models import EmbedRequest, ModelSettings, Priority, Registry
@@ -252,6 +253,10 @@ class Database:
         """
         with self._lock:
             self._folder.backup(Path(target))
+
+    def queues(self) -> dict[str, QueueFigures]:
+        """What the queues before the models have done, by their names."""
+        return self._registry.queues()
 
     def close(self) -> None:
         """Finish what is under way and close; the database cannot be used after."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,3 +68,12 @@ def make_collection(client: Client) -> Callable[..., Collection]:
 def photo() -> Path:
     """A photograph of a cat."""
     return PHOTOS / "chelsea.png"
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port: int = unused.getsockname()[1]
+        return port

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from embeddb.batching import Batcher, Priority
+from embeddb.batching import Batcher, Priority, QueueFigures
 from embeddb.deadline import Deadline
 from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError
 from embeddb.models.network import Network, Output
@@ -83,6 +83,11 @@ class Model:
             able = " and ".join(f"{each}s" for each in self._batchers) or "nothing"
             raise InvalidArgumentError("model", self.info.name, f"encodes {able}, and so no {modality}")
         return batcher.submit(self._runner.prepare(content), priority, deadline)
+
+    def queues(self) -> dict[str, QueueFigures]:
+        """What each of its queues has done, by the queue's name."""
+        name = self.info.name
+        return {f"{name}-{modality}": batcher.figures() for modality, batcher in self._batchers.items()}
 
     def close(self) -> None:
         """Finish what is queued and end the workers."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from embeddb.batching import Priority
+from embeddb.batching import Priority, QueueFigures
 from embeddb.deadline import Deadline, current
 from embeddb.errors import (
     AlreadyExistsError,
@@ -180,6 +180,11 @@ class Registry:
             decoders.shutdown()
         for name in list(self._entries):
             self.unload(name)
+
+    def queues(self) -> dict[str, QueueFigures]:
+        """What the loaded models' queues have done since they were loaded, by the queues' names."""
+        models = [entry.model for entry in list(self._entries.values()) if entry.model is not None]
+        return {name: figures for model in models for name, figures in model.queues().items()}
 
     # -- Contents ---------------------------------------------------------------------------------------
 

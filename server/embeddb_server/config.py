@@ -61,6 +61,7 @@ class Config(BaseSettings):
     metrics_port: Port | None = Field(
         None, description="serve Prometheus metrics over HTTP on this port of the same address"
     )
+    tracing: bool = Field(False, description="send OpenTelemetry traces; the variables OTEL_* say where")
 
     models: DirectoryPath | None = Field(None, description="the only folder to read model files in")
     allow_programs: bool = Field(

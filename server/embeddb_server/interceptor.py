@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 from embeddb.deadline import Deadline, within
 from embeddb.errors import EmbeddbError, InternalError
 from embeddb_protos.wire.errors import status_message
+from embeddb_server import logs
 from embeddb_server.handlers import Behaviour, Handler, wrap
 
 __all__ = ["ErrorInterceptor"]
@@ -50,7 +51,7 @@ class ErrorInterceptor(grpc.ServerInterceptor):
 def _guard_unary(behaviour: Behaviour, method: str, request_id: str) -> Behaviour:
     def guarded(request: Any, context: grpc.ServicerContext) -> Any:
         try:
-            with within(_deadline(context)):
+            with within(_deadline(context)), logs.request(request_id):
                 return behaviour(request, context)
         except Exception as error:
             _abort(context, error, method, request_id)
@@ -65,7 +66,7 @@ def _guard_stream(behaviour: Behaviour, method: str, request_id: str) -> Behavio
             answers = behaviour(request, context)
             while True:
                 # Left before each answer is given away: who resumes a generator need not be the same thread.
-                with within(deadline):
+                with within(deadline), logs.request(request_id):
                     answer = next(answers, None)
                 if answer is None:
                     return
@@ -90,7 +91,8 @@ def _abort(context: grpc.ServicerContext, error: Exception, method: str, request
         # The handler aborted the call itself, or the caller is gone and there is nobody to tell.
         raise error
     if not isinstance(error, EmbeddbError):
-        log.error("%s failed, request id %s", method, request_id, exc_info=error)
+        with logs.request(request_id):
+            log.error("%s failed, request id %s", method, request_id, exc_info=error)
         error = InternalError(f"internal error; the server's log has it under request id {request_id}")
     context.abort_with_status(rpc_status.to_status(status_message(error, request_id)))
     raise AssertionError("abort_with_status always raises")

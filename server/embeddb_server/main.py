@@ -7,17 +7,22 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
+from prometheus_client import CollectorRegistry, start_http_server
 
 import embeddb
+from embeddb.database import Database
 from embeddb.errors import EmbeddbError, FailedPreconditionError
-from embeddb_server import maintenance
+from embeddb_server import logs, maintenance
 from embeddb_server.config import Config, load, to_toml
 from embeddb_server.keys import KeyFile, Role
+from embeddb_server.metrics import DatabaseCollector, MetricsInterceptor
 from embeddb_server.server import Server
+from embeddb_server.tracing import tracing
 
 log = logging.getLogger("embeddb_server")
 
@@ -43,17 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def serve(arguments: Sequence[str]) -> None:
     """Serve a data folder until SIGTERM or SIGINT."""
     config = load(arguments)
-    logging.basicConfig(
-        level=config.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    logs.configure(config.log_level, config.log_format)
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())
     file = KeyFile(config.data)
     _check_exposure(config, file)
-    with embeddb.open(config.data, models=config.model_settings, durability=config.durability) as database:
+    with ExitStack() as stack:
+        interceptors = [stack.enter_context(tracing())] if config.tracing else []
+        database = stack.enter_context(
+            embeddb.open(config.data, models=config.model_settings, durability=config.durability)
+        )
+        if config.metrics_port is not None:
+            interceptors.append(stack.enter_context(_metrics(config, database)))
         server = Server(
             database,
             config.listen,
@@ -61,6 +68,7 @@ def serve(arguments: Sequence[str]) -> None:
             credentials=_credentials(config),
             max_message_bytes=config.max_message_bytes,
             max_calls=config.max_calls,
+            interceptors=interceptors,
         )
         server.start()
         # Whoever starts the server in a script waits for this line.
@@ -70,6 +78,25 @@ def serve(arguments: Sequence[str]) -> None:
         log.info("draining")
         server.stop(config.drain_seconds)
     log.info("stopped")
+
+
+@contextmanager
+def _metrics(config: Config, database: Database) -> Iterator[MetricsInterceptor]:
+    """Serve metrics over HTTP, until the block ends."""
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector(database))
+    try:
+        http, thread = start_http_server(config.metrics_port or 0, config.address, registry)
+    except OSError as error:
+        message = f"metrics_port: cannot listen on {config.metrics_port}: {error.strerror}"
+        raise FailedPreconditionError(message) from None
+    log.info("metrics on http://%s:%d/metrics", config.address, http.server_port)
+    try:
+        yield MetricsInterceptor(registry)
+    finally:
+        http.shutdown()
+        http.server_close()
+        thread.join()
 
 
 def _check_exposure(config: Config, keys: KeyFile) -> None:

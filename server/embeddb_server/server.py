@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent import futures
 
 import grpc
@@ -64,6 +65,7 @@ class Server:
         credentials: for TLS; connections are in clear if None.
         max_message_bytes: largest message taken or sent.
         max_calls: most calls under way; more are refused with RESOURCE_EXHAUSTED.
+        interceptors: see every call first, in this order.
 
     Raises:
         FailedPreconditionError: the address cannot be bound.
@@ -78,11 +80,12 @@ class Server:
         credentials: grpc.ServerCredentials | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_calls: int | None = None,
+        interceptors: Sequence[grpc.ServerInterceptor] = (),
     ) -> None:
         authorization = [] if keys is None else [AuthorizationInterceptor(keys)]
         self._server = grpc.server(
             futures.ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
-            interceptors=[ErrorInterceptor(), *authorization],
+            interceptors=[*interceptors, ErrorInterceptor(), *authorization],
             maximum_concurrent_rpcs=max_calls,
             options=[
                 ("grpc.max_receive_message_length", max_message_bytes),

@@ -1,0 +1,111 @@
+"""Figures for Prometheus: calls as they end, and the database's own when they are asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import grpc
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from embeddb.database import Database
+from embeddb_server.handlers import Behaviour, Handler, wrap
+
+__all__ = ["DatabaseCollector", "MetricsInterceptor"]
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class MetricsInterceptor(grpc.ServerInterceptor):
+    """Counts calls by method and status, and how long they take; a stream counts once, when it ends."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._calls = Counter("embeddb_calls", "Calls that ended.", ["method", "code"], registry=registry)
+        self._seconds = Histogram(
+            "embeddb_call_seconds", "How long calls took.", ["method"], buckets=SECONDS, registry=registry
+        )
+        self._running = Gauge("embeddb_calls_running", "Calls under way.", ["method"], registry=registry)
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Wrap the call's handler; calls of methods that there are not are not counted."""
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        count = self._count_stream if handler.response_streaming else self._count_unary
+        return wrap(handler, lambda behaviour: count(behaviour, handler_call_details.method))
+
+    def _count_unary(self, behaviour: Behaviour, method: str) -> Behaviour:
+        def counted(request: Any, context: grpc.ServicerContext) -> Any:
+            begun = self._begin(method)
+            try:
+                return behaviour(request, context)
+            finally:
+                self._end(method, context, begun)
+
+        return counted
+
+    def _count_stream(self, behaviour: Behaviour, method: str) -> Behaviour:
+        def counted(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            begun = self._begin(method)
+            try:
+                yield from behaviour(request, context)
+            finally:
+                self._end(method, context, begun)
+
+        return counted
+
+    def _begin(self, method: str) -> float:
+        self._running.labels(method).inc()
+        return time.perf_counter()
+
+    def _end(self, method: str, context: grpc.ServicerContext, begun: float) -> None:
+        # gRPC leaves the code out where a call went well; the stubs leave out the method.
+        code = context.code() or grpc.StatusCode.OK  # type: ignore[attr-defined]
+        self._calls.labels(method, code.name).inc()
+        self._seconds.labels(method).observe(time.perf_counter() - begun)
+        self._running.labels(method).dec()
+
+
+class DatabaseCollector(Collector):
+    """The database's figures, read when they are asked for."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def collect(self) -> Iterable[Metric]:
+        """What there is, how large it is, and what the models have done."""
+        stats = self._database.stats()
+        yield GaugeMetricFamily("embeddb_uptime_seconds", "Since the start.", stats.uptime_seconds)
+        yield GaugeMetricFamily("embeddb_disk_bytes", "The data folder.", stats.bytes_on_disk)
+        items = GaugeMetricFamily("embeddb_items", "Items.", labels=["collection"])
+        for collection in stats.collections:
+            items.add_metric([collection.name], collection.items)
+        yield items
+        vectors = GaugeMetricFamily(
+            "embeddb_vectors", "Vectors in a space.", labels=["collection", "model", "index"]
+        )
+        for name, spaces in stats.spaces.items():
+            for space in spaces:
+                vectors.add_metric([name, space.model, space.index], space.vectors)
+        yield vectors
+        yield from self._queues()
+
+    def _queues(self) -> Iterable[Metric]:
+        labels = ["queue"]
+        waiting = GaugeMetricFamily("embeddb_queue_waiting", "Inputs that wait for a model.", labels=labels)
+        inputs = CounterMetricFamily("embeddb_queue_inputs", "Inputs run through a model.", labels=labels)
+        batches = CounterMetricFamily("embeddb_queue_batches", "Batches they went in.", labels=labels)
+        seconds = CounterMetricFamily("embeddb_queue_busy_seconds", "Time spent on them.", labels=labels)
+        for name, figures in self._database.queues().items():
+            waiting.add_metric([name], figures.waiting)
+            inputs.add_metric([name], figures.inputs)
+            batches.add_metric([name], figures.batches)
+            seconds.add_metric([name], figures.busy_seconds)
+        yield from (waiting, inputs, batches, seconds)

@@ -1,4 +1,9 @@
-"""Encoded bytes -> an RGB picture as it is meant to be seen, within limits checked before decoding."""
+"""Encoded bytes -> an RGB picture as it is meant to be seen, within limits checked before decoding.
+
+Pillow does all of it. torchvision's JPEG decoder gives the same pixels and is no faster since Pillow 11; and
+decoding a JPEG at half its size, though it saves a third of the time, moves features by more than the
+tolerance of 0.9999 even for pictures of ten times the model's input.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +50,10 @@ def decode(data: bytes, max_bytes: int, max_pixels: int) -> PilImage.Image:
     except UnidentifiedImageError:
         allowed = f"must be one of {', '.join(FORMATS)}"
         raise InvalidArgumentError("image", data, allowed) from None
-    except (OSError, SyntaxError, ValueError, EOFError, PilImage.DecompressionBombError) as error:
+    except InvalidArgumentError:
+        raise
+    except Exception as error:
+        # Pillow's parsers answer damaged bytes with errors of every class, from SyntaxError to MemoryError.
         raise InvalidArgumentError("image", data, f"cannot be decoded: {error}") from None
 
 

@@ -186,6 +186,45 @@ def test_search_options_reach_the_server(run: Run, pets: Collection) -> None:
     assert "must be at most candidates (4)" in refused.err
 
 
+def test_search_options_cut_group_and_reorder(run: Run, pets: Collection) -> None:
+    pets.put("cat [b]", PHOTOS / "chelsea.png", {"kind": "pet", "age": 3})
+    pets.put("cup", PHOTOS / "coffee.png", {"kind": "thing"})
+    line = ["search", "a cat", "-c", pets.name, "--json"]
+    hits = run(*line).json
+    assert run(*line, "--offset", 1, "-k", 1).json == hits[1:2]
+    assert run(*line, "--min-score", hits[0]["score"] - 1e-6).json == hits[:1]
+    groups = run(*line, "--group-by", "kind").json
+    assert [hit["group"] for hit in groups] == ["pet", "thing"]
+    assert run(*line, "--diversify", 1).json == hits
+    assert run(*line, "--k-reciprocal").code == 0
+    both = run("search", "#cup", "-c", pets.name, "-m", "tiny", "-m", "starter", "--json").json
+    side = run(
+        "search", "#cup", "-c", pets.name, "-m", "tiny", "-m", "starter", "--fuse", "side_by_side", "--json"
+    ).json
+    assert [hit["model"] for hit in side] == ["tiny"] + ["starter"] * (len(side) - 1)
+    assert {hit["id"] for hit in both} == {hit["id"] for hit in side}
+    wrong = run(*line, "--diversify", 0.5, "--k-reciprocal")
+    assert (wrong.code, "--diversify" in wrong.err) == (2, True)
+
+
+def test_compare_and_calibrate(run: Run, make_collection: MakeCollection) -> None:
+    vectors = make_collection("given")
+    for name, vector in {"a1": [1, 0, 0, 0], "a2": [3, 4, 0, 0], "b1": [0, 0, 1, 0]}.items():
+        vectors.put(name, metadata={"who": name[0]}, features={"given": vector})
+    matrix = run("compare", "#a1", "#a2", "#b1", "-c", vectors.name, "--json").json
+    assert matrix == [
+        pytest.approx([1, 0.6, 0]),
+        pytest.approx([0.6, 1, 0]),
+        pytest.approx([0, 0, 1]),
+    ]
+    assert "0.600" in run("compare", "#a1", "#a2", "-c", vectors.name).out
+    found = run("calibrate", "who", "-c", vectors.name, "--json").json
+    assert (found["items"], found["same_pairs"], found["different_pairs"]) == (3, 1, 2)
+    assert 0 < found["threshold"] < 0.6
+    assert "3 items: 1 pairs of the same, 2 of different" in run("calibrate", "who", "-c", vectors.name).out
+    assert run("calibrate", "nix", "-c", vectors.name).code == 1
+
+
 def test_search_by_vector(run: Run, make_collection: MakeCollection) -> None:
     vectors = make_collection("given")
     vectors.put("x", features={"given": [1, 0, 0, 0]})

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from embeddb.options import Arithmetic, Combine
+from embeddb.options import Arithmetic, Combine, Diversify, Fusion, FusionMethod, Group, KReciprocal
 from embeddb.query import (
     DEFAULT_CANDIDATES,
     DEFAULT_K,
@@ -48,14 +48,17 @@ def search(
     ],
     k: Annotated[int, typer.Option("-k", help="How many hits at most.")] = DEFAULT_K,
     model: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--model",
             "-m",
-            help="Whose space; the collection's first unless told.",
+            help="Whose space; the collection's first unless told; given again, several at once.",
             autocompletion=model_names,
         ),
     ] = None,
+    fuse: Annotated[
+        FusionMethod, typer.Option("--fuse", help="How the hits of several spaces become one list.")
+    ] = FusionMethod.RANK,
     include_operands: Annotated[
         bool, typer.Option("--include-operands", help="Items that the expression names may be hits.")
     ] = False,
@@ -72,6 +75,19 @@ def search(
     candidates: Annotated[
         int, typer.Option("--candidates", help="How many are scored anew, where that is needed.")
     ] = DEFAULT_CANDIDATES,
+    offset: Annotated[int, typer.Option("--offset", help="How many hits (or groups) to pass over.")] = 0,
+    min_score: Annotated[
+        float | None, typer.Option("--min-score", help="Only what scores at least this.")
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option("--group-by", help="The best of each value of this metadata field.")
+    ] = None,
+    per_group: Annotated[int, typer.Option("--per-group", help="How many of each value at most.")] = 1,
+    diverse: Annotated[
+        float | None,
+        typer.Option("--diversify", help="Hits that differ: 1 is the score alone, 0 the difference."),
+    ] = None,
+    reciprocal: Annotated[bool, typer.Option("--k-reciprocal", help="Re-rank by shared neighbours.")] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with the pictures found.")] = None,
     open_page: Annotated[
         bool, typer.Option("--open", help="Show the page in a browser; needs --html.")
@@ -83,17 +99,24 @@ def search(
     """Find what is nearest to an expression: @file is an image, "..." a text, #id a stored item."""
     if open_page and html is None:
         raise typer.BadParameter("needs --html FILE", param_hint="--open")
+    if diverse is not None and reciprocal:
+        raise typer.BadParameter("cannot be combined with --k-reciprocal", param_hint="--diversify")
     parsed = parse(expression)
     with connect(server, collection) as client:
         hits = client.search(
             parsed,
             k,
-            model=model,
+            model=model[0] if model and len(model) == 1 else None,
+            fusion=Fusion(model, fuse) if model and len(model) > 1 else None,
             include_operands=include_operands,
             filter=where,
             arithmetic=Arithmetic(combine=combine, center=center),
             explain=explain,
             candidates=candidates,
+            offset=offset,
+            min_score=min_score,
+            group=None if group_by is None else Group(group_by, per_group),
+            rerank=KReciprocal() if reciprocal else None if diverse is None else Diversify(diverse),
             with_payload=html is not None,
             with_predictions=True,
         )
@@ -141,12 +164,17 @@ def _print_hits(hits: list[Hit]) -> None:
             " ".join(f"{each.share:+.3f}" for each in hit.explanation),
             "; ".join(predicted(hit.item, model) for model in hit.item.predictions),
             in_short(hit.metadata),
+            hit.model or "",
         )
         for place, hit in enumerate(hits, start=1)
     ]
-    print_table(["", "item", "score", "shares", "classes seen", "metadata"], rows)
+    print_table(["", "item", "score", "shares", "classes seen", "metadata", "model"], rows)
 
 
 def _hit_json(hit: Hit) -> dict[str, Any]:
     found = {"score": hit.score, **item_json(hit.item, with_features=False)}
+    if hit.model is not None:
+        found["model"] = hit.model
+    if hit.group is not None:
+        found["group"] = hit.group
     return found | ({"explanation": [asdict(each) for each in hit.explanation]} if hit.explanation else {})

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-import embeddb
 from embeddb.database import Database
 from embeddb.models import ModelSettings, Registry
 from embeddb.models import registry as registry_module
-from embeddb.query import Precision, RunOptions
+from embeddb.query import ModelInfo, Precision, RunOptions
 from tests.models.networks import Means
 
 MakeRegistry = Callable[..., tuple[Registry, Means]]
@@ -55,11 +55,20 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("models")
 
 
+class InFloat32(Database):
+    """Runs models as their libraries do, so that features can be compared closely."""
+
+    def register_model(
+        self, name: str, spec: Mapping[str, Any], options: RunOptions | None = None
+    ) -> ModelInfo:
+        return super().register_model(name, spec, options or RunOptions(precision=Precision.FLOAT32))
+
+
 @pytest.fixture(scope="module")
 def trusting(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """A database with that model folder, where programs and the tests' own module may run."""
     settings = ModelSettings(
         folder=model_folder, allow_programs=True, python_modules=("tests.models.own_network",)
     )
-    with embeddb.open(tmp_path_factory.mktemp("trusting"), models=settings) as database:
+    with InFloat32(tmp_path_factory.mktemp("trusting"), models=settings) as database:
         yield database

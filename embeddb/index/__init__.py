@@ -1,6 +1,7 @@
 """FAISS: rows and vectors -> the nearest rows. A cache of what storage holds; nothing else touches FAISS."""
 
 from embeddb.index.metric import check_finite_scores
+from embeddb.index.policy import IndexPolicy, check_factory
 from embeddb.index.space_index import SpaceIndex
 
-__all__ = ["SpaceIndex", "check_finite_scores"]
+__all__ = ["IndexPolicy", "SpaceIndex", "check_factory", "check_finite_scores"]

@@ -96,7 +96,7 @@ def scan(
 
     Args:
         queries: (q, d) float32, prepared for the metric.
-        allowed: (n,) bool over all places, those that may be found; None for all of them.
+        allowed: (n,) bool over the places that have codes, those that may be found; None for all of them.
 
     Returns:
         Scores (q, k) float32, best first, and places (q, k) int64; minus infinity and -1 where there are no
@@ -189,7 +189,7 @@ def _shortlist(
         if moment.bias is not None:
             found = found.float() + moment.bias[first : first + len(block), None].to(found.device)
         if allowed is not None:
-            barred = torch.from_numpy(~allowed[first : first + len(block)]).to(found.device)
+            barred = torch.from_numpy(~allowed[start : start + len(block)]).to(found.device)
             found.masked_fill_(barred[:, None], -torch.inf)
         rank, place = _top(found, min(size, len(block)))
         ranks.append(rank)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +46,16 @@ class Moment:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def living(self) -> npt.NDArray[np.bool_]:
-        """(n,) bool: whether each place is alive."""
-        return np.unpackbits(self.alive, count=len(self), bitorder="little").view(np.bool_)
+    def living(self, first: int = 0) -> npt.NDArray[np.bool_]:
+        """(n - first,) bool: whether each place from `first` on is alive."""
+        start = first & ~7
+        bits = np.unpackbits(self.alive[start >> 3 :], count=len(self) - start, bitorder="little")
+        return bits[first - start :].view(np.bool_)
+
+    def until(self, n: int) -> Moment:
+        """The first n places alone."""
+        bias = None if self.bias is None else self.bias[:n]
+        return replace(self, rows=self.rows[:n], vectors=self.vectors[:n], bias=bias)
 
     def places(self, rows: Rows) -> Places:
         """The places of those rows that are here and alive, ascending as the rows do."""

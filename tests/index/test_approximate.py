@@ -1,0 +1,269 @@
+"""Approximate indexes: built beside what serves, as good as asked for, and never in the way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from embeddb.errors import InvalidArgumentError
+from embeddb.index import IndexPolicy, SpaceIndex, check_factory, policy, space_index
+from embeddb.index.approximate import Approximate
+from embeddb.options import Effort
+from embeddb.query import Metric
+from tests.index.reference import assert_best, scores
+
+DIMENSION = 16
+NONE = np.empty(0, np.int64)
+Floats = npt.NDArray[np.float32]
+
+
+def clustered(count: int, seed: int = 0) -> Floats:
+    """Vectors around fifty centres, as features are."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(50, DIMENSION))
+    return (centres[rng.integers(50, size=count)] + 0.7 * rng.normal(size=(count, DIMENSION))).astype("f4")
+
+
+def add(index: SpaceIndex, first: int, vectors: Floats, removed: npt.NDArray[np.int64] = NONE) -> None:
+    index.update(np.arange(first, first + len(vectors)), vectors, removed)
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest) -> Callable[..., SpaceIndex]:
+    def made(factory: str = "IVF32,SQ8", metric: Metric = Metric.COSINE, recall: float = 0.95) -> SpaceIndex:
+        index = SpaceIndex(DIMENSION, metric, IndexPolicy(factory, recall))
+        request.addfinalizer(index.close)
+        return index
+
+    return made
+
+
+def recall(index: SpaceIndex, effort: Effort, allowed: npt.NDArray[np.int64] | None = None) -> float:
+    queries = clustered(300, seed=7)
+    exact = index.search(queries, 10, allowed, Effort.EXACT)[1]
+    found = index.search(queries, 10, allowed, effort)[1]
+    return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)]))
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("factory", ["IVF32,SQ8", "HNSW16", "PCAR16,IVF32,Flat"])
+def test_it_is_as_good_as_the_policy_asks(
+    factory: str, metric: Metric, make: Callable[..., SpaceIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "HNSW_MINIMUM", 1000)
+    vectors = clustered(6000)
+    index = make(factory, metric)
+    add(index, 0, vectors)
+    index.settle()
+    assert repr(index).startswith(f"{factory}, effort ")
+    expected = scores(metric, vectors[:5], vectors)
+    found, rows = index.search(vectors[:5], 20, effort=Effort.EXACT)
+    for each in zip(expected, rows, found, strict=True):
+        assert_best(*each, tolerance=1e-4)
+    speed, balanced, accuracy = (
+        recall(index, each) for each in (Effort.SPEED, Effort.BALANCED, Effort.ACCURACY)
+    )
+    assert 0.8 < speed <= balanced <= accuracy
+    # The sample that it was tuned on is another one than this.
+    assert balanced > 0.93
+    assert accuracy > 0.97
+
+
+def test_what_comes_and_goes_is_seen_at_once(make: Callable[..., SpaceIndex]) -> None:
+    index = make()
+    vectors = clustered(9000)
+    add(index, 0, vectors[:2000])
+    index.settle()
+    # One after the other: in the tail, and added to the index once the tail is long; and gone again.
+    for first in range(2000, 9000, 500):
+        add(index, first, vectors[first : first + 500], removed=np.arange(first - 2000, first - 1900))
+        rows = index.search(vectors[first : first + 500], 1)[1][:, 0]
+        assert (rows == np.arange(first, first + 500)).all()
+        gone = index.search(vectors[first - 2000 : first - 1900], 10)[1]
+        assert not np.isin(gone, np.arange(first - 2000, first - 1900)).any()
+    index.settle()
+    assert len(index) == 9000 - 14 * 100
+    assert recall(index, Effort.BALANCED) > 0.93
+
+
+def test_searches_go_on_while_it_is_built(
+    make: Callable[..., SpaceIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build is held at its worst moment; searches and writes do not wait, and nothing of them is lost."""
+    reached, go_on = threading.Event(), threading.Event()
+    tune = Approximate.tune
+
+    def held(self: Approximate, *arguments: object) -> None:
+        reached.set()
+        assert go_on.wait(60)
+        tune(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Approximate, "tune", held)
+    index = make()
+    vectors = clustered(6000)
+    add(index, 0, vectors[:3000])
+    assert reached.wait(60)
+    assert repr(index) == "exact"
+    add(index, 3000, vectors[3000:], removed=np.arange(0, 3000, 2))
+    rows = index.search(vectors, 1)[1][:, 0]
+    assert (rows[1:3000:2] == np.arange(1, 3000, 2)).all()
+    assert (rows[3000:] == np.arange(3000, 6000)).all()
+    go_on.set()
+    index.settle()
+    assert repr(index).startswith("IVF32,SQ8")
+    assert len(index) == 4500
+    rows = index.search(vectors, 1, effort=Effort.EXACT)[1][:, 0]
+    assert (rows[1:3000:2] == np.arange(1, 3000, 2)).all()
+    assert not np.isin(rows, np.arange(0, 3000, 2)).any()
+    assert recall(index, Effort.BALANCED) > 0.93
+
+
+def test_an_index_that_cannot_be_so_good_says_so(
+    make: Callable[..., SpaceIndex], caplog: pytest.LogCaptureFixture
+) -> None:
+    index = make("IVF32,PQ1")
+    add(index, 0, clustered(6000))
+    index.settle()
+    assert "asks for 0.95" in caplog.text
+
+
+@pytest.mark.parametrize("share", [0.5, 0.15, 0.05, 0.001])
+def test_filtered_searches_find_k_and_the_right_ones(share: float, make: Callable[..., SpaceIndex]) -> None:
+    index = make()
+    add(index, 0, clustered(20_000))
+    index.settle()
+    allowed = np.flatnonzero(np.random.default_rng(5).random(20_000) < share)
+    rows = index.search(clustered(50, seed=8), 15, allowed)[1]
+    assert np.isin(rows, allowed).all()
+    assert recall(index, Effort.BALANCED, allowed) > 0.93
+
+
+def test_a_filter_that_goes_with_the_vectors_finds_k(make: Callable[..., SpaceIndex]) -> None:
+    """All that is allowed lies far from the query, in lists that an unfiltered search would never probe."""
+    index = make()
+    vectors = clustered(20_000)
+    add(index, 0, vectors)
+    index.settle()
+    query = vectors[:1]
+    far = np.sort(np.argsort(scores(Metric.COSINE, query, vectors)[0])[:4000])
+    rows = index.search(query, 50, far)[1][0]
+    assert np.isin(rows, far).all()
+    assert len(set(rows.tolist())) == 50
+
+
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "EXACT_LIMIT", 2000)
+    monkeypatch.setattr(space_index, "MAX_TAIL", 500)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_the_index_grows_and_shrinks_with_its_space(make: Callable[..., SpaceIndex]) -> None:
+    index = make("auto")
+    vectors = clustered(9000)
+    add(index, 0, vectors[:1999])
+    index.settle()
+    assert repr(index) == "exact"
+    add(index, 1999, vectors[1999:3000])
+    index.settle()
+    assert repr(index).startswith("IVF219,SQ8")
+    add(index, 3000, vectors[3000:5000])
+    index.settle()
+    assert repr(index).startswith("IVF219,SQ8")
+    add(index, 5000, vectors[5000:])
+    index.settle()
+    assert repr(index).startswith("IVF379,SQ8")
+    add(index, 9000, vectors[:0], removed=np.arange(8000))
+    index.settle()
+    assert repr(index) == "exact"
+    assert index.search(vectors[8500:8501], 1)[1].tolist() == [[8500]]
+    assert len(index) == 1000
+
+
+def test_half_of_it_replaced_is_as_good_as_new(make: Callable[..., SpaceIndex]) -> None:
+    index, fresh = make(), make()
+    vectors = clustered(12_000)
+    add(index, 0, vectors[:8000])
+    index.settle()
+    for first in range(8000, 12_000, 1000):
+        add(index, first, vectors[first : first + 1000], removed=np.arange(first - 8000, first - 7000))
+    index.settle()
+    add(fresh, 4000, vectors[4000:])
+    fresh.settle()
+    assert recall(index, Effort.BALANCED) > recall(fresh, Effort.BALANCED) - 0.05
+
+
+def test_a_build_that_fails_is_logged_and_tried_again_later(
+    make: Callable[..., SpaceIndex], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[str] = []
+
+    def fail(cls: type, factory: str, moment: object) -> Approximate:
+        tried.append(factory)
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as broken, caplog.at_level(logging.ERROR):
+        broken.setattr(Approximate, "train", classmethod(fail))
+        index = make()
+        vectors = clustered(6000)
+        for first in range(0, 3000, 500):
+            add(index, first, vectors[first : first + 500])
+            index.settle()
+        assert index.search(vectors[:5], 1)[1][:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert len(tried) == 2  # At 1,500 and, since that failed, at twice as many.
+    assert "could not be brought up to date" in caplog.text
+    add(index, 3000, vectors[3000:])
+    index.settle()
+    assert repr(index).startswith("IVF32,SQ8")
+
+
+def test_closing_ends_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = threading.Event()
+    added = Approximate.add
+
+    def noted(self: Approximate, vectors: Floats, go_on: Callable[[], bool]) -> None:
+        started.set()
+        while go_on():
+            pass
+        added(self, vectors, go_on)
+
+    monkeypatch.setattr(Approximate, "add", noted)
+    index = SpaceIndex(DIMENSION, policy=IndexPolicy("IVF32,SQ8"))
+    add(index, 0, clustered(3000))
+    assert started.wait(60)
+    index.close()
+    assert repr(index) == "exact"
+
+
+@pytest.mark.parametrize(
+    ("factory", "complaint"),
+    [
+        ("IVF", "must be auto, Flat or a FAISS factory string"),
+        ("nonsense", "must be auto, Flat or a FAISS factory string"),
+        ("IVF16,PQ7", "that fits 16 dimensions"),
+        ("PQ8", "of the families IVF and HNSW"),
+        ("", "must be auto, Flat or a FAISS"),
+    ],
+)
+def test_what_is_no_index_is_refused(factory: str, complaint: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=complaint):
+        check_factory(factory, 16)
+
+
+@pytest.mark.parametrize("factory", ["auto", "Flat", "IVF16,PQ8", "HNSW32,SQ8", "OPQ8,IVF16,PQ8"])
+def test_what_is_an_index_is_taken(factory: str) -> None:
+    check_factory(factory, 16)
+
+
+def test_threads_for_searches_are_left_alone(make: Callable[..., SpaceIndex]) -> None:
+    before = faiss.omp_get_max_threads()
+    index = make()
+    add(index, 0, clustered(3000))
+    index.settle()
+    assert faiss.omp_get_max_threads() == before

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from embeddb.options import Arithmetic, Combine, Diversify, Fusion, Group, KReciprocal
+from embeddb.options import Arithmetic, Combine, Diversify, Effort, Fusion, Group, KReciprocal
 from embeddb.presets import analogy, away_from, between, direction, mean, recommend
 from embeddb.query import (
     CollectionSettings,
@@ -44,6 +44,7 @@ __all__ = [
     "CollectionSettings",
     "Combine",
     "Diversify",
+    "Effort",
     "Expression",
     "Fusion",
     "Group",

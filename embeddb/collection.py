@@ -19,6 +19,7 @@ from embeddb.errors import (
     NotFoundError,
 )
 from embeddb.fused import FusedRetrieval
+from embeddb.index import check_factory
 from embeddb.ingest import Ingest
 from embeddb.models import EmbedRequest, Priority, Registry
 from embeddb.query import (
@@ -180,6 +181,7 @@ class Collection(CollectionCalls):
             if model in self._models:
                 raise AlreadyExistsError(f"model of collection {self.name!r}", model)
             info = self._registry.info(model)
+            check_factory(self._settings.index, info.dimension)
             count = self._store.count()
             if count:
                 raise FailedPreconditionError(
@@ -196,6 +198,11 @@ class Collection(CollectionCalls):
         """The figures of each space, in the order of the models."""
         return [space.stats() for space in self._spaces.values()]
 
+    def settle(self) -> None:
+        """Return when every index is as the settings want it, if nothing is written meanwhile."""
+        for space in self._spaces.values():
+            space.settle()
+
     def close(self) -> None:
         """Answer the searches that wait; the store is the caller's to close."""
         for space in self._spaces.values():
@@ -205,7 +212,7 @@ class Collection(CollectionCalls):
 
     def _open_space(self, model: ModelInfo) -> None:
         self._store.create_space(model.name, model.dimension, model.fingerprint, self._settings.encoding)
-        space = Space(model.name, model.dimension, self._store, self._embed_query, self._settings.metric)
+        space = Space(model.name, model.dimension, self._store, self._embed_query, self._settings)
         # New dicts, since the commits' thread and searches iterate over the old ones.
         self._spaces = {**self._spaces, model.name: space}
         self._models = {**self._models, model.name: model}

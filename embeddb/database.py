@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from embeddb.batching import QueueFigures
 from embeddb.collection import Collection
 from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError
+from embeddb.index import check_factory
 from embeddb.models import EmbedRequest, ModelSettings, Priority, Registry
 from embeddb.query import (
     CollectionInfo,
@@ -184,15 +185,17 @@ class Database:
         Raises:
             AlreadyExistsError: the name is taken.
             NotFoundError: a model is not registered.
+            InvalidArgumentError: the index does not fit a model's dimension.
         """
         check_name("collection.name", name)
         with self._lock:
             if name in self._collections:
                 raise AlreadyExistsError("collection", name)
+            settings = settings or CollectionSettings()
             chosen = list(dict.fromkeys(models))
             for model in chosen:
-                self.model(model)
-            record = _collection_record(chosen, settings or CollectionSettings())
+                check_factory(settings.index, self.model(model).dimension)
+            record = _collection_record(chosen, settings)
             self._folder.create_collection(name, record)
             return self._open_collection(name, record)
 

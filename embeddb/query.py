@@ -25,7 +25,17 @@ import numpy.typing as npt
 import PIL.Image
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.options import Arithmetic, Combine, Diversify, Fusion, FusionMethod, Group, KReciprocal
+from embeddb.options import (
+    Arithmetic,
+    Combine,
+    Diversify,
+    Effort,
+    Fusion,
+    FusionMethod,
+    Group,
+    KReciprocal,
+    choice,
+)
 
 __all__ = [
     "DEFAULT_CANDIDATES",
@@ -489,6 +499,7 @@ class Search:
         group: hits in groups of equal metadata.
         rerank: another order of the candidates: `Diversify` or `KReciprocal`.
         fusion: the spaces of several models at once, in place of `model`.
+        effort: how hard to look where the index is approximate, an `Effort` or its name.
 
     Raises:
         InvalidArgumentError: there is no expression, one cannot be made an expression, or a number is out of
@@ -509,6 +520,7 @@ class Search:
     group: Group | None = None
     rerank: Diversify | KReciprocal | None = None
     fusion: Fusion | None = None
+    effort: Effort = Effort.BALANCED
 
     @property
     def limited(self) -> bool:
@@ -524,6 +536,7 @@ class Search:
         if not self.expressions:
             raise InvalidArgumentError("expressions", "none", "at least one is needed")
         object.__setattr__(self, "expressions", tuple(as_expression(each) for each in self.expressions))
+        object.__setattr__(self, "effort", choice("effort", Effort, self.effort))
         _check_count("k", self.k)
         _check_count("candidates", self.candidates)
         if isinstance(self.offset, bool) or not isinstance(self.offset, int) or self.offset < 0:
@@ -709,18 +722,27 @@ class CollectionSettings:
             be shown, and another model cannot embed it later.
         metric: how vectors are compared, a `Metric` or its name. With another than the cosine, expressions
             are plain sums: neither their operands nor they are brought to unit length.
+        index: of each space. "auto" is exact up to 100,000 vectors, and then an IVF index; "Flat" is always
+            exact; else it is a factory string of FAISS for an index of the families IVF or HNSW, such as
+            "HNSW32", which is used once there are enough vectors for it.
+        recall: the share of the exact ten nearest that searches find with balanced effort, 0.5 to 1; 1 is
+            always exact.
 
     Raises:
-        InvalidArgumentError: there is no such encoding or metric.
+        InvalidArgumentError: there is no such encoding or metric, or the recall is out of range.
     """
 
     encoding: Encoding = Encoding.FLOAT32
     keep_payloads: bool = True
     metric: Metric = Metric.COSINE
+    index: str = "auto"
+    recall: float = 0.95
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "encoding", Encoding(self.encoding))
         object.__setattr__(self, "metric", Metric(self.metric))
+        if not 0.5 <= self.recall <= 1:
+            raise InvalidArgumentError("settings.recall", self.recall, "must be from 0.5 to 1")
 
 
 @dataclass(frozen=True)

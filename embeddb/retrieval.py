@@ -123,7 +123,7 @@ class Retrieval:
         """
         asked = depth + 1
         while True:
-            scores, rows = self._space.nearest(probes, asked, self._allowed)
+            scores, rows = self._space.nearest(probes, asked, self._allowed, self._search.effort)
             cut_short = (rows[:, -1] >= 0) & (scores[:, -1] == scores[:, depth - 1])
             if not cut_short.any():
                 return scores, rows

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from embeddb.centre import Centre
 from embeddb.errors import EmbeddbError, FailedPreconditionError, NotFoundError
-from embeddb.index import SpaceIndex
+from embeddb.index import IndexPolicy, SpaceIndex
 from embeddb.models import EmbedRequest
-from embeddb.options import Arithmetic
-from embeddb.query import Embedding, Image, Metric, Modality, SpaceStats, Text
+from embeddb.options import Arithmetic, Effort
+from embeddb.query import CollectionSettings, Embedding, Image, Modality, SpaceStats, Text
 from embeddb.search.scoring import unit_rows
 from embeddb.storage import CollectionStore, Committed
 
@@ -34,7 +34,7 @@ class Space:
         dimension: of its features.
         store: the collection's storage, which has a space of that name.
         embed: runs contents through models.
-        metric: how its vectors are compared.
+        settings: how its vectors are compared and indexed.
     """
 
     def __init__(
@@ -43,15 +43,17 @@ class Space:
         dimension: int,
         store: CollectionStore,
         embed: Embed,
-        metric: Metric = Metric.COSINE,
+        settings: CollectionSettings,
     ) -> None:
         self.model = model
         self.dimension = dimension
-        self.metric = metric
+        self.metric = settings.metric
         self._store = store
         self._embed = embed
         self._centre = Centre(model, dimension, store)
-        self._index = SpaceIndex(dimension, metric, name=model)
+        self._index = SpaceIndex(
+            dimension, settings.metric, IndexPolicy(settings.index, settings.recall), name=model
+        )
         for rows, vectors in store.scan(model):
             self._index.update(rows, vectors, NO_ROWS)
 
@@ -113,10 +115,18 @@ class Space:
         return living, unit_rows(placed)
 
     def nearest(
-        self, queries: Floats, k: int, allowed: npt.NDArray[np.int64] | None = None
+        self,
+        queries: Floats,
+        k: int,
+        allowed: npt.NDArray[np.int64] | None = None,
+        effort: Effort = Effort.BALANCED,
     ) -> tuple[Floats, npt.NDArray[np.int64]]:
         """The k nearest rows of each query; see `SpaceIndex.search`."""
-        return self._index.search(queries, k, allowed)
+        return self._index.search(queries, k, allowed, effort)
+
+    def settle(self) -> None:
+        """Return when the index is as the settings want it, if nothing is written meanwhile."""
+        self._index.settle()
 
     def close(self) -> None:
         """Answer the searches that wait, and end."""

@@ -61,7 +61,7 @@ class IndexPolicy:
 
     def choose(self, vectors: int) -> str | None:
         """The factory string of the index that so many vectors should have; None for the exact scan."""
-        if self.factory == EXACT:
+        if self.factory == EXACT or self.recall == 1:
             return None
         if self.factory == AUTO:
             # 4 * sqrt(n) lists, a byte a dimension: FAISS's wiki, "Guidelines to choose an index".

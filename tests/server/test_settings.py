@@ -72,6 +72,8 @@ def test_settings_on_the_command_line(server: Server) -> None:
         "encoding": "float16",
         "keep_payloads": False,
         "metric": "cosine",
+        "index": "auto",
+        "recall": 0.95,
     }
 
 

@@ -35,11 +35,17 @@ def add(
     metric: Annotated[
         Metric, typer.Option(help="How vectors are compared; the nearest has the largest score.")
     ] = Metric.COSINE,
+    index: Annotated[
+        str, typer.Option(help="auto, Flat (always exact) or a FAISS factory string such as HNSW32.")
+    ] = CollectionSettings.index,
+    recall: Annotated[
+        float, typer.Option(help="The share of the exact ten nearest that searches find, 0.5 to 1.")
+    ] = CollectionSettings.recall,
     server: Server = None,
     as_json: Json = False,
 ) -> None:
     """Make a collection. The first model is the one that searches use unless told."""
-    settings = CollectionSettings(encoding=encoding, keep_payloads=keep_payloads, metric=metric)
+    settings = CollectionSettings(encoding, keep_payloads, metric, index, recall)
     with connect(server) as client:
         info = client.create_collection(name, models or [], settings).info()
     if as_json:

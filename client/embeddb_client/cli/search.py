@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from embeddb.options import Arithmetic, Combine, Diversify, Fusion, FusionMethod, Group, KReciprocal
+from embeddb.options import Arithmetic, Combine, Diversify, Effort, Fusion, FusionMethod, Group, KReciprocal
 from embeddb.query import (
     DEFAULT_CANDIDATES,
     DEFAULT_K,
@@ -88,6 +88,9 @@ def search(
         typer.Option("--diversify", help="Hits that differ: 1 is the score alone, 0 the difference."),
     ] = None,
     reciprocal: Annotated[bool, typer.Option("--k-reciprocal", help="Re-rank by shared neighbours.")] = False,
+    effort: Annotated[
+        Effort, typer.Option("--effort", help="How hard to look where the index is approximate.")
+    ] = Effort.BALANCED,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with the pictures found.")] = None,
     open_page: Annotated[
         bool, typer.Option("--open", help="Show the page in a browser; needs --html.")
@@ -112,6 +115,7 @@ def search(
             filter=where,
             arithmetic=Arithmetic(combine=combine, center=center),
             explain=explain,
+            effort=effort,
             candidates=candidates,
             offset=offset,
             min_score=min_score,

@@ -24,41 +24,41 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#embeddb_protos/v1/collections.proto\x12\nembeddb.v1\"\x94\x01\n\x12\x43ollectionSettings\x12&\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x14.embeddb.v1.Encoding\x12\x1a\n\rkeep_payloads\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\"\n\x06metric\x18\x03 \x01(\x0e\x32\x12.embeddb.v1.MetricB\x10\n\x0e_keep_payloadsJ\x04\x08\x04\x10\x14\"q\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\r\n\x05items\x18\x03 \x01(\x04\x12\x30\n\x08settings\x18\x04 \x01(\x0b\x32\x1e.embeddb.v1.CollectionSettingsJ\x04\x08\x05\x10\x14\"o\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\x30\n\x08settings\x18\x03 \x01(\x0b\x32\x1e.embeddb.v1.CollectionSettingsJ\x04\x08\x04\x10\x14\"F\n\x18\x43reateCollectionResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x17ListCollectionsResponse\x12+\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x16.embeddb.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x15GetCollectionResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\"%\n\x15\x44ropCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44ropCollectionResponse\":\n\x0f\x41\x64\x64ModelRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\tJ\x04\x08\x03\x10\n\">\n\x10\x41\x64\x64ModelResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection*P\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NCODING_FLOAT32\x10\x01\x12\x14\n\x10\x45NCODING_FLOAT16\x10\x02*\\\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_COSINE\x10\x01\x12\x18\n\x14METRIC_INNER_PRODUCT\x10\x02\x12\r\n\tMETRIC_L2\x10\x03\x32\xc4\x03\n\x11\x43ollectionService\x12]\n\x10\x43reateCollection\x12#.embeddb.v1.CreateCollectionRequest\x1a$.embeddb.v1.CreateCollectionResponse\x12Z\n\x0fListCollections\x12\".embeddb.v1.ListCollectionsRequest\x1a#.embeddb.v1.ListCollectionsResponse\x12T\n\rGetCollection\x12 .embeddb.v1.GetCollectionRequest\x1a!.embeddb.v1.GetCollectionResponse\x12W\n\x0e\x44ropCollection\x12!.embeddb.v1.DropCollectionRequest\x1a\".embeddb.v1.DropCollectionResponse\x12\x45\n\x08\x41\x64\x64Model\x12\x1b.embeddb.v1.AddModelRequest\x1a\x1c.embeddb.v1.AddModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#embeddb_protos/v1/collections.proto\x12\nembeddb.v1\"\xc3\x01\n\x12\x43ollectionSettings\x12&\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x14.embeddb.v1.Encoding\x12\x1a\n\rkeep_payloads\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\"\n\x06metric\x18\x03 \x01(\x0e\x32\x12.embeddb.v1.Metric\x12\r\n\x05index\x18\x04 \x01(\t\x12\x13\n\x06recall\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\x10\n\x0e_keep_payloadsB\t\n\x07_recallJ\x04\x08\x06\x10\x14\"q\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\r\n\x05items\x18\x03 \x01(\x04\x12\x30\n\x08settings\x18\x04 \x01(\x0b\x32\x1e.embeddb.v1.CollectionSettingsJ\x04\x08\x05\x10\x14\"o\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\x30\n\x08settings\x18\x03 \x01(\x0b\x32\x1e.embeddb.v1.CollectionSettingsJ\x04\x08\x04\x10\x14\"F\n\x18\x43reateCollectionResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x17ListCollectionsResponse\x12+\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x16.embeddb.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x15GetCollectionResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\"%\n\x15\x44ropCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44ropCollectionResponse\":\n\x0f\x41\x64\x64ModelRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\tJ\x04\x08\x03\x10\n\">\n\x10\x41\x64\x64ModelResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection*P\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NCODING_FLOAT32\x10\x01\x12\x14\n\x10\x45NCODING_FLOAT16\x10\x02*\\\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_COSINE\x10\x01\x12\x18\n\x14METRIC_INNER_PRODUCT\x10\x02\x12\r\n\tMETRIC_L2\x10\x03\x32\xc4\x03\n\x11\x43ollectionService\x12]\n\x10\x43reateCollection\x12#.embeddb.v1.CreateCollectionRequest\x1a$.embeddb.v1.CreateCollectionResponse\x12Z\n\x0fListCollections\x12\".embeddb.v1.ListCollectionsRequest\x1a#.embeddb.v1.ListCollectionsResponse\x12T\n\rGetCollection\x12 .embeddb.v1.GetCollectionRequest\x1a!.embeddb.v1.GetCollectionResponse\x12W\n\x0e\x44ropCollection\x12!.embeddb.v1.DropCollectionRequest\x1a\".embeddb.v1.DropCollectionResponse\x12\x45\n\x08\x41\x64\x64Model\x12\x1b.embeddb.v1.AddModelRequest\x1a\x1c.embeddb.v1.AddModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'embeddb_protos.v1.collections_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENCODING']._serialized_start=960
-  _globals['_ENCODING']._serialized_end=1040
-  _globals['_METRIC']._serialized_start=1042
-  _globals['_METRIC']._serialized_end=1134
+  _globals['_ENCODING']._serialized_start=1007
+  _globals['_ENCODING']._serialized_end=1087
+  _globals['_METRIC']._serialized_start=1089
+  _globals['_METRIC']._serialized_end=1181
   _globals['_COLLECTIONSETTINGS']._serialized_start=52
-  _globals['_COLLECTIONSETTINGS']._serialized_end=200
-  _globals['_COLLECTION']._serialized_start=202
-  _globals['_COLLECTION']._serialized_end=315
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=317
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=428
-  _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=430
-  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=500
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=502
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=565
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=567
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=662
-  _globals['_GETCOLLECTIONREQUEST']._serialized_start=664
-  _globals['_GETCOLLECTIONREQUEST']._serialized_end=700
-  _globals['_GETCOLLECTIONRESPONSE']._serialized_start=702
-  _globals['_GETCOLLECTIONRESPONSE']._serialized_end=769
-  _globals['_DROPCOLLECTIONREQUEST']._serialized_start=771
-  _globals['_DROPCOLLECTIONREQUEST']._serialized_end=808
-  _globals['_DROPCOLLECTIONRESPONSE']._serialized_start=810
-  _globals['_DROPCOLLECTIONRESPONSE']._serialized_end=834
-  _globals['_ADDMODELREQUEST']._serialized_start=836
-  _globals['_ADDMODELREQUEST']._serialized_end=894
-  _globals['_ADDMODELRESPONSE']._serialized_start=896
-  _globals['_ADDMODELRESPONSE']._serialized_end=958
-  _globals['_COLLECTIONSERVICE']._serialized_start=1137
-  _globals['_COLLECTIONSERVICE']._serialized_end=1589
+  _globals['_COLLECTIONSETTINGS']._serialized_end=247
+  _globals['_COLLECTION']._serialized_start=249
+  _globals['_COLLECTION']._serialized_end=362
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=364
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=475
+  _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=477
+  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=547
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=549
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=612
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=614
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=709
+  _globals['_GETCOLLECTIONREQUEST']._serialized_start=711
+  _globals['_GETCOLLECTIONREQUEST']._serialized_end=747
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_start=749
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_end=816
+  _globals['_DROPCOLLECTIONREQUEST']._serialized_start=818
+  _globals['_DROPCOLLECTIONREQUEST']._serialized_end=855
+  _globals['_DROPCOLLECTIONRESPONSE']._serialized_start=857
+  _globals['_DROPCOLLECTIONRESPONSE']._serialized_end=881
+  _globals['_ADDMODELREQUEST']._serialized_start=883
+  _globals['_ADDMODELREQUEST']._serialized_end=941
+  _globals['_ADDMODELRESPONSE']._serialized_start=943
+  _globals['_ADDMODELRESPONSE']._serialized_end=1005
+  _globals['_COLLECTIONSERVICE']._serialized_start=1184
+  _globals['_COLLECTIONSERVICE']._serialized_end=1636
 # @@protoc_insertion_point(module_scope)

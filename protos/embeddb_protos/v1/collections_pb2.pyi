@@ -28,14 +28,18 @@ METRIC_INNER_PRODUCT: Metric
 METRIC_L2: Metric
 
 class CollectionSettings(_message.Message):
-    __slots__ = ("encoding", "keep_payloads", "metric")
+    __slots__ = ("encoding", "keep_payloads", "metric", "index", "recall")
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     KEEP_PAYLOADS_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
     encoding: Encoding
     keep_payloads: bool
     metric: Metric
-    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., keep_payloads: bool = ..., metric: _Optional[_Union[Metric, str]] = ...) -> None: ...
+    index: str
+    recall: float
+    def __init__(self, encoding: _Optional[_Union[Encoding, str]] = ..., keep_payloads: bool = ..., metric: _Optional[_Union[Metric, str]] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ...) -> None: ...
 
 class Collection(_message.Message):
     __slots__ = ("name", "models", "items", "settings")

@@ -10,6 +10,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Effort(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EFFORT_UNSPECIFIED: _ClassVar[Effort]
+    EFFORT_BALANCED: _ClassVar[Effort]
+    EFFORT_SPEED: _ClassVar[Effort]
+    EFFORT_ACCURACY: _ClassVar[Effort]
+    EFFORT_EXACT: _ClassVar[Effort]
+
 class FusionMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FUSION_METHOD_UNSPECIFIED: _ClassVar[FusionMethod]
@@ -17,6 +25,11 @@ class FusionMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FUSION_METHOD_MIN_MAX: _ClassVar[FusionMethod]
     FUSION_METHOD_Z_SCORE: _ClassVar[FusionMethod]
     FUSION_METHOD_SIDE_BY_SIDE: _ClassVar[FusionMethod]
+EFFORT_UNSPECIFIED: Effort
+EFFORT_BALANCED: Effort
+EFFORT_SPEED: Effort
+EFFORT_ACCURACY: Effort
+EFFORT_EXACT: Effort
 FUSION_METHOD_UNSPECIFIED: FusionMethod
 FUSION_METHOD_RANK: FusionMethod
 FUSION_METHOD_MIN_MAX: FusionMethod
@@ -24,7 +37,7 @@ FUSION_METHOD_Z_SCORE: FusionMethod
 FUSION_METHOD_SIDE_BY_SIDE: FusionMethod
 
 class SearchRequest(_message.Message):
-    __slots__ = ("collection", "expressions", "k", "model", "include_operands", "view", "arithmetic", "explain", "candidates", "filter", "offset", "min_score", "group", "diversify", "k_reciprocal", "fusion")
+    __slots__ = ("collection", "expressions", "k", "model", "include_operands", "view", "arithmetic", "explain", "candidates", "filter", "offset", "min_score", "group", "diversify", "k_reciprocal", "fusion", "effort")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     EXPRESSIONS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +54,7 @@ class SearchRequest(_message.Message):
     DIVERSIFY_FIELD_NUMBER: _ClassVar[int]
     K_RECIPROCAL_FIELD_NUMBER: _ClassVar[int]
     FUSION_FIELD_NUMBER: _ClassVar[int]
+    EFFORT_FIELD_NUMBER: _ClassVar[int]
     collection: str
     expressions: _containers.RepeatedCompositeFieldContainer[_expressions_pb2.Expression]
     k: int
@@ -57,7 +71,8 @@ class SearchRequest(_message.Message):
     diversify: Diversify
     k_reciprocal: KReciprocal
     fusion: Fusion
-    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ..., explain: bool = ..., candidates: _Optional[int] = ..., filter: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., diversify: _Optional[_Union[Diversify, _Mapping]] = ..., k_reciprocal: _Optional[_Union[KReciprocal, _Mapping]] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ...) -> None: ...
+    effort: Effort
+    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ..., explain: bool = ..., candidates: _Optional[int] = ..., filter: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., diversify: _Optional[_Union[Diversify, _Mapping]] = ..., k_reciprocal: _Optional[_Union[KReciprocal, _Mapping]] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., effort: _Optional[_Union[Effort, str]] = ...) -> None: ...
 
 class Fusion(_message.Message):
     __slots__ = ("models", "method", "weights")

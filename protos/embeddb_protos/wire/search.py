@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.options import Diversify, Fusion, FusionMethod, Group, KReciprocal
+from embeddb.options import Diversify, Effort, Fusion, FusionMethod, Group, KReciprocal
 from embeddb.query import DEFAULT_CANDIDATES, DEFAULT_K, Contribution, Expression, Hit, Search
 from embeddb_protos.v1 import search_pb2
 from embeddb_protos.wire.errors import error_from, error_message
@@ -22,6 +22,16 @@ _FUSIONS = {
     FusionMethod.SIDE_BY_SIDE: search_pb2.FUSION_METHOD_SIDE_BY_SIDE,
 }
 _FUSIONS_BACK: dict[int, FusionMethod] = {number: method for method, number in _FUSIONS.items()}
+_EFFORTS = {
+    Effort.BALANCED: search_pb2.EFFORT_BALANCED,
+    Effort.SPEED: search_pb2.EFFORT_SPEED,
+    Effort.ACCURACY: search_pb2.EFFORT_ACCURACY,
+    Effort.EXACT: search_pb2.EFFORT_EXACT,
+}
+_EFFORTS_BACK: dict[int, Effort] = {
+    search_pb2.EFFORT_UNSPECIFIED: Effort.BALANCED,
+    **{number: effort for effort, number in _EFFORTS.items()},
+}
 
 
 def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
@@ -39,6 +49,7 @@ def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
         filter=search.filter,
         offset=search.offset,
         min_score=search.min_score,
+        effort=_EFFORTS[search.effort],
     )
     if search.group is not None:
         message.group.CopyFrom(search_pb2.Group(field=search.group.field, size=search.group.size))
@@ -73,6 +84,7 @@ def search_from(message: search_pb2.SearchRequest, expressions: Sequence[Express
         group=Group(message.group.field, message.group.size or 1) if message.HasField("group") else None,
         rerank=_rerank_from(message),
         fusion=_fusion_from(message.fusion) if message.HasField("fusion") else None,
+        effort=_effort_from(message.effort),
     )
 
 
@@ -127,3 +139,10 @@ def _hit_from(message: search_pb2.Hit) -> Hit:
     explanation = tuple(Contribution(c.weight, c.similarity, c.share) for c in message.explanation)
     group = json.loads(message.group_json) if message.group_json else None
     return Hit(item_from(message.item), message.score, explanation, group, message.model or None)
+
+
+def _effort_from(number: int) -> Effort:
+    effort = _EFFORTS_BACK.get(number)
+    if effort is None:
+        raise InvalidArgumentError("effort", number, "is not known to this version")
+    return effort

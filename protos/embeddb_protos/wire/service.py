@@ -151,6 +151,8 @@ def settings_message(settings: CollectionSettings) -> collections_pb2.Collection
         encoding=_ENCODINGS[settings.encoding],
         keep_payloads=settings.keep_payloads,
         metric=_METRICS[settings.metric],
+        index=settings.index,
+        recall=settings.recall,
     )
 
 
@@ -158,7 +160,8 @@ def settings_from(message: collections_pb2.CollectionSettings) -> CollectionSett
     """The settings that a message describes; what it does not say is the default.
 
     Raises:
-        InvalidArgumentError: the encoding or metric is one that this version does not know.
+        InvalidArgumentError: the encoding or metric is one that this version does not know, or the recall is
+            out of range.
     """
     encoding = _ENCODINGS_BACK.get(message.encoding)
     if encoding is None:
@@ -167,7 +170,9 @@ def settings_from(message: collections_pb2.CollectionSettings) -> CollectionSett
     if metric is None:
         raise InvalidArgumentError("settings.metric", message.metric, "is not known to this version")
     keep_payloads = message.keep_payloads if message.HasField("keep_payloads") else True
-    return CollectionSettings(encoding, keep_payloads, metric)
+    recall = message.recall if message.HasField("recall") else CollectionSettings.recall
+    index = message.index or CollectionSettings.index
+    return CollectionSettings(encoding, keep_payloads, metric, index, recall)
 
 
 def stats_message(stats: Stats) -> admin_pb2.GetStatsResponse:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from embeddb.analysis import Analysis
@@ -49,7 +48,9 @@ __all__ = ["Collection"]
 
 A = TypeVar("A")
 
-BATCH_ITEMS = 64
+# An item whose content is to be embedded weighs more than one that comes with its features.
+BATCH_ITEMS = 1000
+BATCH_CONTENTS = 64
 BATCH_DELETES = 1000
 MAX_PAGE = 1000
 
@@ -97,8 +98,7 @@ class Collection(CollectionCalls):
         on_progress: Callable[[Sequence[PutResult]], None] | None = None,
     ) -> list[PutResult]:
         results: list[PutResult] = []
-        remaining = iter(items)
-        while batch := list(islice(remaining, BATCH_ITEMS)):
+        for batch in _batches(items):
             done = Ingest(self.name, self._models, self._settings, self._store, self._registry).put(batch)
             results.extend(done)
             if on_progress is not None:
@@ -261,3 +261,17 @@ def _content(modality: Modality | None, payload: bytes | None) -> Image | Text |
     if payload is None:
         return None
     return Text(payload.decode()) if modality is Modality.TEXT else Image(payload)
+
+
+def _batches(items: Iterable[PutItem]) -> Iterator[list[PutItem]]:
+    """Cut a stream of items into what is embedded and written together."""
+    batch: list[PutItem] = []
+    contents = 0
+    for item in items:
+        batch.append(item)
+        contents += item.content is not None
+        if len(batch) == BATCH_ITEMS or contents == BATCH_CONTENTS:
+            yield batch
+            batch, contents = [], 0
+    if batch:
+        yield batch

@@ -23,7 +23,6 @@ from embeddb.query import (
     PutResult,
     PutStatus,
     Text,
-    check_metadata,
 )
 from embeddb.storage import CollectionStore, Put, Record
 
@@ -37,7 +36,6 @@ class _Plan:
     """An item that is well formed: what to store of it, and which models have to embed it."""
 
     item: PutItem
-    metadata_json: str
     modality: Modality | None
     payload: bytes | None
     content_hash: bytes
@@ -53,7 +51,7 @@ class _Plan:
         """What to write: the features that were given and those that the models made."""
         return Put(
             id=self.item.id,
-            metadata_json=self.metadata_json,
+            metadata_json=self.item.metadata_json,
             modality=self.modality,
             payload=self.payload if keep_payload else None,
             content_hash=self.content_hash,
@@ -109,7 +107,7 @@ class Ingest:
             record = stored[item.id]
             if record is None or record.content_hash != plan.content_hash:
                 to_embed.append(plan)
-            elif record.metadata_json == plan.metadata_json:
+            elif record.metadata_json == plan.item.metadata_json:
                 results[item.id] = PutResult(item.id, PutStatus.UNCHANGED)
             else:
                 puts.append(self._with_new_metadata(record, plan))
@@ -144,9 +142,9 @@ class Ingest:
         for name in sorted(models):
             digest.update(f"\0{name}\0{self._models[name].fingerprint}".encode())
         for name in sorted(item.features):
-            digest.update(f"\0{name}\0".encode() + item.features[name].tobytes())
-        metadata_json = check_metadata(item.metadata)
-        return _Plan(item, metadata_json, modality, payload, digest.digest(), models)
+            digest.update(f"\0{name}\0".encode())
+            digest.update(item.features[name])
+        return _Plan(item, modality, payload, digest.digest(), models)
 
     def _check_features(self, model: str, vector: npt.NDArray[np.float32]) -> None:
         info = self._models.get(model)
@@ -155,10 +153,11 @@ class Ingest:
         if len(vector) != info.dimension:
             allowed = f"must have {info.dimension}, the dimension of model {model!r}"
             raise InvalidArgumentError(f"item.features[{model}]", f"{len(vector)} dimensions", allowed)
-        largest = float(np.abs(vector).max())
-        if self._settings.encoding is Encoding.FLOAT16 and largest > MAX_FLOAT16:
-            allowed = f"must be within ±{MAX_FLOAT16:g}, which is what float16 holds"
-            raise InvalidArgumentError(f"item.features[{model}]", largest, allowed)
+        if self._settings.encoding is Encoding.FLOAT16:
+            largest = float(np.abs(vector).max())
+            if largest > MAX_FLOAT16:
+                allowed = f"must be within ±{MAX_FLOAT16:g}, which is what float16 holds"
+                raise InvalidArgumentError(f"item.features[{model}]", largest, allowed)
         check_finite_scores(f"item.features[{model}]", vector, self._settings.metric)
 
     def _embed(self, plans: Sequence[_Plan]) -> list[Mapping[str, Embedding] | EmbeddbError]:
@@ -172,7 +171,7 @@ class Ingest:
         stored = {name: self._store.features(name, [record.row]) for name in self._models}
         return Put(
             id=record.id,
-            metadata_json=plan.metadata_json,
+            metadata_json=plan.item.metadata_json,
             modality=record.modality,
             payload=plan.payload if self._settings.keep_payloads else None,
             content_hash=record.content_hash,

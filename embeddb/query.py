@@ -394,6 +394,9 @@ class PutItem:
         features: precomputed vectors by model name, (d,) numbers each, kept as float32; they take the place
             of that model's encoding.
 
+    Attributes:
+        metadata_json: the metadata as text, made once for all who store or send it.
+
     Raises:
         InvalidArgumentError: the id, the metadata or a vector is malformed, or there is neither content
             nor features.
@@ -403,10 +406,11 @@ class PutItem:
     content: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     features: Mapping[str, Any] = field(default_factory=dict)
+    metadata_json: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_id(self.id)
-        check_metadata(self.metadata)
+        object.__setattr__(self, "metadata_json", check_metadata(self.metadata))
         if self.content is not None:
             object.__setattr__(self, "content", as_content(self.content))
         elif not self.features:
@@ -808,6 +812,9 @@ def check_name(field_name: str, name: str) -> str:
     return name
 
 
+_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
 def check_metadata(metadata: Mapping[str, Any]) -> str:
     """Return the metadata as JSON text.
 
@@ -817,7 +824,7 @@ def check_metadata(metadata: Mapping[str, Any]) -> str:
     if not isinstance(metadata, Mapping):
         raise InvalidArgumentError("item.metadata", metadata, "must be a JSON object")
     try:
-        text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = _JSON.encode(dict(metadata))
         text.encode()  # JSON may escape half a surrogate pair, which no UTF-8 can hold.
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError("item.metadata", metadata, f"must be plain JSON: {error}") from None

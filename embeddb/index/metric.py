@@ -28,8 +28,10 @@ def check_finite_scores(field: str, vectors: Floats, metric: Metric) -> None:
     Raises:
         InvalidArgumentError: a number is beyond `MAX_NUMBER`.
     """
+    if metric is Metric.COSINE:
+        return
     largest = float(np.abs(vectors).max(initial=0.0))
-    if metric is not Metric.COSINE and not largest <= MAX_NUMBER:
+    if not largest <= MAX_NUMBER:
         allowed = f"must be within ±{MAX_NUMBER:g}, so that scores by {metric} are finite"
         raise InvalidArgumentError(field, largest, allowed)
 

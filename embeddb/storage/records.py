@@ -13,6 +13,8 @@ from embeddb.query import Modality, Prediction
 
 __all__ = ["Committed", "Delete", "Put", "Record", "Written"]
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 @dataclass(frozen=True, eq=False)
 class Put:
@@ -102,7 +104,7 @@ class Record:
                 model: [(p.label, p.score) for p in found] for model, found in self.predictions.items()
             },
         }
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+        return _JSON.encode(fields).encode()
 
     @classmethod
     def from_bytes(cls, row: int, stored: bytes) -> Record:

@@ -98,7 +98,7 @@ def content_from(message: common_pb2.Content) -> Image | Text:
 
 def put_item_message(item: PutItem) -> items_pb2.PutItem:
     """An item to be stored as a message; an image is read here."""
-    message = items_pb2.PutItem(id=item.id, metadata_json=check_metadata(item.metadata))
+    message = items_pb2.PutItem(id=item.id, metadata_json=item.metadata_json)
     if item.content is not None:
         message.content.CopyFrom(content_message(item.content))
     for model, values in item.features.items():

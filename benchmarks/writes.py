@@ -1,0 +1,117 @@
+"""How fast items of given features are written, scanned and opened again, and what they take on the disk.
+
+    python benchmarks/writes.py --items 100000 --json writes.json
+
+The data are random; nothing here depends on what they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+import embeddb
+from embeddb.database import Database
+from embeddb.query import CollectionSettings, Encoding, PutItem
+
+Figures = dict[str, float]
+
+
+def timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def measure(
+    folder: Path, items: list[PutItem], batch: int, durability: Literal["sync", "async"], encoding: Encoding
+) -> Figures:
+    """Figures of one way to store the items."""
+    dimension = len(items[0].features["given"])
+    with embeddb.open(folder, durability=durability) as database:
+        database.register_model("given", {"loader": "vectors", "dimension": dimension})
+        collection = database.create_collection("c", ["given"], CollectionSettings(encoding=encoding))
+        batches = [items[start : start + batch] for start in range(0, len(items), batch)]
+        each = [timed(lambda batch=batch: collection.put_many(batch)) for batch in batches]  # type: ignore[misc]
+        assert collection.info().items == len(items)
+        again = timed(lambda: collection.put_many(items))
+        figures = {
+            "puts a second": len(items) / sum(each),
+            "p50 of a batch, ms": float(np.percentile(each, 50)) * 1000,
+            "p99 of a batch, ms": float(np.percentile(each, 99)) * 1000,
+            "unchanged puts a second": len(items) / again,
+            "one put, ms": single(database, items[0]),
+        }
+    data = folder / "collections" / "c" / "data.mdb"
+    raw = len(items) * dimension * np.dtype(encoding).itemsize
+    figures["disk, times the features"] = data.stat().st_blocks * 512 / raw
+    start = time.perf_counter()
+    with embeddb.open(folder) as database:
+        figures["open, s"] = time.perf_counter() - start
+        store = database._folder.collection("c")
+        seconds = timed(lambda: [len(rows) for rows, _ in store.scan("given")])
+        figures["scan, vectors a second"] = len(items) / seconds
+        rows = np.random.default_rng(0).permutation(len(items))[:10_000].tolist()
+        seconds = timed(lambda: store.features("given", rows))
+        figures["random features, vectors a second"] = len(rows) / seconds
+        deleted = [item.id for item in items[: len(items) // 2]]
+        seconds = timed(lambda: database.collection("c").delete_many(deleted))
+        figures["deletes a second"] = len(deleted) / seconds
+    return figures
+
+
+def single(database: Database, item: PutItem) -> float:
+    """The median of puts of one new item each, in milliseconds."""
+    collection = database.create_collection("single", ["given"])
+    return 1000 * float(
+        np.median([timed(lambda n=n: collection.put(str(n), features=item.features)) for n in range(200)])  # type: ignore[misc]
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--dimension", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=1000)
+    parser.add_argument("--folder", type=Path, help="on the disk to measure; the system's temporary one")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    options = parser.parse_args()
+    vectors = np.random.default_rng(0).normal(size=(options.items, options.dimension)).astype(np.float32)
+    start = time.perf_counter()
+    items = [PutItem(f"item-{n}", None, {"n": n}, {"given": vector}) for n, vector in enumerate(vectors)]
+    making = len(items) / (time.perf_counter() - start)
+    results: dict[str, Figures] = {}
+    for durability, encoding in (("sync", "float32"), ("sync", "float16"), ("async", "float32")):
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            results[f"{durability}, {encoding}"] = measure(
+                Path(folder) / "data", items, options.batch, durability, Encoding(encoding)
+            )
+    print(f"{options.items:,} items of {options.dimension} dimensions in batches of {options.batch:,};")
+    print(f"making a PutItem of a vector: {making:,.0f} a second\n")
+    print("| | " + " | ".join(results) + " |")
+    print("|---" * (len(results) + 1) + "|")
+    for name in next(iter(results.values())):
+        shown = [f"{r[name]:,.0f}" if r[name] >= 100 else f"{r[name]:.2f}" for r in results.values()]
+        print(f"| {name} | {' | '.join(shown)} |")
+    if options.json is not None:
+        report = {
+            "options": {"items": options.items, "dimension": options.dimension, "batch": options.batch},
+            "system": platform.platform(),
+            "making, items a second": making,
+            "results": results,
+        }
+        options.json.write_text(json.dumps(report, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

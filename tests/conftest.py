@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import socket
@@ -17,6 +18,7 @@ from embeddb.database import Database
 from embeddb.query import Precision, RunOptions
 from embeddb_client import Client, Collection
 from embeddb_server import Server
+from tests import scenes
 
 # Shared machines stall; a slow example is no failure, and CI should fail on the same examples again.
 settings.register_profile("default", deadline=None)
@@ -77,3 +79,20 @@ def free_port() -> int:
         unused.bind(("127.0.0.1", 0))
         port: int = unused.getsockname()[1]
         return port
+
+
+@pytest.fixture(scope="session")
+def scenes_folder(request: pytest.FixtureRequest) -> Path:
+    """A model folder with the small CLIP of `tests/scenes.py` under "scenes".
+
+    It is trained once, in half a minute, and kept in pytest's cache until its source changes.
+    """
+    source = hashlib.sha256(Path(scenes.__file__).read_bytes()).hexdigest()
+    assert request.config.cache is not None
+    folder = request.config.cache.mkdir("embeddb-scenes") / source[:12]
+    if not folder.exists():
+        # Renamed when it is whole, so that a test run that is interrupted leaves no half of it.
+        unfinished = folder.with_name(f"{folder.name}-{os.getpid()}")
+        scenes.train(unfinished / "scenes")
+        unfinished.rename(folder)
+    return folder

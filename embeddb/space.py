@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from embeddb.centre import Centre
 from embeddb.errors import EmbeddbError, FailedPreconditionError, NotFoundError
-from embeddb.index import IndexPolicy, SpaceIndex
+from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex
 from embeddb.models import EmbedRequest
 from embeddb.options import Arithmetic, Effort
 from embeddb.query import CollectionSettings, Embedding, Image, Modality, SpaceStats, Text
@@ -51,16 +51,26 @@ class Space:
         self._store = store
         self._embed = embed
         self._centre = Centre(model, dimension, store)
+        identity = {
+            "model": model,
+            "fingerprint": store.spaces()[model].fingerprint,
+            "dimension": dimension,
+            "metric": settings.metric,
+            "index": settings.index,
+        }
         self._index = SpaceIndex(
-            dimension, settings.metric, IndexPolicy(settings.index, settings.recall), name=model
+            dimension,
+            settings.metric,
+            IndexPolicy(settings.index, settings.recall),
+            model,
+            SnapshotFile(store.path / "indexes" / f"{model}.index", identity),
         )
-        for rows, vectors in store.scan(model):
-            self._index.update(rows, vectors, NO_ROWS)
+        self._index.fill(lambda: store.scan(model), store.count(), store.sequence())
 
     def apply(self, committed: Committed) -> None:
         """Follow a commit."""
         rows, vectors = committed.added.get(self.model, (NO_ROWS, np.empty((0, self.dimension), np.float32)))
-        self._index.update(rows, vectors, committed.removed)
+        self._index.update(rows, vectors, committed.removed, committed.sequence)
         self._centre.note(len(rows) + len(committed.removed))
 
     def encode(self, contents: Sequence[Image | Text]) -> list[Floats | EmbeddbError]:

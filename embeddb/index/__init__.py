@@ -2,6 +2,7 @@
 
 from embeddb.index.metric import check_finite_scores
 from embeddb.index.policy import IndexPolicy, check_factory
+from embeddb.index.snapshot import SnapshotFile
 from embeddb.index.space_index import SpaceIndex
 
-__all__ = ["IndexPolicy", "SpaceIndex", "check_factory", "check_finite_scores"]
+__all__ = ["IndexPolicy", "SnapshotFile", "SpaceIndex", "check_factory", "check_finite_scores"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import faiss
@@ -14,11 +14,12 @@ import numpy.typing as npt
 import torch
 
 from embeddb.batching import Batcher, Priority
-from embeddb.errors import InvalidArgumentError
+from embeddb.errors import DataLossError, InvalidArgumentError
 from embeddb.index.approximate import Approximate
 from embeddb.index.exact import CodeMoment, Codes, best, scan, scan_places
 from embeddb.index.metric import check_finite_scores, prepared
 from embeddb.index.policy import IndexPolicy
+from embeddb.index.snapshot import Snapshot, SnapshotFile
 from embeddb.index.vectors import Moment, Vectors
 from embeddb.options import Effort
 from embeddb.query import Metric
@@ -35,6 +36,8 @@ MAX_DEAD_SHARE = 0.25
 MAX_GROWTH = 2.0
 # To copy the living apart from the dead is not worth it for fewer than this.
 KEPT_DEAD_SHARE = 0.05
+# A crash costs the next start no more than to add what the index has grown by since it was kept.
+MAX_UNSAVED_GROWTH = 1.25
 # So many vectors are scanned beside an approximate index before they are added to it.
 MAX_TAIL = 4096
 # Up to this share of the places, and so many, those that a filter keeps are copied and scanned alone.
@@ -79,6 +82,7 @@ class SpaceIndex:
         metric: how near two vectors are.
         policy: which index, and how good.
         name: of its threads.
+        snapshots: where an approximate index is kept from one start to the next; None for nowhere.
     """
 
     def __init__(
@@ -87,11 +91,16 @@ class SpaceIndex:
         metric: Metric = Metric.COSINE,
         policy: IndexPolicy | None = None,
         name: str = "index",
+        snapshots: SnapshotFile | None = None,
     ) -> None:
         self.dimension = dimension
         self.metric = metric
         self._policy = policy or IndexPolicy()
         self._name = name
+        self._snapshots = snapshots
+        # The last commit that is reflected, and how many places the snapshot has.
+        self._sequence = 0
+        self._saved = 0
         self._lock = threading.Lock()
         self._closed = False
         self._upkeep: threading.Thread | None = None
@@ -118,13 +127,58 @@ class SpaceIndex:
 
     # -- Changing ---------------------------------------------------------------------------------------
 
-    def update(self, rows: Rows, vectors: Floats, removed: Rows) -> None:
+    def fill(self, scan: Callable[[], Iterable[tuple[Rows, Floats]]], count: int, sequence: int) -> None:
+        """Fill an index that is new with what storage has, and its snapshot, if that is of any use.
+
+        Args:
+            scan: iterates over storage's rows (n,) int64, ascending, and vectors (n, dimension) float32.
+            count: how many there are, about.
+            sequence: of storage's last commit.
+        """
+        vectors = self._restored(scan, count, sequence)
+        if vectors is None:
+            vectors = Vectors(self.metric, self.dimension, count)
+            for rows, batch in scan():
+                vectors.append(rows, prepared(self.metric, batch))
+        with self._lock:
+            self._sequence = sequence
+            self._vectors = vectors
+            self._codes = self._new_codes(self._saved)
+            self._publish()
+            self._start_upkeep()
+
+    def _restored(
+        self, scan: Callable[[], Iterable[tuple[Rows, Floats]]], count: int, sequence: int
+    ) -> Vectors | None:
+        """Take the index of the snapshot, and what storage has in its places; None if that cannot be."""
+        if self._snapshots is None or self._policy.choose(count) is None:
+            return None
+        snapshot = self._snapshots.read(sequence)
+        if snapshot is None:
+            return None
+        vectors = Vectors(self.metric, self.dimension, max(count, len(snapshot.rows)))
+        vectors.reserve(snapshot.rows)
+        try:
+            for rows, batch in scan():
+                vectors.revive(rows, prepared(self.metric, batch))
+            snapshot.check(vectors.moment())
+        except DataLossError as error:
+            self._snapshots.discard(error)
+            return None
+        self._approximate = snapshot.approximate
+        self._built_for, self._saved = snapshot.built_for, len(snapshot.rows)
+        since = vectors.count - self._saved
+        log.info("%s: the index of commit %d, and %d vectors since", self._name, snapshot.sequence, since)
+        return vectors
+
+    def update(self, rows: Rows, vectors: Floats, removed: Rows, sequence: int = 0) -> None:
         """Add rows and take others out, in one step for every search.
 
         Args:
             rows: (n,) int64, ascending, all beyond those that were ever here.
             vectors: (n, dimension) float32.
             removed: (m,) int64; those that are not here are passed over.
+            sequence: of the commit that did it.
         """
         if vectors.shape != (len(rows), self.dimension):
             raise InvalidArgumentError("vectors", vectors.shape, f"must be ({len(rows)}, {self.dimension})")
@@ -135,6 +189,7 @@ class SpaceIndex:
                 self._codes.append(torch.from_numpy(added))
             if len(removed):
                 self._vectors.bury(removed)
+            self._sequence = sequence
             self._publish()
             self._start_upkeep()
 
@@ -144,11 +199,12 @@ class SpaceIndex:
             upkeep.join()
 
     def close(self) -> None:
-        """Answer the searches that wait, end what is built, and end the threads."""
+        """Answer the searches that wait, end the threads, and keep the index for the next start."""
         with self._lock:
             self._closed = True
         self.settle()
         self._searches.close()
+        self._save()
 
     # -- Searching --------------------------------------------------------------------------------------
 
@@ -284,10 +340,26 @@ class SpaceIndex:
         with self._lock:
             self._codes = self._new_codes(len(approximate))
             self._publish()
+        if len(approximate) > MAX_UNSAVED_GROWTH * self._saved:
+            self._save()
+
+    def _save(self) -> None:
+        """Write the snapshot, if it has anything that is not in the one before."""
+        with self._lock:
+            approximate, moment, sequence = self._approximate, self._state.moment, self._sequence
+        if self._snapshots is None or approximate is None or len(approximate) == self._saved:
+            return
+        try:
+            self._snapshots.write(Snapshot.take(approximate, moment, sequence, self._built_for))
+        except OSError as error:
+            # It is a cache: without it the next start takes longer.
+            log.warning("%s: the index could not be kept for the next start: %s", self._name, error)
+        else:
+            self._saved = len(approximate)
 
     def _rebuild(self) -> None:
         """Write the index anew from the living, beside the one that serves, and put it in its place."""
-        before = self._vectors.moment()
+        before = self._state.moment
         few_dead = before.dead <= KEPT_DEAD_SHARE * len(before)
         vectors = self._vectors if few_dead else self._living_of(before)
         moment = vectors.moment()
@@ -310,6 +382,8 @@ class SpaceIndex:
             self._built_for = len(moment) if approximate else 0
             self._publish()
         log.info("%s: %r", self._name, self)
+        self._saved = 0
+        self._save()
         if approximate is not None and approximate.curve[-1].recall < self._policy.recall:
             log.warning("%s: %r at most; the policy asks for %g", self._name, self, self._policy.recall)
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from embeddb.errors import DataLossError
 from embeddb.query import Metric
 
 __all__ = ["Moment", "Vectors"]
@@ -125,16 +126,34 @@ class Vectors:
         end = self.count + len(rows)
         if end > len(self._rows):
             self._grow(max(end, int(len(self._rows) * GROWTH)))
-        places = np.arange(self.count, end)
-        added = torch.from_numpy(vectors)
-        self._rows[places] = rows
-        self._vectors[self.count : end] = added
-        squares = added.square().sum(1)
-        if self._bias is not None:
-            self._bias[self.count : end] = -squares / 2
-        self._longest = max(self._longest, float(squares.amax().sqrt()))
-        np.bitwise_or.at(self._alive, places >> 3, _bit(places))
+        self._rows[self.count : end] = rows
+        self._put(np.arange(self.count, end), torch.from_numpy(vectors))
         self.count = end
+
+    def reserve(self, rows: Rows) -> None:
+        """Fill the first places with rows (n,) int64, ascending, which are dead until they are revived."""
+        self._grow(max(len(rows), len(self._rows)))
+        self._rows[: len(rows)] = rows
+        self.count = self.dead = len(rows)
+
+    def revive(self, rows: Rows, vectors: Floats) -> None:
+        """Let reserved rows live, and append those that are beyond them.
+
+        Args:
+            rows: (n,) int64, ascending, n > 0.
+            vectors: (n, dimension) float32, prepared for the metric.
+
+        Raises:
+            DataLossError: a row is neither reserved nor beyond.
+        """
+        known = int(np.searchsorted(rows, self._rows[self.count - 1], side="right")) if self.count else 0
+        places = _places_of(self._rows[: self.count], rows[:known])
+        if len(places) < known:
+            raise DataLossError(f"{known - len(places):,} of the rows that storage has are not among its own")
+        self._put(places, torch.from_numpy(vectors[:known]))
+        self.dead -= known
+        if known < len(rows):
+            self.append(rows[known:], vectors[known:])
 
     def bury(self, rows: Rows) -> None:
         """Mark rows as dead; those that are not here, or dead already, are passed over."""
@@ -143,6 +162,20 @@ class Vectors:
         self._alive = self._alive.copy()
         np.bitwise_and.at(self._alive, places >> 3, ~_bit(places))
         self.dead += len(places)
+
+    def _put(self, places: Places, vectors: torch.Tensor) -> None:
+        """Set the vectors of places, and let them live."""
+        if not len(places):
+            return
+        first, end = int(places[0]), int(places[-1]) + 1
+        # A stretch of places is several times faster to fill than as many places one by one.
+        where = slice(first, end) if end - first == len(places) else torch.from_numpy(places)
+        self._vectors[where] = vectors
+        squares = vectors.square().sum(1)
+        if self._bias is not None:
+            self._bias[where] = -squares / 2
+        self._longest = max(self._longest, float(squares.amax().sqrt()))
+        np.bitwise_or.at(self._alive, places >> 3, _bit(places))
 
     def moment(self) -> Moment:
         """All places as they are now."""
@@ -158,12 +191,12 @@ class Vectors:
         rows, vectors, alive = self._rows, self._vectors, self._alive
         self._rows = np.empty(capacity, np.int64)
         self._rows[:n] = rows[:n]
-        self._vectors = torch.empty((capacity, self.dimension))
+        self._vectors = torch.from_numpy(np.zeros((capacity, self.dimension), np.float32))
         self._vectors[:n] = vectors[:n]
         self._alive = np.zeros(capacity // 8 + 1, np.uint8)
         self._alive[: len(alive)] = alive
         if self._bias is not None:
-            self._bias = torch.cat([self._bias[:n], torch.empty(capacity - n)])
+            self._bias = torch.cat([self._bias[:n], torch.zeros(capacity - n)])
 
 
 def _places_of(known: Rows, rows: Rows) -> Places:

@@ -46,6 +46,7 @@ class CollectionStore:
     def __init__(
         self, path: Path, name: str, durability: Durability = Durability.SYNC, *, create: bool = False
     ) -> None:
+        self.path = path
         self._env = Environment(path, DATABASES, durability, create=create)
         self._listener: Callable[[Committed], None] | None = None
         flush = self._env.flush if durability is Durability.ASYNC else None
@@ -209,6 +210,11 @@ class CollectionStore:
         with self._env.read() as transaction:
             entries: int = transaction.stat(self._env.database("ids"))["entries"]
             return entries
+
+    def sequence(self) -> int:
+        """The number of the last commit; 0 before the first."""
+        with self._env.read() as transaction:
+            return row_of(transaction.get(b"sequence", db=self._env.database("meta"), default=row_key(0)))
 
     def copy(self, target: Path) -> None:
         """Copy the collection as it is at this moment into a new folder."""

@@ -1,0 +1,209 @@
+"""An approximate index in a file, so that a start need not build it again.
+
+The file is a cache: what storage holds decides. Rows are never reused and their vectors never change, so a
+snapshot is brought up to date by what storage has beyond its rows, and by what it no longer has among them.
+
+    b"embeddb index 1\\n" | 4 bytes: n | n bytes: header, JSON | rows, int64 | sample, float32 | FAISS's own
+    format | 4 bytes: CRC-32 of all before
+
+Numbers are little-endian. A few sampled vectors are kept to tell a folder that was put together from others.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from embeddb.errors import DataLossError
+from embeddb.index.approximate import Approximate, Point
+from embeddb.index.vectors import Moment
+
+__all__ = ["Snapshot", "SnapshotFile"]
+
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+MAGIC = b"embeddb index 1\n"
+CHUNK_BYTES = 4 << 20
+MAX_SAMPLE = 256
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What a file holds.
+
+    Attributes:
+        rows: (n,) int64, ascending: the row at each place of the index.
+        sampled: (s,) int64: the places of the sample.
+        sample: (s, d) float32: their vectors.
+        sequence: of the last commit that it may reflect.
+        built_for: how many vectors the index was built for.
+    """
+
+    approximate: Approximate
+    rows: Rows
+    sampled: npt.NDArray[np.int64]
+    sample: Floats
+    sequence: int
+    built_for: int
+
+    @classmethod
+    def take(cls, approximate: Approximate, moment: Moment, sequence: int, built_for: int) -> Snapshot:
+        """A snapshot of an index that nothing is added to meanwhile.
+
+        Args:
+            moment: of the space, in which the places of the index are the first.
+            sequence: of the last commit that the moment reflects, or of a later one.
+        """
+        n = len(approximate)
+        living = np.flatnonzero(moment.until(n).living())
+        sampled = living[:: len(living) // MAX_SAMPLE + 1]
+        sample = moment.vectors[torch.from_numpy(sampled)].numpy()
+        return cls(approximate, moment.rows[:n], sampled, sample, sequence, built_for)
+
+    def check(self, moment: Moment) -> None:
+        """Compare the sample with what storage has at its places now.
+
+        Raises:
+            DataLossError: it has other vectors there.
+        """
+        alive = moment.living()[self.sampled]
+        stored = moment.vectors[torch.from_numpy(self.sampled[alive])].numpy()
+        # Features that are stored as float16 come back with as many bits.
+        if not np.allclose(stored, self.sample[alive], rtol=2e-3, atol=1e-4):
+            raise DataLossError("the vectors of its rows are not those that storage has")
+
+
+class SnapshotFile:
+    """Where a space's snapshot is kept.
+
+    Args:
+        path: of the file; its folder is made when it is written.
+        identity: what the space is: plain JSON. A snapshot of another one is not read.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self._path = path
+        self._identity = identity
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Put a snapshot in the place of the one before, all or nothing."""
+        header = {
+            "identity": self._identity,
+            "factory": snapshot.approximate.factory,
+            "curve": [asdict(point) for point in snapshot.approximate.curve],
+            "sequence": snapshot.sequence,
+            "built_for": snapshot.built_for,
+            "rows": len(snapshot.rows),
+            "sampled": snapshot.sampled.tolist(),
+            "dimension": snapshot.sample.shape[1],
+        }
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_suffix(".new")
+        with new.open("wb") as file:
+            sink = _Checked(file)
+            encoded = json.dumps(header).encode()
+            sink.write(MAGIC + struct.pack("<I", len(encoded)) + encoded)
+            sink.write(snapshot.rows.astype("<i8").tobytes())
+            sink.write(snapshot.sample.astype("<f4").tobytes())
+            # FAISS's Python wrapper has these classes, of which its type stubs know nothing.
+            writer = faiss.PyCallbackIOWriter(sink.write, CHUNK_BYTES)  # type: ignore[attr-defined]
+            faiss.write_index(snapshot.approximate.index, writer)
+            file.write(struct.pack("<I", sink.checksum))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+
+    def read(self, sequence: int) -> Snapshot | None:
+        """The snapshot, or None where there is none that can be used; the log says why.
+
+        Args:
+            sequence: of storage's last commit.
+        """
+        try:
+            with self._path.open("rb") as file:
+                return self._parse(file, sequence)
+        except FileNotFoundError:
+            return None
+        except (DataLossError, OSError, RuntimeError) as error:  # FAISS raises RuntimeError.
+            self.discard(error)
+            return None
+
+    def discard(self, reason: Exception) -> None:
+        """Delete the snapshot: storage may reach a state in which it would seem to fit."""
+        log.warning("%s is of no use, and the index is built anew: %s", self._path, reason)
+        self._path.unlink(missing_ok=True)
+
+    def _parse(self, file: BinaryIO, sequence: int) -> Snapshot:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise DataLossError("it is none, or of another version")
+        _verify(file)
+        file.seek(len(MAGIC))
+        (length,) = struct.unpack("<I", file.read(4))
+        header = json.loads(file.read(length))
+        if header["identity"] != self._identity:
+            raise DataLossError(f"it is of {header['identity']}, and the space is {self._identity}")
+        if header["sequence"] > sequence:
+            raise DataLossError(
+                f"it reflects commit {header['sequence']:,} of other data: storage is at {sequence:,}"
+            )
+        rows = np.frombuffer(file.read(8 * header["rows"]), "<i8").astype(np.int64)
+        shape = (len(header["sampled"]), header["dimension"])
+        sample = np.frombuffer(file.read(4 * shape[0] * shape[1]), "<f4").reshape(shape)
+        reader = faiss.PyCallbackIOReader(file.read, CHUNK_BYTES)  # type: ignore[attr-defined]
+        index = faiss.read_index(reader)
+        curve = [Point(**point) for point in header["curve"]]
+        return Snapshot(
+            Approximate(index, header["factory"], curve),
+            rows,
+            np.array(header["sampled"], np.int64),
+            sample.astype(np.float32),
+            header["sequence"],
+            header["built_for"],
+        )
+
+
+class _Checked:
+    """Writes to a file and sums up what it wrote."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.checksum = 0
+
+    def write(self, data: bytes) -> int:
+        self.checksum = zlib.crc32(data, self.checksum)
+        return self._file.write(data)
+
+
+def _verify(file: BinaryIO) -> None:
+    """Check the whole file against the checksum at its end.
+
+    Raises:
+        DataLossError: it does not fit.
+    """
+    end = os.fstat(file.fileno()).st_size - 4
+    file.seek(0)
+    checksum = 0
+    for chunk in _chunks(file, end):
+        checksum = zlib.crc32(chunk, checksum)
+    if file.read(4) != struct.pack("<I", checksum):
+        raise DataLossError("its checksum does not fit: it is damaged or cut short")
+
+
+def _chunks(file: BinaryIO, end: int) -> Iterator[bytes]:
+    while (left := end - file.tell()) > 0:
+        yield file.read(min(CHUNK_BYTES, left))

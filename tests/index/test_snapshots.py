@@ -1,0 +1,257 @@
+"""Snapshots: a start takes up the index that was; a file that is damaged or of other data is found out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import embeddb
+from embeddb.database import Database
+from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex
+from embeddb.index.approximate import Approximate
+from embeddb.options import Effort
+from embeddb.query import CollectionSettings, Metric, PutItem
+
+DIMENSION = 8
+VECTORS = np.random.default_rng(0).normal(size=(4000, DIMENSION)).astype(np.float32)
+NONE = np.empty(0, np.int64)
+IDENTITY = {"fingerprint": "abc", "dimension": DIMENSION}
+
+
+class Storage:
+    """What LMDB is to the index: the truth, with a number for the last commit."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = path / "indexes" / "a.index"
+        self.rows: dict[int, npt.NDArray[np.float32]] = {}
+        self.sequence = 0
+
+    def open(self, identity: dict[str, object] = IDENTITY, metric: Metric = Metric.COSINE) -> SpaceIndex:
+        snapshots = SnapshotFile(self.file, identity)
+        index = SpaceIndex(DIMENSION, metric, IndexPolicy("IVF16,SQ8"), "a", snapshots)
+        index.fill(self.scan, len(self.rows), self.sequence)
+        return index
+
+    def scan(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        rows = np.array(sorted(self.rows), np.int64)
+        for part in np.array_split(rows, 7):
+            if len(part):
+                yield part, np.stack([self.rows[row] for row in part.tolist()])
+
+    def change(self, index: SpaceIndex | None, rows: range, removed: range = range(0)) -> None:
+        self.sequence += 1
+        self.rows.update({row: VECTORS[row] for row in rows})
+        for row in removed:
+            self.rows.pop(row, None)
+        if index is not None:
+            added = np.array(rows, np.int64)
+            index.update(added, VECTORS[added], np.array(removed, np.int64), self.sequence)
+
+    def check(self, index: SpaceIndex) -> None:
+        """Every living row is found, exactly and by the index, and no dead one is."""
+        assert len(index) == len(self.rows)
+        rows = np.array(sorted(self.rows))
+        for effort, least in ((Effort.EXACT, 1.0), (Effort.ACCURACY, 0.98)):
+            found = index.search(VECTORS, 1, effort=effort)[1][:, 0]
+            assert np.isin(found, rows).all()
+            assert (found[rows] == rows).mean() >= least
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    """Two thousand rows, of which some are gone, with a snapshot."""
+    storage = Storage(tmp_path)
+    index = storage.open()
+    storage.change(index, range(2000))
+    index.settle()
+    storage.change(index, range(0), removed=range(100, 160))
+    index.close()
+    assert storage.file.exists()
+    return storage
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The factory strings of the indexes that are built from here on."""
+    builds: list[str] = []
+    train = Approximate.train.__func__  # type: ignore[attr-defined]
+
+    def noted(cls: type[Approximate], factory: str, moment: object) -> Approximate:
+        builds.append(factory)
+        return train(cls, factory, moment)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Approximate, "train", classmethod(noted))
+    return builds
+
+
+def test_a_start_takes_up_the_index_that_was(storage: Storage, builds: list[str]) -> None:
+    index = storage.open()
+    assert repr(index).startswith("IVF16,SQ8, effort ")
+    storage.check(index)
+    index.close()
+    assert builds == []
+
+
+def test_what_came_and_went_since_is_seen(storage: Storage, builds: list[str]) -> None:
+    before = storage.file.read_bytes()
+    storage.change(None, range(2000, 2300), removed=range(500, 600))
+    index = storage.open()
+    storage.check(index)
+    storage.change(index, range(2300, 2400), removed=range(2250, 2310))
+    storage.check(index)
+    index.close()
+    # The new ones are few, and wait beside the index; nothing had to be kept anew.
+    assert storage.file.read_bytes() == before
+    assert builds == []
+
+
+def test_after_a_crash_the_last_snapshot_serves(storage: Storage, builds: list[str]) -> None:
+    before = storage.file.read_bytes()
+    index = storage.open()
+    storage.change(index, range(2000, 4000), removed=range(50))
+    storage.change(index, range(0), removed=range(3000, 3100))
+    index.close()
+    # As if it had been killed before anything was kept.
+    storage.file.write_bytes(before)
+    index = storage.open()
+    storage.check(index)
+    index.close()
+    assert builds == []
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def cut_to_nothing(data: bytes) -> bytes:
+    return data[:3]
+
+
+def flipped(place: float) -> Callable[[bytes], bytes]:
+    def flip(data: bytes) -> bytes:
+        at = int(place * (len(data) - 1))
+        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+    return flip
+
+
+def other_version(data: bytes) -> bytes:
+    return data.replace(b"embeddb index 1", b"embeddb index 2", 1)
+
+
+def lengthened(data: bytes) -> bytes:
+    return data + b"\0"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut, cut_to_nothing, *map(flipped, [0, 0.002, 0.1, 0.5, 0.9, 1]), other_version, lengthened],
+)
+def test_a_damaged_snapshot_is_found_out_and_built_anew(
+    damage: Callable[[bytes], bytes], storage: Storage, builds: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = storage.file.read_bytes()
+    storage.file.write_bytes(damage(whole))
+    assert storage.file.read_bytes() != whole
+    with caplog.at_level(logging.WARNING):
+        index = storage.open()
+    assert "is of no use, and the index is built anew" in caplog.text
+    storage.check(index)
+    index.settle()
+    assert builds == ["IVF16,SQ8"]
+    storage.check(index)
+    index.close()
+    again = storage.open()
+    again.close()
+    assert builds == ["IVF16,SQ8"]
+
+
+def test_a_missing_snapshot_is_built_anew(storage: Storage, builds: list[str]) -> None:
+    storage.file.unlink()
+    index = storage.open()
+    storage.check(index)
+    index.settle()
+    assert builds == ["IVF16,SQ8"]
+    index.close()
+
+
+def other_weights(storage: Storage) -> dict[str, object]:
+    return IDENTITY | {"fingerprint": "xyz"}
+
+
+def older_storage(storage: Storage) -> dict[str, object]:
+    storage.sequence = 0
+    return IDENTITY
+
+
+def other_vectors(storage: Storage) -> dict[str, object]:
+    storage.rows = {row: -vector for row, vector in storage.rows.items()}
+    return IDENTITY
+
+
+def other_rows(storage: Storage) -> dict[str, object]:
+    # The snapshot's rows are 0 to 1999, but storage never forgets a row in the middle and has it again.
+    storage.rows = {2 * row + 1: vector for row, vector in storage.rows.items()}
+    storage.rows[-1] = VECTORS[0]
+    return IDENTITY
+
+
+@pytest.mark.parametrize("mix", [other_weights, older_storage, other_vectors, other_rows])
+def test_a_snapshot_of_other_data_is_found_out(
+    mix: Callable[[Storage], dict[str, object]], storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    identity = mix(storage)
+    with caplog.at_level(logging.WARNING):
+        index = storage.open(identity)
+    assert "built anew" in caplog.text
+    assert not storage.file.exists()
+    rows = np.array(sorted(storage.rows))
+    vectors = np.stack([storage.rows[row] for row in rows.tolist()])
+    assert (index.search(vectors, 1, effort=Effort.EXACT)[1][:, 0] == rows).mean() > 0.99
+    index.close()
+
+
+def test_a_disk_that_is_full_costs_the_snapshot_alone(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(self: SnapshotFile, snapshot: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    storage.file.unlink()
+    monkeypatch.setattr(SnapshotFile, "write", full)
+    index = storage.open()
+    index.settle()
+    storage.check(index)
+    index.close()
+    assert "could not be kept for the next start" in caplog.text
+
+
+def test_a_database_opens_with_the_index_that_was(tmp_path: Path, builds: list[str]) -> None:
+    def opened() -> Database:
+        return embeddb.open(tmp_path)
+
+    settings = CollectionSettings(index="IVF16,SQ8", encoding="float16")  # type: ignore[arg-type]
+    with opened() as database:
+        database.register_model("given", {"loader": "vectors", "dimension": DIMENSION})
+        things = database.create_collection("things", ["given"], settings)
+        things.put_many(PutItem(f"{n}", features={"given": VECTORS[n]}) for n in range(1000))
+        things.settle()
+    assert builds == ["IVF16,SQ8"]
+    with opened() as database:
+        things = database.collection("things")
+        things.put("new", features={"given": VECTORS[1000]})
+        things.delete("7")
+        assert things.search(VECTORS[1000], k=1)[0].id == "new"
+    with opened() as database:
+        things = database.collection("things")
+        hits = [things.search(VECTORS[n], k=1, effort=Effort.EXACT)[0].id for n in (5, 6, 7, 999, 1000)]
+        assert hits[:2] + hits[3:] == ["5", "6", "999", "new"]
+        assert hits[2] != "7"
+        (stats,) = things.space_stats()
+        assert stats.index.startswith("IVF16,SQ8, effort ")
+    assert builds == ["IVF16,SQ8"]

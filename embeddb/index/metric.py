@@ -20,6 +20,8 @@ Floats = npt.NDArray[np.float32]
 
 MAX_NUMBER = 1e15
 """The squares of numbers up to this, summed over any dimension, stay within float32."""
+MIN_SQUARE = 1e-30
+"""Squares that sum to less may have lost digits to float32's smallest numbers."""
 
 
 def check_finite_scores(field: str, vectors: Floats, metric: Metric) -> None:
@@ -49,6 +51,9 @@ def prepared(metric: Metric, vectors: Floats) -> Floats:
     """
     if metric is not Metric.COSINE:
         return np.array(vectors, np.float32, order="C")
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    if len(squares) and squares.min() > MIN_SQUARE and squares.max() < np.inf:
+        return np.asarray(vectors / np.sqrt(squares)[:, None], np.float32)
     # Brought near 1 first: the squares of the largest and smallest floats leave float32's range.
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
     scaled = np.zeros(vectors.shape, np.float32)

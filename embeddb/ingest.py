@@ -31,7 +31,7 @@ __all__ = ["Ingest"]
 MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class _Plan:
     """An item that is well formed: what to store of it, and which models have to embed it."""
 

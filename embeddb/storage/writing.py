@@ -132,11 +132,12 @@ def _bury(
 
 
 def _store_items(transaction: lmdb.Transaction, database: Databases, changes: _Changes) -> None:
+    ids = database("ids")
     for item_id, row in changes.rows.items():
         if row is None:
-            transaction.delete(item_id.encode(), db=database("ids"))
-        else:
-            transaction.put(item_id.encode(), row_key(row), db=database("ids"))
+            transaction.delete(item_id.encode(), db=ids)
+    with transaction.cursor(db=ids) as cursor:
+        cursor.putmulti(sorted((put.id.encode(), row_key(row)) for row, put in changes.puts.items()))
     # New rows are behind all others, and in order, which LMDB stores fastest.
     records = ((row_key(row), Record.of(row, put).to_bytes()) for row, put in changes.puts.items())
     _append_sealed(transaction, database("items"), records)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embeddb.errors import FailedPreconditionError
-from embeddb_server.config import load, to_toml
+from embeddb_server.config import Config, load, to_toml
 from embeddb_server.main import main
 
 
@@ -102,3 +103,13 @@ def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None
 )
 def test_addresses_of_this_machine_are_known(address: str, is_local: bool) -> None:
     assert load(["--data", "d", "--address", address]).is_local is is_local
+
+
+def test_the_document_has_every_setting_with_its_default() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for name, field in Config.model_fields.items():
+        if field.is_required():
+            default = "required"
+        else:
+            default = "" if field.default is None else f"`{json.dumps(field.default)}`"
+        assert f"| `{name}` | {default} | {field.description} |" in document

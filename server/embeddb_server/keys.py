@@ -9,17 +9,18 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 
-from embeddb.errors import AlreadyExistsError, DataLossError, NotFoundError
+from embeddb.errors import AlreadyExistsError, DataLossError, InvalidArgumentError, NotFoundError
 from embeddb.query import check_name
 
 __all__ = ["Key", "KeyFile", "Role"]
 
 PREFIX = "edb_"
+MIN_SECRET = 32
 
 
 class Role(IntEnum):
@@ -68,20 +69,30 @@ class KeyFile:
         """All keys in the order of names."""
         return sorted(self._current().values(), key=lambda key: key.name)
 
-    def add(self, name: str, role: Role, collections: Sequence[str] = ()) -> str:
+    def add(self, name: str, role: Role, collections: Sequence[str] = (), secret: str | None = None) -> str:
         """Make a key; returns its secret, which nothing keeps.
+
+        Args:
+            secret: one that exists elsewhere already; to add the same key again then changes nothing.
 
         Raises:
             AlreadyExistsError: the name is taken.
+            InvalidArgumentError: the name or the secret is not one.
         """
         check_name("name", name)
-        keys = self.all()
-        if any(key.name == name for key in keys):
-            raise AlreadyExistsError("key", name)
-        secret = PREFIX + secrets.token_urlsafe(32)
+        if secret is not None and len(secret) < MIN_SECRET:
+            allowed = f"must have at least {MIN_SECRET} characters, and they should be random"
+            raise InvalidArgumentError("secret", f"{len(secret)} characters", allowed)
+        made = secret or PREFIX + secrets.token_urlsafe(32)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write([*keys, Key(name, role, tuple(collections), now, _hash(secret))])
-        return secret
+        new = Key(name, role, tuple(collections), now, _hash(made))
+        keys = self.all()
+        same = next((key for key in keys if key.name == name), None)
+        if same is None:
+            self._write([*keys, new])
+        elif secret is None or replace(same, created=now) != new:
+            raise AlreadyExistsError("key", name)
+        return made
 
     def remove(self, name: str) -> None:
         """Make a key worthless.

@@ -143,13 +143,17 @@ def keys(arguments: Sequence[str]) -> None:
     add.add_argument("name")
     add.add_argument("--role", choices=[role.name.lower() for role in Role], default="read")
     add.add_argument("--collection", action="append", default=[], help="the only ones it opens")
+    add.add_argument("--secret", type=Path, help="a file with the secret, if it is not to be made")
     commands.add_parser("list", help="print names, roles and collections")
     commands.add_parser("remove", help="make a key worthless").add_argument("name")
     options = parser.parse_args(arguments)
     options.data.mkdir(parents=True, exist_ok=True)
     file = KeyFile(options.data)
     if options.command == "add":
-        print(file.add(options.name, Role[options.role.upper()], options.collection))
+        secret = None if options.secret is None else options.secret.read_text().strip()
+        made = file.add(options.name, Role[options.role.upper()], options.collection, secret)
+        if secret is None:
+            print(made)
     elif options.command == "remove":
         file.remove(options.name)
     else:

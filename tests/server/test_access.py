@@ -18,6 +18,7 @@ from embeddb.errors import (
     AlreadyExistsError,
     DataLossError,
     EmbeddbError,
+    InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
     UnauthenticatedError,
@@ -159,6 +160,21 @@ def test_the_command_makes_lists_and_removes_keys(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err.count("embeddb-server: ") == 2
     assert main(["keys", *data, "remove", "me"]) == 0
     assert KeyFile(tmp_path).all() == []
+
+
+def test_a_secret_from_elsewhere_can_be_added_again_and_again(
+    tmp_path: Path, keys: KeyFile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("s" * 40 + "\n")
+    add = ["keys", "--data", str(tmp_path), "add", "me", "--role", "admin", "--secret", str(secret)]
+    assert [main(add), main(add)] == [0, 0]
+    assert keys.find("s" * 40) is not None
+    secret.write_text("other" * 8)
+    assert main(add) == 1
+    with pytest.raises(InvalidArgumentError, match="at least 32 characters"):
+        keys.add("you", Role.READ, secret="short")
+    assert "s" * 40 not in capsys.readouterr().out
 
 
 def test_names_of_keys_are_taken_once(keys: KeyFile) -> None:

@@ -1,0 +1,74 @@
+"""The container's files are linted, and their installation is run; no container engine is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from embeddb.database import Database
+from embeddb_client import Client
+from embeddb_server import Server
+from embeddb_server.metrics import DatabaseCollector, MetricsInterceptor
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "docker"
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["hadolint", "docker/Dockerfile"],
+        ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker/compose.yaml"],
+        ["kubernetes-validate", "--strict", "docker/kubernetes.yaml"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_files_are_well_formed(command: list[str]) -> None:
+    done = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_health_check_tells_a_server_that_serves(server: Server, free_port: int) -> None:
+    def check(port: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"EMBEDDB_SERVER_PORT": port}
+        command = [sys.executable, DOCKER / "healthcheck.py"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    assert check(server.address.rpartition(":")[2]).returncode == 0
+    missing = check(str(free_port))
+    assert missing.returncode == 1
+    assert "UNAVAILABLE" in missing.stderr
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(database: Database) -> None:
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector(database))
+    server = Server(database, interceptors=[MetricsInterceptor(registry)])
+    server.start()
+    with Client(server.address) as client:
+        client.stats()
+    server.stop(drain_seconds=5)
+    names = {sample.name for metric in registry.collect() for sample in metric.samples}
+    dashboard = json.loads((DOCKER / "grafana" / "dashboard.json").read_text())
+    for panel in dashboard["panels"]:
+        (target,) = panel["targets"]
+        assert any(name in target["expr"] for name in names), target["expr"]
+
+
+@pytest.mark.nightly
+def test_the_images_installation_gives_a_server(tmp_path: Path) -> None:
+    # The image for a CPU differs by the index that torch comes from, which not every machine can reach.
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    command = [DOCKER / "install.sh", "cuda", tmp_path / "environment"]
+    subprocess.run(command, check=True, env=environment)
+    done = subprocess.run(
+        [tmp_path / "environment" / "bin" / "embeddb-server", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout.startswith("embeddb-server ")

@@ -1,7 +1,7 @@
 # Two commands on a fresh machine: make demo, make test. Both install what they need into .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-PROTOS := $(sort $(wildcard protos/embeddb_protos/v1/*.proto))
+PROTOS := $(sort $(wildcard protos/embeddb_protos/*/*.proto))
 SERVICES := $(shell grep -l '^service ' $(PROTOS))
 
 .PHONY: install demo test nightly lint format protos clean

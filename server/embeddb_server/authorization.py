@@ -37,8 +37,13 @@ REQUIRED = {
     "ModelService/RemoveModel": Role.ADMIN,
     "SearchService/Search": Role.READ,
     "SearchService/StreamSearch": Role.READ,
+    "euclidesproto.Similar/AddImage": Role.WRITE,
+    "euclidesproto.Similar/RemoveImage": Role.WRITE,
+    "euclidesproto.Similar/FindSimilarImage": Role.READ,
+    "euclidesproto.Similar/FindSimilarImageById": Role.READ,
+    "euclidesproto.Similar/Shutdown": Role.ADMIN,
 }
-"""The role that each call of ours needs; one that is not here needs `ADMIN`."""
+"""The role that each call needs; one that is not here needs `ADMIN`."""
 
 SERVER_WIDE = frozenset({"ModelService/ListModels", "ModelService/GetModel", "ModelService/Embed"})
 """Calls that name no collection, and are open to a key that is for some collections alone."""
@@ -98,7 +103,7 @@ class AuthorizationInterceptor(grpc.ServerInterceptor):
 
 
 def _check_role(key: Key, method: str) -> None:
-    needed = REQUIRED.get(method.removeprefix("/embeddb.v1."), Role.ADMIN)
+    needed = REQUIRED.get(_short(method), Role.ADMIN)
     if method.startswith("/grpc.reflection."):
         needed = Role.READ
     if key.role < needed:
@@ -115,7 +120,7 @@ def _checked(key: Key, method: str, requests: Iterator[Any]) -> Iterator[Any]:
 
 
 def _check_collection(key: Key, method: str, request: Any) -> None:
-    short = method.removeprefix("/embeddb.v1.")
+    short = _short(method)
     if not key.collections or short in SERVER_WIDE:
         return
     name = _collection(short, request)
@@ -137,3 +142,8 @@ def _collection(method: str, request: Any) -> str | None:
     if method.startswith("CollectionService/") and "name" in fields:
         return str(request.name)
     return None
+
+
+def _short(method: str) -> str:
+    """A call's name as it stands in `REQUIRED`."""
+    return method.removeprefix("/").removeprefix("embeddb.v1.")

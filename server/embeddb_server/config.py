@@ -92,6 +92,11 @@ class Config(BaseSettings):
         False, description="listen beyond this machine though callers need neither a key nor a certificate"
     )
 
+    euclides_collection: str | None = Field(
+        None, description="serve EuclidesDB's API too, over this collection"
+    )
+    euclides_shutdown: bool = Field(False, description="let a call of EuclidesDB's API end the server")
+
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):

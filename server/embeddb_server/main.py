@@ -22,6 +22,7 @@ from embeddb_server.config import Config, load, to_toml
 from embeddb_server.keys import KeyFile, Role
 from embeddb_server.metrics import DatabaseCollector, MetricsInterceptor
 from embeddb_server.server import Server
+from embeddb_server.services.euclides import SimilarService
 from embeddb_server.tracing import tracing
 
 log = logging.getLogger("embeddb_server")
@@ -69,6 +70,7 @@ def serve(arguments: Sequence[str]) -> None:
             max_message_bytes=config.max_message_bytes,
             max_calls=config.max_calls,
             interceptors=interceptors,
+            similar=_similar(config, database, end),
         )
         server.start()
         # Whoever starts the server in a script waits for this line.
@@ -78,6 +80,14 @@ def serve(arguments: Sequence[str]) -> None:
         log.info("draining")
         server.stop(config.drain_seconds)
     log.info("stopped")
+
+
+def _similar(config: Config, database: Database, end: threading.Event) -> SimilarService | None:
+    """EuclidesDB's API, where the operator wants it."""
+    if config.euclides_collection is None:
+        return None
+    shutdown = end.set if config.euclides_shutdown else None
+    return SimilarService(database, config.euclides_collection, shutdown)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from embeddb.database import Database
 from embeddb.errors import FailedPreconditionError
+from embeddb_protos.euclides import similar_pb2_grpc
 from embeddb_protos.v1 import (
     admin_pb2,
     admin_pb2_grpc,
@@ -28,9 +29,11 @@ from embeddb_protos.v1 import (
 from embeddb_server.authorization import AuthorizationInterceptor
 from embeddb_server.interceptor import ErrorInterceptor
 from embeddb_server.keys import KeyFile
+from embeddb_server.services import euclides
 from embeddb_server.services.admin import AdminService
 from embeddb_server.services.analysis import AnalysisService
 from embeddb_server.services.collections import CollectionService
+from embeddb_server.services.euclides import SimilarService
 from embeddb_server.services.items import ItemService
 from embeddb_server.services.models import ModelService
 from embeddb_server.services.search import SearchService
@@ -66,6 +69,7 @@ class Server:
         max_message_bytes: largest message taken or sent.
         max_calls: most calls under way; more are refused with RESOURCE_EXHAUSTED.
         interceptors: see every call first, in this order.
+        similar: serves EuclidesDB's API beside ours; nobody does if None.
 
     Raises:
         FailedPreconditionError: the address cannot be bound.
@@ -81,6 +85,7 @@ class Server:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_calls: int | None = None,
         interceptors: Sequence[grpc.ServerInterceptor] = (),
+        similar: SimilarService | None = None,
     ) -> None:
         authorization = [] if keys is None else [AuthorizationInterceptor(keys)]
         self._server = grpc.server(
@@ -102,10 +107,14 @@ class Server:
             CollectionService(database), self._server
         )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(database), self._server)
+        self._services = SERVICES
+        if similar is not None:
+            similar_pb2_grpc.add_SimilarServicer_to_server(similar, self._server)
+            self._services = (*SERVICES, euclides.SERVICE)
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
-            (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+            (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
         try:
             if credentials is None:
@@ -119,7 +128,7 @@ class Server:
     def start(self) -> None:
         """Begin to serve; health says so from now on."""
         self._server.start()
-        for service in ("", *SERVICES):
+        for service in ("", *self._services):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:

@@ -31,6 +31,7 @@ from embeddb_server.authorization import REQUIRED
 from embeddb_server.keys import KeyFile, Role
 from embeddb_server.main import main
 from embeddb_server.server import SERVICES
+from embeddb_server.services import euclides
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_every_call_says_what_role_it_needs() -> None:
     pool = Default()
     methods = {
         f"{service.removeprefix('embeddb.v1.')}/{method.name}"
-        for service in SERVICES
+        for service in (*SERVICES, euclides.SERVICE)
         for method in pool.FindServiceByName(service).methods
     }
     assert set(REQUIRED) == methods

@@ -1,0 +1,1 @@
+"""EuclidesDB's wire contract, and the stubs made from it (`make protos`)."""

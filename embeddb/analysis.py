@@ -9,13 +9,16 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.classification import Classification
 from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.models import Registry
 from embeddb.options import Arithmetic
 from embeddb.query import Expression
-from embeddb.questions import MAX_LABELLED, Calibrate, Calibration, Compare, Question
+from embeddb.questions import MAX_LABELLED, Calibrate, Calibration, Classify, Compare, Question
 from embeddb.search.evaluate import Query, evaluate
 from embeddb.search.fields import Label, field_value
 from embeddb.search.verification import calibrate
+from embeddb.selection import Selection
 from embeddb.space import Space
 from embeddb.storage import CollectionStore
 
@@ -34,11 +37,17 @@ class Analysis:
     Args:
         space: where to look.
         store: the collection's storage.
+        selection: the collection's filters.
+        registry: runs contents through models.
     """
 
-    def __init__(self, space: Space, store: CollectionStore) -> None:
+    def __init__(
+        self, space: Space, store: CollectionStore, selection: Selection, registry: Registry
+    ) -> None:
         self._space = space
         self._store = store
+        self._selection = selection
+        self._registry = registry
 
     def answer(self, question: Question[A]) -> A:
         """Answer a question of any kind.
@@ -52,6 +61,10 @@ class Analysis:
                 answer = self.compare(question)
             case Calibrate():
                 answer = self.calibrate(question)
+            case Classify():
+                answer = Classification(
+                    question, self._space, self._store, self._selection, self._registry
+                ).answer()
             case _:
                 allowed = "must be one of the questions in embeddb.questions"
                 raise InvalidArgumentError("question", question, allowed)

@@ -172,7 +172,9 @@ class Collection(CollectionCalls):
     # -- Other questions --------------------------------------------------------------------------------
 
     def ask(self, question: Question[A]) -> A:  # noqa: D102 - documented in CollectionCalls
-        return Analysis(self._space(question.model), self._store).answer(question)
+        return Analysis(self._space(question.model), self._store, self._selection, self._registry).answer(
+            question
+        )
 
     # -- Models -----------------------------------------------------------------------------------------
 

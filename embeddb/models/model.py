@@ -13,7 +13,7 @@ import numpy as np
 from embeddb.batching import Batcher, Priority, QueueFigures
 from embeddb.deadline import Deadline
 from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError
-from embeddb.models.network import Network, Output
+from embeddb.models.network import ImageTextNetwork, Network, Output
 from embeddb.models.runner import Runner
 from embeddb.models.settings import ModelSettings
 from embeddb.query import Embedding, Modality, ModelInfo, Prediction, RunOptions
@@ -28,6 +28,7 @@ class Model:
         info: what it is.
         running: where and how it runs.
         labels: the names of its classes.
+        logits: the scale and bias of an image-text model (see `ImageTextNetwork`); None of any other.
 
     Args:
         network: as it was loaded; the model's own from now on.
@@ -45,6 +46,9 @@ class Model:
         settings: ModelSettings,
     ) -> None:
         self.labels = network.labels
+        self.logits: tuple[float, float | None] | None = None
+        if isinstance(network, ImageTextNetwork):
+            self.logits = (network.logit_scale, network.logit_bias)
         self.info = ModelInfo(
             name=name,
             spec=spec,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from PIL import Image as PilImage
 
 from embeddb.query import Modality
 
-__all__ = ["Network", "Output"]
+__all__ = ["ImageTextNetwork", "Network", "Output"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,19 @@ class Output:
 
     features: torch.Tensor
     probabilities: torch.Tensor | None = None
+
+
+@runtime_checkable
+class ImageTextNetwork(Protocol):
+    """What a network also has that was trained to tell which text goes with an image.
+
+    Attributes:
+        logit_scale: what cosines are multiplied by.
+        logit_bias: what is added then, before a sigmoid; None for a model that takes a softmax over texts.
+    """
+
+    logit_scale: float
+    logit_bias: float | None
 
 
 class Network(Protocol):

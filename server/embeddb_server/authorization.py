@@ -16,6 +16,7 @@ __all__ = ["OPEN", "REQUIRED", "SERVER_WIDE", "AuthorizationInterceptor"]
 REQUIRED = {
     "AdminService/GetStats": Role.READ,
     "AnalysisService/Calibrate": Role.READ,
+    "AnalysisService/Classify": Role.READ,
     "AnalysisService/Compare": Role.READ,
     "CollectionService/ListCollections": Role.READ,
     "CollectionService/GetCollection": Role.READ,

@@ -225,6 +225,19 @@ def test_compare_and_calibrate(run: Run, make_collection: MakeCollection) -> Non
     assert run("calibrate", "nix", "-c", vectors.name).code == 1
 
 
+def test_classify(run: Run, pets: Collection) -> None:
+    line = ["classify", "#'cat [b]'", "-c", pets.name, "--json"]
+    found = run(*line, "-l", "cat", "-l", "cup", "--scale", 20, "--template", "a {}").json
+    assert [each["label"] for each in found] == ["cat", "cup"]
+    assert sum(each["score"] for each in found) == pytest.approx(1)
+    assert len(run(*line, "-m", "tiny", "--top", 2).json) == 2
+    pets.put("cup", PHOTOS / "coffee.png", {"kind": "thing"})
+    assert run(*line, "--by", "kind", "--neighbours", 1).json == [{"label": "thing", "score": 1.0}]
+    assert "thing" in run(*line[:-1], "--by", "kind", "--neighbours", 1).out
+    assert run(*line, "--by", "kind", "-l", "cat").code == 2
+    assert run(*line, "-l", "cat").code == 1  # the starter has no scale of its own
+
+
 def test_search_by_vector(run: Run, make_collection: MakeCollection) -> None:
     vectors = make_collection("given")
     vectors.put("x", features={"given": [1, 0, 0, 0]})

@@ -1,4 +1,4 @@
-"""embeddb compare and calibrate: how alike, and from when on the same."""
+"""embeddb compare, calibrate and classify: how alike, from when on the same, and what is it?"""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ from typing import Annotated
 
 import typer
 
+from embeddb.errors import EmbeddbError
 from embeddb.options import Arithmetic
-from embeddb.questions import DEFAULT_FALSE_ACCEPT_RATE, Calibrate, Compare
+from embeddb.questions import (
+    DEFAULT_FALSE_ACCEPT_RATE,
+    DEFAULT_NEIGHBOURS,
+    DEFAULT_TEMPLATES,
+    DEFAULT_TOP,
+    Calibrate,
+    Classify,
+    Compare,
+    Neighbours,
+    OwnClasses,
+    ZeroShot,
+)
 from embeddb_client.cli.completion import model_names
 from embeddb_client.cli.expression import parse
 from embeddb_client.cli.options import CollectionName, Json, Server, connect, out, print_json, print_table
 
-__all__ = ["calibrate", "compare"]
+__all__ = ["calibrate", "classify", "compare"]
 
 Model = Annotated[
     str | None,
@@ -46,6 +58,47 @@ def compare(
         (typed, *(f"{value:.3f}" for value in row)) for typed, row in zip(expressions, matrix, strict=True)
     ]
     print_table(["", *expressions], rows)
+
+
+def classify(
+    expression: Annotated[str, typer.Argument(help="As for search.")],
+    labels: Annotated[
+        list[str] | None, typer.Option("--label", "-l", help="A class; at least two, by texts.")
+    ] = None,
+    template: Annotated[
+        list[str] | None, typer.Option("--template", help="A sentence with {} where the label goes.")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option("--scale", help="Of the softmax; the model's own unless told.")
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option("--by", help="Instead of labels: neighbours vote by this metadata field.")
+    ] = None,
+    neighbours: Annotated[
+        int, typer.Option("--neighbours", help="How many neighbours vote.")
+    ] = DEFAULT_NEIGHBOURS,
+    top: Annotated[int, typer.Option("--top", help="How many classes at most.")] = DEFAULT_TOP,
+    model: Model = None,
+    collection: CollectionName = None,
+    server: Server = None,
+    as_json: Json = False,
+) -> None:
+    """Say what an expression shows: by --label texts, by --by neighbours, or by the model's own classes."""
+    if labels and field is not None:
+        raise typer.BadParameter("cannot be combined with --label", param_hint="--by")
+    by: ZeroShot | Neighbours | OwnClasses
+    if labels:
+        by = ZeroShot(labels, template or DEFAULT_TEMPLATES, scale)
+    else:
+        by = OwnClasses() if field is None else Neighbours(field, neighbours)
+    with connect(server, collection) as client:
+        (found,) = client.ask(Classify([parse(expression)], by, top, model))
+    if isinstance(found, EmbeddbError):
+        raise found
+    if as_json:
+        print_json([asdict(each) for each in found])
+    else:
+        print_table(["class", "score"], [(each.label, f"{each.score:.3f}") for each in found])
 
 
 def calibrate(

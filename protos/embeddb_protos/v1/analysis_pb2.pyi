@@ -1,3 +1,4 @@
+from embeddb_protos.v1 import common_pb2 as _common_pb2
 from embeddb_protos.v1 import expressions_pb2 as _expressions_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -36,6 +37,62 @@ class CompareResponse(_message.Message):
     SIMILARITIES_FIELD_NUMBER: _ClassVar[int]
     similarities: Matrix
     def __init__(self, similarities: _Optional[_Union[Matrix, _Mapping]] = ...) -> None: ...
+
+class ClassifyRequest(_message.Message):
+    __slots__ = ("collection", "expressions", "zero_shot", "neighbours", "own_classes", "top", "model")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    EXPRESSIONS_FIELD_NUMBER: _ClassVar[int]
+    ZERO_SHOT_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
+    OWN_CLASSES_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    expressions: _containers.RepeatedCompositeFieldContainer[_expressions_pb2.Expression]
+    zero_shot: ZeroShot
+    neighbours: Neighbours
+    own_classes: OwnClasses
+    top: int
+    model: str
+    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., zero_shot: _Optional[_Union[ZeroShot, _Mapping]] = ..., neighbours: _Optional[_Union[Neighbours, _Mapping]] = ..., own_classes: _Optional[_Union[OwnClasses, _Mapping]] = ..., top: _Optional[int] = ..., model: _Optional[str] = ...) -> None: ...
+
+class ZeroShot(_message.Message):
+    __slots__ = ("labels", "templates", "scale")
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATES_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    templates: _containers.RepeatedScalarFieldContainer[str]
+    scale: float
+    def __init__(self, labels: _Optional[_Iterable[str]] = ..., templates: _Optional[_Iterable[str]] = ..., scale: _Optional[float] = ...) -> None: ...
+
+class Neighbours(_message.Message):
+    __slots__ = ("field", "k", "temperature")
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    k: int
+    temperature: float
+    def __init__(self, field: _Optional[str] = ..., k: _Optional[int] = ..., temperature: _Optional[float] = ...) -> None: ...
+
+class OwnClasses(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ClassifyResult(_message.Message):
+    __slots__ = ("predictions", "error")
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    predictions: _common_pb2.Predictions
+    error: _common_pb2.Error
+    def __init__(self, predictions: _Optional[_Union[_common_pb2.Predictions, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+
+class ClassifyResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[ClassifyResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[ClassifyResult, _Mapping]]] = ...) -> None: ...
 
 class CalibrateRequest(_message.Message):
     __slots__ = ("collection", "field", "false_accept_rate", "model", "center")

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AnalysisServiceStub(object):
-    """Compares, and finds the thresholds for it.
+    """Compares, classifies, and finds thresholds.
     """
 
     def __init__(self, channel):
@@ -40,6 +40,11 @@ class AnalysisServiceStub(object):
                 request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.CompareRequest.SerializeToString,
                 response_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.CompareResponse.FromString,
                 _registered_method=True)
+        self.Classify = channel.unary_unary(
+                '/embeddb.v1.AnalysisService/Classify',
+                request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyResponse.FromString,
+                _registered_method=True)
         self.Calibrate = channel.unary_unary(
                 '/embeddb.v1.AnalysisService/Calibrate',
                 request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.CalibrateRequest.SerializeToString,
@@ -48,11 +53,18 @@ class AnalysisServiceStub(object):
 
 
 class AnalysisServiceServicer(object):
-    """Compares, and finds the thresholds for it.
+    """Compares, classifies, and finds thresholds.
     """
 
     def Compare(self, request, context):
         """How alike are expressions?
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Classify(self, request, context):
+        """What are these?
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -73,6 +85,11 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
                     request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.CompareRequest.FromString,
                     response_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.CompareResponse.SerializeToString,
             ),
+            'Classify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Classify,
+                    request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyResponse.SerializeToString,
+            ),
             'Calibrate': grpc.unary_unary_rpc_method_handler(
                     servicer.Calibrate,
                     request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.CalibrateRequest.FromString,
@@ -87,7 +104,7 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalysisService(object):
-    """Compares, and finds the thresholds for it.
+    """Compares, classifies, and finds thresholds.
     """
 
     @staticmethod
@@ -107,6 +124,33 @@ class AnalysisService(object):
             '/embeddb.v1.AnalysisService/Compare',
             embeddb__protos_dot_v1_dot_analysis__pb2.CompareRequest.SerializeToString,
             embeddb__protos_dot_v1_dot_analysis__pb2.CompareResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Classify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.AnalysisService/Classify',
+            embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyResponse.FromString,
             options,
             channel_credentials,
             insecure,

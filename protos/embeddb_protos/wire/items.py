@@ -34,6 +34,8 @@ __all__ = [
     "item_message",
     "json_object",
     "modality_from",
+    "prediction_messages",
+    "predictions_from",
     "put_item_from",
     "put_item_message",
     "put_result_from",
@@ -154,7 +156,7 @@ def item_message(item: StoredItem) -> items_pb2.Item:
     for model, values in item.features.items():
         message.features[model].CopyFrom(vector_message(values))
     for model, predictions in item.predictions.items():
-        message.predictions[model].predictions.extend(_prediction_messages(predictions))
+        message.predictions[model].predictions.extend(prediction_messages(predictions))
     return message
 
 
@@ -167,7 +169,7 @@ def item_from(message: items_pb2.Item) -> StoredItem:
         payload=content_from(message.content) if message.HasField("content") else None,
         features={model: vector_from("features", vector) for model, vector in message.features.items()},
         predictions={
-            model: _predictions_from(found.predictions) for model, found in message.predictions.items()
+            model: predictions_from(found.predictions) for model, found in message.predictions.items()
         },
     )
 
@@ -176,18 +178,20 @@ def embedding_message(embedding: Embedding) -> models_pb2.Embedding:
     """What a model made of one content, as a message."""
     return models_pb2.Embedding(
         features=vector_message(embedding.features),
-        predictions=_prediction_messages(embedding.predictions),
+        predictions=prediction_messages(embedding.predictions),
     )
 
 
 def embedding_from(message: models_pb2.Embedding) -> Embedding:
     """What a model made of one content."""
-    return Embedding(vector_from("features", message.features), _predictions_from(message.predictions))
+    return Embedding(vector_from("features", message.features), predictions_from(message.predictions))
 
 
-def _prediction_messages(predictions: Iterable[Prediction]) -> list[common_pb2.Prediction]:
+def prediction_messages(predictions: Iterable[Prediction]) -> list[common_pb2.Prediction]:
+    """Predictions as messages."""
     return [common_pb2.Prediction(label=p.label, score=p.score) for p in predictions]
 
 
-def _predictions_from(messages: Iterable[common_pb2.Prediction]) -> tuple[Prediction, ...]:
+def predictions_from(messages: Iterable[common_pb2.Prediction]) -> tuple[Prediction, ...]:
+    """The predictions that messages hold."""
     return tuple(Prediction(p.label, p.score) for p in messages)

@@ -10,9 +10,24 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.errors import InvalidArgumentError
-from embeddb.questions import DEFAULT_FALSE_ACCEPT_RATE, Calibrate, Calibration, Compare, Question
+from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.query import Prediction
+from embeddb.questions import (
+    DEFAULT_FALSE_ACCEPT_RATE,
+    DEFAULT_NEIGHBOURS,
+    DEFAULT_TEMPLATES,
+    DEFAULT_TOP,
+    Calibrate,
+    Calibration,
+    Classify,
+    Compare,
+    Neighbours,
+    OwnClasses,
+    Question,
+    ZeroShot,
+)
 from embeddb_protos.v1 import analysis_pb2
+from embeddb_protos.wire.errors import error_from, error_message
 from embeddb_protos.wire.expressions import (
     arithmetic_from,
     arithmetic_message,
@@ -21,11 +36,14 @@ from embeddb_protos.wire.expressions import (
     matrix_from,
     matrix_message,
 )
+from embeddb_protos.wire.items import prediction_messages, predictions_from
 
 __all__ = ["CODECS", "Codec", "codec_of"]
 
 Q = TypeVar("Q", bound=Question[Any])
 A = TypeVar("A")
+
+Outcomes = list[list[Prediction] | EmbeddbError]
 
 
 class Codec(ABC, Generic[Q, A]):
@@ -85,6 +103,71 @@ class _CompareCodec(Codec[Compare, npt.NDArray[np.float32]]):
         return matrix_from(message.similarities)
 
 
+class _ClassifyCodec(Codec[Classify, Outcomes]):
+    method = "Classify"
+
+    def request_message(self, collection: str, question: Classify) -> analysis_pb2.ClassifyRequest:
+        message = analysis_pb2.ClassifyRequest(
+            collection=collection,
+            expressions=[expression_message(each) for each in question.expressions],
+            top=question.top,
+            model=question.model or "",
+        )
+        match question.by:
+            case ZeroShot(labels, templates, scale):
+                zero_shot = analysis_pb2.ZeroShot(labels=labels, templates=templates, scale=scale)
+                message.zero_shot.CopyFrom(zero_shot)
+            case Neighbours(field, k, temperature):
+                neighbours = analysis_pb2.Neighbours(field=field, k=k, temperature=temperature)
+                message.neighbours.CopyFrom(neighbours)
+            case OwnClasses():
+                message.own_classes.SetInParent()
+        return message
+
+    def question_from(self, message: analysis_pb2.ClassifyRequest) -> Classify:
+        return Classify(
+            [expression_from(each) for each in message.expressions],
+            _by_from(message),
+            message.top or DEFAULT_TOP,
+            message.model or None,
+        )
+
+    def response_message(self, answer: Outcomes) -> analysis_pb2.ClassifyResponse:
+        message = analysis_pb2.ClassifyResponse()
+        for outcome in answer:
+            result = message.results.add()
+            if isinstance(outcome, EmbeddbError):
+                result.error.CopyFrom(error_message(outcome))
+            else:
+                result.predictions.SetInParent()
+                result.predictions.predictions.extend(prediction_messages(outcome))
+        return message
+
+    def answer_from(self, message: analysis_pb2.ClassifyResponse) -> Outcomes:
+        return [
+            error_from(result.error)
+            if result.HasField("error")
+            else list(predictions_from(result.predictions.predictions))
+            for result in message.results
+        ]
+
+
+def _by_from(message: analysis_pb2.ClassifyRequest) -> ZeroShot | Neighbours | OwnClasses:
+    match message.WhichOneof("by"):
+        case "zero_shot":
+            sent = message.zero_shot
+            scale = sent.scale if sent.HasField("scale") else None
+            return ZeroShot(sent.labels, sent.templates or DEFAULT_TEMPLATES, scale)
+        case "neighbours":
+            voters = message.neighbours
+            temperature = voters.temperature if voters.HasField("temperature") else None
+            return Neighbours(voters.field, voters.k or DEFAULT_NEIGHBOURS, temperature)
+        case "own_classes":
+            return OwnClasses()
+    allowed = "one of zero_shot, neighbours, own_classes must be set"
+    raise InvalidArgumentError("by", "none", allowed)
+
+
 class _CalibrateCodec(Codec[Calibrate, Calibration]):
     method = "Calibrate"
 
@@ -109,6 +192,7 @@ class _CalibrateCodec(Codec[Calibrate, Calibration]):
 
 CODECS: Mapping[type[Question[Any]], Codec[Any, Any]] = {
     Compare: _CompareCodec(),
+    Classify: _ClassifyCodec(),
     Calibrate: _CalibrateCodec(),
 }
 """The codec of each kind of question."""

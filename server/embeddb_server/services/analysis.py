@@ -7,13 +7,13 @@ from typing import Any
 import grpc
 
 from embeddb.database import Database
-from embeddb.questions import Calibrate, Compare, Question
+from embeddb.questions import Calibrate, Classify, Compare, Question
 from embeddb_protos.v1 import analysis_pb2, analysis_pb2_grpc
 from embeddb_protos.wire.questions import CODECS
 
 
 class AnalysisService(analysis_pb2_grpc.AnalysisServiceServicer):
-    """Compares, and finds the thresholds for it."""
+    """Compares, classifies, and finds thresholds."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -22,6 +22,12 @@ class AnalysisService(analysis_pb2_grpc.AnalysisServiceServicer):
         self, request: analysis_pb2.CompareRequest, context: grpc.ServicerContext
     ) -> analysis_pb2.CompareResponse:
         response: analysis_pb2.CompareResponse = self._answer(Compare, request)
+        return response
+
+    def Classify(  # noqa: D102, N802 - documented in the .proto
+        self, request: analysis_pb2.ClassifyRequest, context: grpc.ServicerContext
+    ) -> analysis_pb2.ClassifyResponse:
+        response: analysis_pb2.ClassifyResponse = self._answer(Classify, request)
         return response
 
     def Calibrate(  # noqa: D102, N802 - documented in the .proto

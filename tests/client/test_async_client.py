@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,15 @@ from embeddb.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
     NotFoundError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from embeddb.query import Image, PutItem, PutStatus, Search, View
 from embeddb.questions import Compare
-from embeddb_client import AsyncClient, AsyncCollection, Client, Collection
+from embeddb_client import Access, AsyncClient, AsyncCollection, Client, Collection
 from embeddb_client.batches import BATCH_ITEMS, IN_FLIGHT
 from embeddb_server import Server
+from embeddb_server.keys import KeyFile, Role
 from tests.conftest import PHOTOS
 
 MakeCollection = Callable[..., Collection]
@@ -258,3 +261,22 @@ def test_many_calls_at_once(server: Server, make_collection: MakeCollection) -> 
         assert [hits[0].id for hits in found] == [item.id for item in items * 5]
 
     run(server, collection.name, scenario)
+
+
+def test_a_key_goes_with_every_call(database: Database, tmp_path: Path) -> None:
+    keys = KeyFile(tmp_path)
+    secret = keys.add("me", Role.READ)
+    server = Server(database, keys=keys)
+    server.start()
+
+    async def scenario() -> None:
+        async with AsyncClient(server.address, access=Access(api_key=secret)) as client:
+            assert (await client.stats()).version == embeddb.__version__
+            with pytest.raises(NotFoundError, match="'nix'"):
+                await anext(client.collection("nix").stream_search([Search(([1, 0],))]))
+        async with AsyncClient(server.address) as nobody:
+            with pytest.raises(UnauthenticatedError):
+                await nobody.stats()
+
+    asyncio.run(scenario())
+    server.stop(drain_seconds=1)

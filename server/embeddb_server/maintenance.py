@@ -23,7 +23,7 @@ def verify(arguments: Sequence[str]) -> None:
         print(finding)
     left = [finding for finding in findings if finding.repair is None or not options.repair]
     if left:
-        advice = "restore a backup" if options.repair else "--repair mends what it says of it"
+        advice = "restore a backup" if options.repair else "--repair does what each line says"
         raise DataLossError(f"{options.data} has {len(left)} problem(s); {advice}")
     print(f"{options.data} is sound" + (f", after {len(findings)} repair(s)" if findings else ""))
 

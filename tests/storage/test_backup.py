@@ -157,7 +157,7 @@ def test_the_command_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["verify", "--data", str(data)]) == 1
     said = capsys.readouterr()
     assert said.out == "c: the payload of item 'a' is damaged; it is deleted; put the item again\n"
-    assert said.err == f"embeddb-server: {data} has 1 problem(s); --repair mends what it says of it\n"
+    assert said.err == f"embeddb-server: {data} has 1 problem(s); --repair does what each line says\n"
     assert main(["verify", "--data", str(data), "--repair"]) == 0
     assert capsys.readouterr().out.endswith(f"{data} is sound, after 1 repair(s)\n")
     assert main(["verify", "--data", str(data)]) == 0

@@ -137,13 +137,13 @@ class Ingest:
             able = sorted({str(each) for info in self._models.values() for each in info.modalities})
             allowed = f"collection {self._collection!r} has models for: {', '.join(able) or 'nothing'}"
             raise InvalidArgumentError("item.content", str(modality), allowed)
-        digest = hashlib.blake2b(f"{modality}\0".encode(), digest_size=16)
-        digest.update(payload or b"")
+        content = payload or b""
+        parts: list[bytes | memoryview] = [str(modality).encode(), str(len(content)).encode(), content]
         for name in sorted(models):
-            digest.update(f"\0{name}\0{self._models[name].fingerprint}".encode())
+            parts += [name.encode(), self._models[name].fingerprint.encode()]
         for name in sorted(item.features):
-            digest.update(f"\0{name}\0".encode())
-            digest.update(item.features[name])
+            parts += [name.encode(), item.features[name].data]
+        digest = hashlib.blake2b(b"\0".join(parts), digest_size=16)
         return _Plan(item, modality, payload, digest.digest(), models)
 
     def _check_features(self, model: str, vector: npt.NDArray[np.float32]) -> None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from embeddb.query import Modality, Prediction
 
-__all__ = ["Committed", "Delete", "Put", "Record", "Written"]
+__all__ = ["Committed", "Delete", "Put", "Record", "Written", "to_bytes"]
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -89,24 +89,6 @@ class Record:
     predictions: Mapping[str, Sequence[Prediction]]
 
     @classmethod
-    def of(cls, row: int, put: Put) -> Record:
-        """The record that a put leaves."""
-        return cls(row, put.id, put.metadata_json, put.modality, put.content_hash, put.predictions)
-
-    def to_bytes(self) -> bytes:
-        """The record as stored under its row."""
-        fields = {
-            "id": self.id,
-            "metadata": self.metadata_json,
-            "modality": self.modality,
-            "hash": self.content_hash.hex(),
-            "predictions": {
-                model: [(p.label, p.score) for p in found] for model, found in self.predictions.items()
-            },
-        }
-        return _JSON.encode(fields).encode()
-
-    @classmethod
     def from_bytes(cls, row: int, stored: bytes) -> Record:
         """The record that is stored under a row."""
         fields = json.loads(stored)
@@ -121,3 +103,17 @@ class Record:
                 for model, found in fields["predictions"].items()
             },
         )
+
+
+def to_bytes(item: Put | Record) -> bytes:
+    """The record of an item as it is stored under its row."""
+    fields = {
+        "id": item.id,
+        "metadata": item.metadata_json,
+        "modality": item.modality,
+        "hash": item.content_hash.hex(),
+        "predictions": {
+            model: [(p.label, p.score) for p in found] for model, found in item.predictions.items()
+        },
+    }
+    return _JSON.encode(fields).encode()

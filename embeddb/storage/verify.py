@@ -23,7 +23,7 @@ from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import DATABASES, read_spaces
 from embeddb.storage.environment import DATA_FILE, Environment
 from embeddb.storage.folder import locked
-from embeddb.storage.records import Record
+from embeddb.storage.records import Record, to_bytes
 from embeddb.storage.sealed import seal, unseal
 from embeddb.storage.writing import open_blocks, row_key, row_of
 
@@ -214,7 +214,7 @@ class _Contents:
         self._found(problem, "they are deleted; put the items again", self._deleting("features", key))
         for record in lost:
             # Without the hash of its content, an item that is put again is embedded again.
-            stored = seal(row_key(record.row), replace(record, content_hash=b"").to_bytes())
+            stored = seal(row_key(record.row), to_bytes(replace(record, content_hash=b"")))
             self._repairs.append(self._putting("items", row_key(record.row), stored))
 
     def _check_graves(self) -> None:

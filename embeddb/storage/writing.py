@@ -12,7 +12,7 @@ import numpy as np
 
 from embeddb.errors import DataLossError, FailedPreconditionError
 from embeddb.storage.blocks import Blocks, Floats, Graves, encode
-from embeddb.storage.records import Committed, Delete, Put, Record, Written
+from embeddb.storage.records import Committed, Delete, Put, Written, to_bytes
 from embeddb.storage.sealed import seal
 
 __all__ = ["SpaceRecord", "apply", "open_blocks", "row_key", "row_of"]
@@ -139,7 +139,7 @@ def _store_items(transaction: lmdb.Transaction, database: Databases, changes: _C
     with transaction.cursor(db=ids) as cursor:
         cursor.putmulti(sorted((put.id.encode(), row_key(row)) for row, put in changes.puts.items()))
     # New rows are behind all others, and in order, which LMDB stores fastest.
-    records = ((row_key(row), Record.of(row, put).to_bytes()) for row, put in changes.puts.items())
+    records = ((row_key(row), to_bytes(put)) for row, put in changes.puts.items())
     _append_sealed(transaction, database("items"), records)
     payloads = ((row_key(row), put.payload) for row, put in changes.puts.items() if put.payload is not None)
     _append_sealed(transaction, database("payloads"), payloads)

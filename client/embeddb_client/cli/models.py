@@ -22,7 +22,7 @@ def add(
     name: Annotated[str, typer.Argument(help="A new name for the model.")],
     loader: Annotated[
         str | None,
-        typer.Option("--loader", "-l", help="How it is loaded: timm, open_clip, starter, vectors."),
+        typer.Option("--loader", "-l", help="How it is loaded: open_clip, timm and so on (docs/models.md)."),
     ] = None,
     values: Annotated[
         list[str] | None, typer.Option("--set", "-s", help="A key of the spec: architecture=resnet50.")

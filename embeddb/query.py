@@ -42,6 +42,7 @@ __all__ = [
     "DEFAULT_K",
     "MAX_ID_BYTES",
     "MAX_K",
+    "MAX_RERANKED",
     "Between",
     "CollectionInfo",
     "CollectionSettings",

@@ -18,6 +18,7 @@ REQUIRED = {
     "AnalysisService/Calibrate": Role.READ,
     "AnalysisService/Classify": Role.READ,
     "AnalysisService/Compare": Role.READ,
+    "AnalysisService/Evaluate": Role.READ,
     "CollectionService/ListCollections": Role.READ,
     "CollectionService/GetCollection": Role.READ,
     "CollectionService/CreateCollection": Role.ADMIN,

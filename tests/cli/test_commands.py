@@ -223,6 +223,10 @@ def test_compare_and_calibrate(run: Run, make_collection: MakeCollection) -> Non
     assert 0 < found["threshold"] < 0.6
     assert "3 items: 1 pairs of the same, 2 of different" in run("calibrate", "who", "-c", vectors.name).out
     assert run("calibrate", "nix", "-c", vectors.name).code == 1
+    measured = run("evaluate", "who", "-c", vectors.name, "--json").json
+    assert (measured["queries"], measured["unmatched"], measured["mean_average_precision"]) == (2, 1, 1.0)
+    printed = run("evaluate", "who", "--queries", 'who == "a"', "--k-reciprocal", "-c", vectors.name).out
+    assert "2 queries (0 more without a match), 3 items" in printed
 
 
 def test_classify(run: Run, pets: Collection) -> None:

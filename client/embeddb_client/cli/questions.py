@@ -1,4 +1,4 @@
-"""embeddb compare, calibrate and classify: how alike, from when on the same, and what is it?"""
+"""embeddb compare, calibrate, classify and evaluate: the questions that hits do not answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from embeddb.errors import EmbeddbError
-from embeddb.options import Arithmetic
+from embeddb.options import Arithmetic, KReciprocal
 from embeddb.questions import (
     DEFAULT_FALSE_ACCEPT_RATE,
     DEFAULT_NEIGHBOURS,
@@ -17,6 +17,7 @@ from embeddb.questions import (
     Calibrate,
     Classify,
     Compare,
+    Evaluate,
     Neighbours,
     OwnClasses,
     ZeroShot,
@@ -25,7 +26,7 @@ from embeddb_client.cli.completion import model_names
 from embeddb_client.cli.expression import parse
 from embeddb_client.cli.options import CollectionName, Json, Server, connect, out, print_json, print_table
 
-__all__ = ["calibrate", "classify", "compare"]
+__all__ = ["calibrate", "classify", "compare", "evaluate"]
 
 Model = Annotated[
     str | None,
@@ -99,6 +100,47 @@ def classify(
         print_json([asdict(each) for each in found])
     else:
         print_table(["class", "score"], [(each.label, f"{each.score:.3f}") for each in found])
+
+
+def evaluate(
+    field: Annotated[str, typer.Argument(help="Of the metadata, which holds the identity.")],
+    camera: Annotated[
+        str | None, typer.Option("--camera", help="Of the metadata: an identity's own camera is passed over.")
+    ] = None,
+    queries: Annotated[str, typer.Option("--queries", help="A filter; all labelled items unless told.")] = "",
+    gallery: Annotated[str, typer.Option("--gallery", help="A filter; all labelled items unless told.")] = "",
+    multi_shot: Annotated[
+        bool, typer.Option("--multi-shot", help="Ask the queries of one identity and camera together.")
+    ] = False,
+    reciprocal: Annotated[bool, typer.Option("--k-reciprocal", help="Re-rank by shared neighbours.")] = False,
+    model: Model = None,
+    center: Center = False,
+    collection: CollectionName = None,
+    server: Server = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how well a space finds the same thing again: CMC, recall and mean average precision."""
+    question = Evaluate(
+        field,
+        camera,
+        queries,
+        gallery,
+        multi_shot=multi_shot,
+        rerank=KReciprocal() if reciprocal else None,
+        center=center,
+        model=model,
+    )
+    with connect(server, collection) as client:
+        found = client.ask(question)
+    if as_json:
+        print_json(asdict(found))
+        return
+    out.print(
+        f"{found.queries:,} queries ({found.unmatched:,} more without a match), {found.gallery:,} items, "
+        f"mean average precision {found.mean_average_precision:.4f}"
+    )
+    rows = [(rank, f"{found.cmc[rank]:.4f}", f"{found.recall[rank]:.4f}") for rank in question.ranks]
+    print_table(["rank", "CMC", "recall"], rows)
 
 
 def calibrate(

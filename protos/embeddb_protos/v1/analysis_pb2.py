@@ -24,37 +24,50 @@ _sym_db = _symbol_database.Default()
 
 from embeddb_protos.v1 import common_pb2 as embeddb__protos_dot_v1_dot_common__pb2
 from embeddb_protos.v1 import expressions_pb2 as embeddb__protos_dot_v1_dot_expressions__pb2
+from embeddb_protos.v1 import search_pb2 as embeddb__protos_dot_v1_dot_search__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n embeddb_protos/v1/analysis.proto\x12\nembeddb.v1\x1a\x1e\x65mbeddb_protos/v1/common.proto\x1a#embeddb_protos/v1/expressions.proto\"5\n\x06Matrix\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x0f\n\x07\x63olumns\x18\x03 \x01(\r\"\xb4\x01\n\x0e\x43ompareRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12+\n\x0b\x65xpressions\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.Expression\x12&\n\x06others\x18\x03 \x03(\x0b\x32\x16.embeddb.v1.Expression\x12\r\n\x05model\x18\x04 \x01(\t\x12*\n\narithmetic\x18\x05 \x01(\x0b\x32\x16.embeddb.v1.Arithmetic\";\n\x0f\x43ompareResponse\x12(\n\x0csimilarities\x18\x01 \x01(\x0b\x32\x12.embeddb.v1.Matrix\"\xfc\x01\n\x0f\x43lassifyRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12+\n\x0b\x65xpressions\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.Expression\x12)\n\tzero_shot\x18\x03 \x01(\x0b\x32\x14.embeddb.v1.ZeroShotH\x00\x12,\n\nneighbours\x18\x04 \x01(\x0b\x32\x16.embeddb.v1.NeighboursH\x00\x12-\n\x0bown_classes\x18\x05 \x01(\x0b\x32\x16.embeddb.v1.OwnClassesH\x00\x12\x0b\n\x03top\x18\x06 \x01(\r\x12\r\n\x05model\x18\x07 \x01(\tB\x04\n\x02\x62y\"K\n\x08ZeroShot\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x11\n\ttemplates\x18\x02 \x03(\t\x12\x12\n\x05scale\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_scale\"P\n\nNeighbours\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\t\n\x01k\x18\x02 \x01(\r\x12\x18\n\x0btemperature\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_temperature\"\x0c\n\nOwnClasses\"o\n\x0e\x43lassifyResult\x12.\n\x0bpredictions\x18\x01 \x01(\x0b\x32\x17.embeddb.v1.PredictionsH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.embeddb.v1.ErrorH\x00\x42\t\n\x07outcome\"?\n\x10\x43lassifyResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.embeddb.v1.ClassifyResult\"\x8a\x01\n\x10\x43\x61librateRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x1e\n\x11\x66\x61lse_accept_rate\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0e\n\x06\x63\x65nter\x18\x05 \x01(\x08\x42\x14\n\x12_false_accept_rate\"\xd1\x01\n\x11\x43\x61librateResponse\x12\r\n\x05items\x18\x01 \x01(\x04\x12\x12\n\nsame_pairs\x18\x02 \x01(\x04\x12\x17\n\x0f\x64ifferent_pairs\x18\x03 \x01(\x04\x12\x1d\n\x15\x65qual_error_threshold\x18\x04 \x01(\x01\x12\x18\n\x10\x65qual_error_rate\x18\x05 \x01(\x01\x12\x11\n\tthreshold\x18\x06 \x01(\x01\x12\x19\n\x11\x66\x61lse_accept_rate\x18\x07 \x01(\x01\x12\x19\n\x11\x66\x61lse_reject_rate\x18\x08 \x01(\x01\x32\xe6\x01\n\x0f\x41nalysisService\x12\x42\n\x07\x43ompare\x12\x1a.embeddb.v1.CompareRequest\x1a\x1b.embeddb.v1.CompareResponse\x12\x45\n\x08\x43lassify\x12\x1b.embeddb.v1.ClassifyRequest\x1a\x1c.embeddb.v1.ClassifyResponse\x12H\n\tCalibrate\x12\x1c.embeddb.v1.CalibrateRequest\x1a\x1d.embeddb.v1.CalibrateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n embeddb_protos/v1/analysis.proto\x12\nembeddb.v1\x1a\x1e\x65mbeddb_protos/v1/common.proto\x1a#embeddb_protos/v1/expressions.proto\x1a\x1e\x65mbeddb_protos/v1/search.proto\"5\n\x06Matrix\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04rows\x18\x02 \x01(\r\x12\x0f\n\x07\x63olumns\x18\x03 \x01(\r\"\xb4\x01\n\x0e\x43ompareRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12+\n\x0b\x65xpressions\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.Expression\x12&\n\x06others\x18\x03 \x03(\x0b\x32\x16.embeddb.v1.Expression\x12\r\n\x05model\x18\x04 \x01(\t\x12*\n\narithmetic\x18\x05 \x01(\x0b\x32\x16.embeddb.v1.Arithmetic\";\n\x0f\x43ompareResponse\x12(\n\x0csimilarities\x18\x01 \x01(\x0b\x32\x12.embeddb.v1.Matrix\"\xfc\x01\n\x0f\x43lassifyRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12+\n\x0b\x65xpressions\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.Expression\x12)\n\tzero_shot\x18\x03 \x01(\x0b\x32\x14.embeddb.v1.ZeroShotH\x00\x12,\n\nneighbours\x18\x04 \x01(\x0b\x32\x16.embeddb.v1.NeighboursH\x00\x12-\n\x0bown_classes\x18\x05 \x01(\x0b\x32\x16.embeddb.v1.OwnClassesH\x00\x12\x0b\n\x03top\x18\x06 \x01(\r\x12\r\n\x05model\x18\x07 \x01(\tB\x04\n\x02\x62y\"K\n\x08ZeroShot\x12\x0e\n\x06labels\x18\x01 \x03(\t\x12\x11\n\ttemplates\x18\x02 \x03(\t\x12\x12\n\x05scale\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_scale\"P\n\nNeighbours\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\t\n\x01k\x18\x02 \x01(\r\x12\x18\n\x0btemperature\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_temperature\"\x0c\n\nOwnClasses\"o\n\x0e\x43lassifyResult\x12.\n\x0bpredictions\x18\x01 \x01(\x0b\x32\x17.embeddb.v1.PredictionsH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.embeddb.v1.ErrorH\x00\x42\t\n\x07outcome\"?\n\x10\x43lassifyResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.embeddb.v1.ClassifyResult\"\x8a\x01\n\x10\x43\x61librateRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x1e\n\x11\x66\x61lse_accept_rate\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0e\n\x06\x63\x65nter\x18\x05 \x01(\x08\x42\x14\n\x12_false_accept_rate\"\xd1\x01\n\x11\x43\x61librateResponse\x12\r\n\x05items\x18\x01 \x01(\x04\x12\x12\n\nsame_pairs\x18\x02 \x01(\x04\x12\x17\n\x0f\x64ifferent_pairs\x18\x03 \x01(\x04\x12\x1d\n\x15\x65qual_error_threshold\x18\x04 \x01(\x01\x12\x18\n\x10\x65qual_error_rate\x18\x05 \x01(\x01\x12\x11\n\tthreshold\x18\x06 \x01(\x01\x12\x19\n\x11\x66\x61lse_accept_rate\x18\x07 \x01(\x01\x12\x19\n\x11\x66\x61lse_reject_rate\x18\x08 \x01(\x01\"\x89\x02\n\x0f\x45valuateRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x13\n\x06\x63\x61mera\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07queries\x18\x04 \x01(\t\x12\x0f\n\x07gallery\x18\x05 \x01(\t\x12\r\n\x05ranks\x18\x06 \x03(\r\x12\x12\n\nmulti_shot\x18\x07 \x01(\x08\x12\'\n\x06rerank\x18\x08 \x01(\x0b\x32\x17.embeddb.v1.KReciprocal\x12\x17\n\ncandidates\x18\t \x01(\rH\x01\x88\x01\x01\x12\x0e\n\x06\x63\x65nter\x18\n \x01(\x08\x12\r\n\x05model\x18\x0b \x01(\tB\t\n\x07_cameraB\r\n\x0b_candidates\"\xb0\x02\n\x10\x45valuateResponse\x12\x0f\n\x07queries\x18\x01 \x01(\x04\x12\x11\n\tunmatched\x18\x02 \x01(\x04\x12\x0f\n\x07gallery\x18\x03 \x01(\x04\x12\x1e\n\x16mean_average_precision\x18\x04 \x01(\x01\x12\x32\n\x03\x63mc\x18\x05 \x03(\x0b\x32%.embeddb.v1.EvaluateResponse.CmcEntry\x12\x38\n\x06recall\x18\x06 \x03(\x0b\x32(.embeddb.v1.EvaluateResponse.RecallEntry\x1a*\n\x08\x43mcEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a-\n\x0bRecallEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32\xad\x02\n\x0f\x41nalysisService\x12\x42\n\x07\x43ompare\x12\x1a.embeddb.v1.CompareRequest\x1a\x1b.embeddb.v1.CompareResponse\x12\x45\n\x08\x43lassify\x12\x1b.embeddb.v1.ClassifyRequest\x1a\x1c.embeddb.v1.ClassifyResponse\x12\x45\n\x08\x45valuate\x12\x1b.embeddb.v1.EvaluateRequest\x1a\x1c.embeddb.v1.EvaluateResponse\x12H\n\tCalibrate\x12\x1c.embeddb.v1.CalibrateRequest\x1a\x1d.embeddb.v1.CalibrateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'embeddb_protos.v1.analysis_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MATRIX']._serialized_start=117
-  _globals['_MATRIX']._serialized_end=170
-  _globals['_COMPAREREQUEST']._serialized_start=173
-  _globals['_COMPAREREQUEST']._serialized_end=353
-  _globals['_COMPARERESPONSE']._serialized_start=355
-  _globals['_COMPARERESPONSE']._serialized_end=414
-  _globals['_CLASSIFYREQUEST']._serialized_start=417
-  _globals['_CLASSIFYREQUEST']._serialized_end=669
-  _globals['_ZEROSHOT']._serialized_start=671
-  _globals['_ZEROSHOT']._serialized_end=746
-  _globals['_NEIGHBOURS']._serialized_start=748
-  _globals['_NEIGHBOURS']._serialized_end=828
-  _globals['_OWNCLASSES']._serialized_start=830
-  _globals['_OWNCLASSES']._serialized_end=842
-  _globals['_CLASSIFYRESULT']._serialized_start=844
-  _globals['_CLASSIFYRESULT']._serialized_end=955
-  _globals['_CLASSIFYRESPONSE']._serialized_start=957
-  _globals['_CLASSIFYRESPONSE']._serialized_end=1020
-  _globals['_CALIBRATEREQUEST']._serialized_start=1023
-  _globals['_CALIBRATEREQUEST']._serialized_end=1161
-  _globals['_CALIBRATERESPONSE']._serialized_start=1164
-  _globals['_CALIBRATERESPONSE']._serialized_end=1373
-  _globals['_ANALYSISSERVICE']._serialized_start=1376
-  _globals['_ANALYSISSERVICE']._serialized_end=1606
+  _globals['_EVALUATERESPONSE_CMCENTRY']._loaded_options = None
+  _globals['_EVALUATERESPONSE_CMCENTRY']._serialized_options = b'8\001'
+  _globals['_EVALUATERESPONSE_RECALLENTRY']._loaded_options = None
+  _globals['_EVALUATERESPONSE_RECALLENTRY']._serialized_options = b'8\001'
+  _globals['_MATRIX']._serialized_start=149
+  _globals['_MATRIX']._serialized_end=202
+  _globals['_COMPAREREQUEST']._serialized_start=205
+  _globals['_COMPAREREQUEST']._serialized_end=385
+  _globals['_COMPARERESPONSE']._serialized_start=387
+  _globals['_COMPARERESPONSE']._serialized_end=446
+  _globals['_CLASSIFYREQUEST']._serialized_start=449
+  _globals['_CLASSIFYREQUEST']._serialized_end=701
+  _globals['_ZEROSHOT']._serialized_start=703
+  _globals['_ZEROSHOT']._serialized_end=778
+  _globals['_NEIGHBOURS']._serialized_start=780
+  _globals['_NEIGHBOURS']._serialized_end=860
+  _globals['_OWNCLASSES']._serialized_start=862
+  _globals['_OWNCLASSES']._serialized_end=874
+  _globals['_CLASSIFYRESULT']._serialized_start=876
+  _globals['_CLASSIFYRESULT']._serialized_end=987
+  _globals['_CLASSIFYRESPONSE']._serialized_start=989
+  _globals['_CLASSIFYRESPONSE']._serialized_end=1052
+  _globals['_CALIBRATEREQUEST']._serialized_start=1055
+  _globals['_CALIBRATEREQUEST']._serialized_end=1193
+  _globals['_CALIBRATERESPONSE']._serialized_start=1196
+  _globals['_CALIBRATERESPONSE']._serialized_end=1405
+  _globals['_EVALUATEREQUEST']._serialized_start=1408
+  _globals['_EVALUATEREQUEST']._serialized_end=1673
+  _globals['_EVALUATERESPONSE']._serialized_start=1676
+  _globals['_EVALUATERESPONSE']._serialized_end=1980
+  _globals['_EVALUATERESPONSE_CMCENTRY']._serialized_start=1891
+  _globals['_EVALUATERESPONSE_CMCENTRY']._serialized_end=1933
+  _globals['_EVALUATERESPONSE_RECALLENTRY']._serialized_start=1935
+  _globals['_EVALUATERESPONSE_RECALLENTRY']._serialized_end=1980
+  _globals['_ANALYSISSERVICE']._serialized_start=1983
+  _globals['_ANALYSISSERVICE']._serialized_end=2284
 # @@protoc_insertion_point(module_scope)

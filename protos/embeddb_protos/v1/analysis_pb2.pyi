@@ -1,5 +1,6 @@
 from embeddb_protos.v1 import common_pb2 as _common_pb2
 from embeddb_protos.v1 import expressions_pb2 as _expressions_pb2
+from embeddb_protos.v1 import search_pb2 as _search_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -127,3 +128,59 @@ class CalibrateResponse(_message.Message):
     false_accept_rate: float
     false_reject_rate: float
     def __init__(self, items: _Optional[int] = ..., same_pairs: _Optional[int] = ..., different_pairs: _Optional[int] = ..., equal_error_threshold: _Optional[float] = ..., equal_error_rate: _Optional[float] = ..., threshold: _Optional[float] = ..., false_accept_rate: _Optional[float] = ..., false_reject_rate: _Optional[float] = ...) -> None: ...
+
+class EvaluateRequest(_message.Message):
+    __slots__ = ("collection", "field", "camera", "queries", "gallery", "ranks", "multi_shot", "rerank", "candidates", "center", "model")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    MULTI_SHOT_FIELD_NUMBER: _ClassVar[int]
+    RERANK_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    CENTER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    field: str
+    camera: str
+    queries: str
+    gallery: str
+    ranks: _containers.RepeatedScalarFieldContainer[int]
+    multi_shot: bool
+    rerank: _search_pb2.KReciprocal
+    candidates: int
+    center: bool
+    model: str
+    def __init__(self, collection: _Optional[str] = ..., field: _Optional[str] = ..., camera: _Optional[str] = ..., queries: _Optional[str] = ..., gallery: _Optional[str] = ..., ranks: _Optional[_Iterable[int]] = ..., multi_shot: bool = ..., rerank: _Optional[_Union[_search_pb2.KReciprocal, _Mapping]] = ..., candidates: _Optional[int] = ..., center: bool = ..., model: _Optional[str] = ...) -> None: ...
+
+class EvaluateResponse(_message.Message):
+    __slots__ = ("queries", "unmatched", "gallery", "mean_average_precision", "cmc", "recall")
+    class CmcEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: float
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[float] = ...) -> None: ...
+    class RecallEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: float
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[float] = ...) -> None: ...
+    QUERIES_FIELD_NUMBER: _ClassVar[int]
+    UNMATCHED_FIELD_NUMBER: _ClassVar[int]
+    GALLERY_FIELD_NUMBER: _ClassVar[int]
+    MEAN_AVERAGE_PRECISION_FIELD_NUMBER: _ClassVar[int]
+    CMC_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
+    queries: int
+    unmatched: int
+    gallery: int
+    mean_average_precision: float
+    cmc: _containers.ScalarMap[int, float]
+    recall: _containers.ScalarMap[int, float]
+    def __init__(self, queries: _Optional[int] = ..., unmatched: _Optional[int] = ..., gallery: _Optional[int] = ..., mean_average_precision: _Optional[float] = ..., cmc: _Optional[_Mapping[int, float]] = ..., recall: _Optional[_Mapping[int, float]] = ...) -> None: ...

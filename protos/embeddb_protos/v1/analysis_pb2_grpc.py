@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class AnalysisServiceStub(object):
-    """Compares, classifies, and finds thresholds.
+    """Compares, classifies, evaluates, and finds thresholds.
     """
 
     def __init__(self, channel):
@@ -45,6 +45,11 @@ class AnalysisServiceStub(object):
                 request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyRequest.SerializeToString,
                 response_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyResponse.FromString,
                 _registered_method=True)
+        self.Evaluate = channel.unary_unary(
+                '/embeddb.v1.AnalysisService/Evaluate',
+                request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateResponse.FromString,
+                _registered_method=True)
         self.Calibrate = channel.unary_unary(
                 '/embeddb.v1.AnalysisService/Calibrate',
                 request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.CalibrateRequest.SerializeToString,
@@ -53,7 +58,7 @@ class AnalysisServiceStub(object):
 
 
 class AnalysisServiceServicer(object):
-    """Compares, classifies, and finds thresholds.
+    """Compares, classifies, evaluates, and finds thresholds.
     """
 
     def Compare(self, request, context):
@@ -65,6 +70,13 @@ class AnalysisServiceServicer(object):
 
     def Classify(self, request, context):
         """What are these?
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Evaluate(self, request, context):
+        """How well does a space find the same thing again?
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,6 +102,11 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
                     request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyRequest.FromString,
                     response_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyResponse.SerializeToString,
             ),
+            'Evaluate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Evaluate,
+                    request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateResponse.SerializeToString,
+            ),
             'Calibrate': grpc.unary_unary_rpc_method_handler(
                     servicer.Calibrate,
                     request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.CalibrateRequest.FromString,
@@ -104,7 +121,7 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalysisService(object):
-    """Compares, classifies, and finds thresholds.
+    """Compares, classifies, evaluates, and finds thresholds.
     """
 
     @staticmethod
@@ -151,6 +168,33 @@ class AnalysisService(object):
             '/embeddb.v1.AnalysisService/Classify',
             embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyRequest.SerializeToString,
             embeddb__protos_dot_v1_dot_analysis__pb2.ClassifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Evaluate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.AnalysisService/Evaluate',
+            embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateResponse.FromString,
             options,
             channel_credentials,
             insecure,

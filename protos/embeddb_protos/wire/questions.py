@@ -11,16 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.query import Prediction
+from embeddb.query import DEFAULT_CANDIDATES, Prediction
 from embeddb.questions import (
     DEFAULT_FALSE_ACCEPT_RATE,
     DEFAULT_NEIGHBOURS,
+    DEFAULT_RANKS,
     DEFAULT_TEMPLATES,
     DEFAULT_TOP,
     Calibrate,
     Calibration,
     Classify,
     Compare,
+    Evaluate,
+    Metrics,
     Neighbours,
     OwnClasses,
     Question,
@@ -37,6 +40,7 @@ from embeddb_protos.wire.expressions import (
     matrix_message,
 )
 from embeddb_protos.wire.items import prediction_messages, predictions_from
+from embeddb_protos.wire.search import k_reciprocal_from, k_reciprocal_message
 
 __all__ = ["CODECS", "Codec", "codec_of"]
 
@@ -190,10 +194,57 @@ class _CalibrateCodec(Codec[Calibrate, Calibration]):
         )
 
 
+class _EvaluateCodec(Codec[Evaluate, Metrics]):
+    method = "Evaluate"
+
+    def request_message(self, collection: str, question: Evaluate) -> analysis_pb2.EvaluateRequest:
+        return analysis_pb2.EvaluateRequest(
+            collection=collection,
+            field=question.field,
+            camera=question.camera,
+            queries=question.queries,
+            gallery=question.gallery,
+            ranks=question.ranks,
+            multi_shot=question.multi_shot,
+            rerank=None if question.rerank is None else k_reciprocal_message(question.rerank),
+            candidates=question.candidates,
+            center=question.center,
+            model=question.model or "",
+        )
+
+    def question_from(self, message: analysis_pb2.EvaluateRequest) -> Evaluate:
+        return Evaluate(
+            field=message.field,
+            camera=message.camera if message.HasField("camera") else None,
+            queries=message.queries,
+            gallery=message.gallery,
+            ranks=message.ranks or DEFAULT_RANKS,
+            multi_shot=message.multi_shot,
+            rerank=k_reciprocal_from(message.rerank) if message.HasField("rerank") else None,
+            candidates=message.candidates if message.HasField("candidates") else DEFAULT_CANDIDATES,
+            center=message.center,
+            model=message.model or None,
+        )
+
+    def response_message(self, answer: Metrics) -> analysis_pb2.EvaluateResponse:
+        return analysis_pb2.EvaluateResponse(**asdict(answer))
+
+    def answer_from(self, message: analysis_pb2.EvaluateResponse) -> Metrics:
+        return Metrics(
+            queries=message.queries,
+            unmatched=message.unmatched,
+            gallery=message.gallery,
+            mean_average_precision=message.mean_average_precision,
+            cmc=dict(message.cmc),
+            recall=dict(message.recall),
+        )
+
+
 CODECS: Mapping[type[Question[Any]], Codec[Any, Any]] = {
     Compare: _CompareCodec(),
     Classify: _ClassifyCodec(),
     Calibrate: _CalibrateCodec(),
+    Evaluate: _EvaluateCodec(),
 }
 """The codec of each kind of question."""
 

@@ -13,7 +13,14 @@ from embeddb_protos.wire.errors import error_from, error_message
 from embeddb_protos.wire.expressions import arithmetic_from, arithmetic_message, expression_message
 from embeddb_protos.wire.items import item_from, item_message, view_from, view_message
 
-__all__ = ["result_from", "result_message", "search_from", "search_message"]
+__all__ = [
+    "k_reciprocal_from",
+    "k_reciprocal_message",
+    "result_from",
+    "result_message",
+    "search_from",
+    "search_message",
+]
 
 _FUSIONS = {
     FusionMethod.RANK: search_pb2.FUSION_METHOD_RANK,
@@ -58,8 +65,8 @@ def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
     match search.rerank:
         case Diversify(weight):
             message.diversify.weight = weight
-        case KReciprocal(k1, k2, weight):
-            message.k_reciprocal.CopyFrom(search_pb2.KReciprocal(k1=k1, k2=k2, weight=weight))
+        case KReciprocal() as reciprocal:
+            message.k_reciprocal.CopyFrom(k_reciprocal_message(reciprocal))
     return message
 
 
@@ -113,6 +120,22 @@ def _fusion_from(message: search_pb2.Fusion) -> Fusion:
     return Fusion(message.models, _FUSIONS_BACK[number], message.weights)
 
 
+def k_reciprocal_message(rerank: KReciprocal) -> search_pb2.KReciprocal:
+    """A k-reciprocal re-ranking as a message."""
+    return search_pb2.KReciprocal(k1=rerank.k1, k2=rerank.k2, weight=rerank.weight)
+
+
+def k_reciprocal_from(message: search_pb2.KReciprocal) -> KReciprocal:
+    """The re-ranking that a message holds.
+
+    Raises:
+        InvalidArgumentError: a number of it is out of range.
+    """
+    default = KReciprocal()
+    weight = message.weight if message.HasField("weight") else default.weight
+    return KReciprocal(message.k1 or default.k1, message.k2 or default.k2, weight)
+
+
 def _rerank_from(message: search_pb2.SearchRequest) -> Diversify | KReciprocal | None:
     match message.WhichOneof("rerank"):
         case "diversify":
@@ -120,9 +143,7 @@ def _rerank_from(message: search_pb2.SearchRequest) -> Diversify | KReciprocal |
                 Diversify(message.diversify.weight) if message.diversify.HasField("weight") else Diversify()
             )
         case "k_reciprocal":
-            sent, default = message.k_reciprocal, KReciprocal()
-            weight = sent.weight if sent.HasField("weight") else default.weight
-            return KReciprocal(sent.k1 or default.k1, sent.k2 or default.k2, weight)
+            return k_reciprocal_from(message.k_reciprocal)
     return None
 
 

@@ -7,13 +7,13 @@ from typing import Any
 import grpc
 
 from embeddb.database import Database
-from embeddb.questions import Calibrate, Classify, Compare, Question
+from embeddb.questions import Calibrate, Classify, Compare, Evaluate, Question
 from embeddb_protos.v1 import analysis_pb2, analysis_pb2_grpc
 from embeddb_protos.wire.questions import CODECS
 
 
 class AnalysisService(analysis_pb2_grpc.AnalysisServiceServicer):
-    """Compares, classifies, and finds thresholds."""
+    """Compares, classifies, evaluates, and finds thresholds."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -34,6 +34,12 @@ class AnalysisService(analysis_pb2_grpc.AnalysisServiceServicer):
         self, request: analysis_pb2.CalibrateRequest, context: grpc.ServicerContext
     ) -> analysis_pb2.CalibrateResponse:
         response: analysis_pb2.CalibrateResponse = self._answer(Calibrate, request)
+        return response
+
+    def Evaluate(  # noqa: D102, N802 - documented in the .proto
+        self, request: analysis_pb2.EvaluateRequest, context: grpc.ServicerContext
+    ) -> analysis_pb2.EvaluateResponse:
+        response: analysis_pb2.EvaluateResponse = self._answer(Evaluate, request)
         return response
 
     def _answer(self, kind: type[Question[Any]], request: Any) -> Any:

@@ -1,0 +1,130 @@
+"""How well does a space tell identities apart? Queries and a gallery from labelled items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from embeddb.errors import FailedPreconditionError
+from embeddb.options import Arithmetic
+from embeddb.questions import MAX_GALLERY, Evaluate, Metrics
+from embeddb.search.fields import Label
+from embeddb.search.metrics import metrics
+from embeddb.search.reciprocal import reciprocal_distances
+from embeddb.search.scoring import unit_rows
+from embeddb.selection import Selection
+from embeddb.space import Space
+
+__all__ = ["evaluate_space"]
+
+Doubles = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """Items with an identity.
+
+    Attributes:
+        rows: (n,) int64.
+        vectors: (n, d) of unit length.
+        identities: (n,) numbers that are equal where the labels are.
+        cameras: (n,) likewise; -1 where there is none, which is no camera.
+    """
+
+    rows: npt.NDArray[np.int64]
+    vectors: Doubles
+    identities: Places
+    cameras: Places
+
+
+def evaluate_space(
+    question: Evaluate,
+    space: Space,
+    selection: Selection,
+    identities: Mapping[int, Label],
+    cameras: Mapping[int, Label],
+) -> Metrics:
+    """Rank the gallery for every query, and sum up.
+
+    Args:
+        identities: the labels by row.
+        cameras: the cameras by row, of those that have one.
+
+    Raises:
+        InvalidArgumentError: a filter is none.
+        FailedPreconditionError: there is no labelled query, or the gallery is too large.
+    """
+    items = _labelled(space, identities, cameras, Arithmetic(center=question.center))
+    chosen = _chosen(items, selection, question.queries)
+    gallery = _chosen(items, selection, question.gallery)
+    if not len(chosen) or len(gallery) > MAX_GALLERY:
+        raise FailedPreconditionError(
+            f"an evaluation needs labelled queries and a gallery of at most {MAX_GALLERY:,} items, and there "
+            f"are {len(chosen):,} queries and {len(gallery):,} items; choose them with filters"
+        )
+    matches = [
+        _matches(question, items, gallery, query, shots) for query, shots in _queries(question, items, chosen)
+    ]
+    return metrics(matches, len(gallery), question.ranks)
+
+
+def _labelled(
+    space: Space, identities: Mapping[int, Label], cameras: Mapping[int, Label], arithmetic: Arithmetic
+) -> _Labelled:
+    rows, vectors = space.placed(list(identities), arithmetic)
+    numbers: dict[tuple[bool, Label | None], int] = {(False, None): -1}
+
+    def number(label: Label | None) -> int:
+        # In Python true equals 1, and in JSON it does not.
+        return numbers.setdefault((isinstance(label, bool), label), len(numbers))
+
+    living = rows.tolist()
+    return _Labelled(
+        rows,
+        vectors,
+        np.array([number(identities[row]) for row in living], np.intp),
+        np.array([number(cameras.get(row)) for row in living], np.intp),
+    )
+
+
+def _chosen(items: _Labelled, selection: Selection, condition: str) -> Places:
+    """The places of the items that satisfy a filter."""
+    if not condition:
+        return np.arange(len(items.rows))
+    return np.flatnonzero(np.isin(items.rows, selection.rows(condition)))
+
+
+def _queries(question: Evaluate, items: _Labelled, chosen: Places) -> Iterator[tuple[Doubles, Places]]:
+    """The vector of each query, and the places of the items that it is made of."""
+    if not question.multi_shot:
+        for place in chosen.tolist():
+            yield items.vectors[place], np.array([place])
+        return
+    keys = np.stack([items.identities[chosen], items.cameras[chosen]], axis=1)
+    _, groups = np.unique(keys, axis=0, return_inverse=True)
+    for group in range(int(groups.max()) + 1):
+        shots = chosen[groups.ravel() == group]
+        yield unit_rows(items.vectors[shots].mean(axis=0, keepdims=True))[0], shots
+
+
+def _matches(
+    question: Evaluate, items: _Labelled, gallery: Places, query: Doubles, shots: Places
+) -> npt.NDArray[np.bool_]:
+    """Which places of a query's ranking show its identity, best first."""
+    identity, camera = items.identities[shots[0]], items.cameras[shots[0]]
+    same = items.identities[gallery] == identity
+    passed_over = np.isin(gallery, shots)
+    if camera >= 0:
+        passed_over |= same & (items.cameras[gallery] == camera)
+    gallery, same = gallery[~passed_over], same[~passed_over]
+    order = np.argsort(-(items.vectors[gallery] @ query), kind="stable")
+    if question.rerank is not None:
+        first = order[: question.candidates]
+        distances = reciprocal_distances(query, items.vectors[gallery[first]], question.rerank)
+        order = np.concatenate([first[np.argsort(distances, kind="stable")], order[question.candidates :]])
+    found: npt.NDArray[np.bool_] = same[order]
+    return found

@@ -16,6 +16,7 @@ from embeddb.errors import EmbeddbError
 from embeddb.options import Arithmetic
 from embeddb.query import (
     DEFAULT_K,
+    Backfill,
     CollectionInfo,
     Hit,
     ItemPage,
@@ -247,7 +248,42 @@ class CollectionCalls(ABC):
         Raises:
             NotFoundError: no such model.
             AlreadyExistsError: it is one of them already.
-            FailedPreconditionError: there are items already, which it has not embedded.
+            FailedPreconditionError: there are items already, which it has not embedded; `backfill` does that.
+        """
+
+    @abstractmethod
+    def backfill(self, model: str) -> Backfill:
+        """Embed the stored items that lack a model's features, in the background.
+
+        A registered model that is not one of the collection's becomes one: what is put from now on it embeds
+        at once, and its space is searched as soon as the backfill is complete; the others serve meanwhile. A
+        backfill that is cut off goes on when the collection is opened again. Run again, it takes up what
+        could not be embedded before.
+
+        Returns:
+            How far it is; see `backfills`.
+
+        Raises:
+            NotFoundError: no such model.
+        """
+
+    @abstractmethod
+    def backfills(self) -> list[Backfill]:
+        """Return how far the backfills are that ran since the collection was opened."""
+
+    @abstractmethod
+    def drop_model(self, model: str, *, replaced_by: str | None = None, force: bool = False) -> None:
+        """Drop a model with its features; it stays registered.
+
+        Args:
+            model: one of the collection's.
+            replaced_by: another one, a new version for instance, that takes its place in the order of models.
+            force: whether items that have features of the model and none of the one in its place may be lost
+                to searches.
+
+        Raises:
+            NotFoundError: the collection has no such model.
+            FailedPreconditionError: the other one has not embedded every item that this one has.
         """
 
     @abstractmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -11,20 +10,17 @@ from embeddb.analysis import Analysis
 from embeddb.calls import CollectionCalls
 from embeddb.cut import Found
 from embeddb.errors import (
-    AlreadyExistsError,
     EmbeddbError,
-    FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
 )
 from embeddb.fused import FusedRetrieval
-from embeddb.index import check_factory
 from embeddb.ingest import Ingest
-from embeddb.models import EmbedRequest, Priority, Registry
+from embeddb.models import Registry
 from embeddb.query import (
+    Backfill,
     CollectionInfo,
     CollectionSettings,
-    Embedding,
     Hit,
     Image,
     ItemPage,
@@ -41,8 +37,8 @@ from embeddb.query import (
 from embeddb.questions import Question
 from embeddb.retrieval import Retrieval
 from embeddb.selection import Selection
-from embeddb.space import Space
-from embeddb.storage import CollectionStore, Committed, Delete, Record
+from embeddb.spaces import Spaces
+from embeddb.storage import CollectionStore, Delete, Record
 
 __all__ = ["Collection"]
 
@@ -61,33 +57,29 @@ class Collection(CollectionCalls):
     Args:
         name: of the collection.
         models: those that embed its items; the first is searched by default.
+        filling: the names of those that have not embedded all items yet.
         settings: what was decided when it was made.
         store: its storage.
         registry: runs contents through models.
-        save: keeps a new list of model names in the catalogue.
+        save: keeps new lists of the names of these two in the catalogue.
     """
 
     def __init__(
         self,
         name: str,
         models: Sequence[ModelInfo],
+        filling: Sequence[str],
         settings: CollectionSettings,
         store: CollectionStore,
         registry: Registry,
-        save: Callable[[list[str]], None],
+        save: Callable[[Sequence[str], Sequence[str]], None],
     ) -> None:
         self.name = name
         self._settings = settings
         self._store = store
         self._selection = Selection(store)
         self._registry = registry
-        self._save = save
-        self._changing_models = threading.Lock()
-        self._models: dict[str, ModelInfo] = {}
-        self._spaces: dict[str, Space] = {}
-        for model in models:
-            self._open_space(model)
-        store.listen(self._apply)
+        self._spaces = Spaces(name, models, filling, settings, store, registry, save)
 
     # -- Items ------------------------------------------------------------------------------------------
 
@@ -99,7 +91,8 @@ class Collection(CollectionCalls):
     ) -> list[PutResult]:
         results: list[PutResult] = []
         for batch in _batches(items):
-            done = Ingest(self.name, self._models, self._settings, self._store, self._registry).put(batch)
+            with self._spaces.putting() as models:
+                done = Ingest(self.name, models, self._settings, self._store, self._registry).put(batch)
             results.extend(done)
             if on_progress is not None:
                 on_progress(done)
@@ -165,85 +158,56 @@ class Collection(CollectionCalls):
 
     def _answers(self, search: Search) -> list[list[Found] | EmbeddbError]:
         if search.fusion is None:
-            return Retrieval(search, self._space(search.model), self._store, self._selection).answer()
-        spaces = {model: self._space(model) for model in search.fusion.models}
+            return Retrieval(search, self._spaces.get(search.model), self._store, self._selection).answer()
+        spaces = {model: self._spaces.get(model) for model in search.fusion.models}
         return FusedRetrieval(search, search.fusion, spaces, self._store, self._selection).answer()
 
     # -- Other questions --------------------------------------------------------------------------------
 
     def ask(self, question: Question[A]) -> A:  # noqa: D102 - documented in CollectionCalls
-        return Analysis(self._space(question.model), self._store, self._selection, self._registry).answer(
-            question
-        )
+        space = self._spaces.get(question.model)
+        return Analysis(space, self._store, self._selection, self._registry).answer(question)
 
     # -- Models -----------------------------------------------------------------------------------------
 
     def add_model(self, model: str) -> None:  # noqa: D102 - documented in CollectionCalls
-        with self._changing_models:
-            if model in self._models:
-                raise AlreadyExistsError(f"model of collection {self.name!r}", model)
-            info = self._registry.info(model)
-            check_factory(self._settings.index, info.dimension)
-            count = self._store.count()
-            if count:
-                raise FailedPreconditionError(
-                    f"collection {self.name!r} has {count:,} items that model {model!r} has not embedded; "
-                    f"make a collection with it and put them there"
-                )
-            self._open_space(info)
-            self._save(list(self._models))
+        self._spaces.add(model)
+
+    def backfill(self, model: str) -> Backfill:  # noqa: D102 - documented in CollectionCalls
+        return self._spaces.backfill(model)
+
+    def backfills(self) -> list[Backfill]:  # noqa: D102 - documented in CollectionCalls
+        return self._spaces.backfills()
+
+    def drop_model(  # noqa: D102 - documented in CollectionCalls
+        self, model: str, *, replaced_by: str | None = None, force: bool = False
+    ) -> None:
+        self._spaces.drop(model, replaced_by, force=force)
 
     def info(self) -> CollectionInfo:  # noqa: D102 - documented in CollectionCalls
-        return CollectionInfo(self.name, tuple(self._models), self._store.count(), self._settings)
+        return CollectionInfo(self.name, tuple(self._spaces.models), self._store.count(), self._settings)
 
     def space_stats(self) -> list[SpaceStats]:
         """The figures of each space, in the order of the models."""
-        return [space.stats() for space in self._spaces.values()]
+        return [space.stats() for space in self._spaces]
 
     def settle(self) -> None:
         """Return when every index is as the settings want it, if nothing is written meanwhile."""
-        for space in self._spaces.values():
+        for space in self._spaces:
             space.settle()
 
     def close(self) -> None:
-        """Answer the searches that wait; the store is the caller's to close."""
-        for space in self._spaces.values():
-            space.close()
+        """Stop the backfills and answer the searches that wait; the store is the caller's to close."""
+        self._spaces.close()
 
     # -- Inside -----------------------------------------------------------------------------------------
 
-    def _open_space(self, model: ModelInfo) -> None:
-        self._store.create_space(model.name, model.dimension, model.fingerprint, self._settings.encoding)
-        space = Space(model.name, model.dimension, self._store, self._embed_query, self._settings)
-        # New dicts, since the commits' thread and searches iterate over the old ones.
-        self._spaces = {**self._spaces, model.name: space}
-        self._models = {**self._models, model.name: model}
-
-    def _apply(self, committed: Committed) -> None:
-        for space in self._spaces.values():
-            space.apply(committed)
-
-    def _embed_query(self, requests: Sequence[EmbedRequest]) -> Sequence[dict[str, Embedding] | EmbeddbError]:
-        return self._registry.embed(requests, Priority.QUERY)
-
-    def _space(self, model: str | None) -> Space:
-        if not self._spaces:
-            raise FailedPreconditionError(
-                f"collection {self.name!r} has no models; register one and add it to the collection"
-            )
-        if model is None:
-            return next(iter(self._spaces.values()))
-        if model not in self._spaces:
-            raise NotFoundError(f"model of collection {self.name!r}", model, list(self._spaces))
-        return self._spaces[model]
-
     def _items(self, records: Sequence[Record], view: View) -> list[StoredItem]:
         """What a view shows of records."""
+        models = self._spaces.models
         rows = [record.row for record in records]
         payloads = self._store.payloads(rows) if view.payload else [None] * len(rows)
-        features = {
-            model: self._store.features(model, rows) if view.features else {} for model in self._spaces
-        }
+        features = {model: self._store.features(model, rows) if view.features else {} for model in models}
         return [
             StoredItem(
                 id=record.id,
@@ -253,7 +217,10 @@ class Collection(CollectionCalls):
                 features={
                     model: vectors[record.row] for model, vectors in features.items() if record.row in vectors
                 },
-                predictions=record.predictions if view.predictions else {},
+                # A record keeps what a model saw that was dropped since.
+                predictions={model: found for model, found in record.predictions.items() if model in models}
+                if view.predictions
+                else {},
             )
             for record, payload in zip(records, payloads, strict=True)
         ]

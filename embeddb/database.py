@@ -66,7 +66,7 @@ class Database:
             for record in self._folder.catalogue.models().values():
                 self._registry.restore(_info_from(record))
             if DEFAULT not in self._folder.catalogue.collections():
-                self._folder.create_collection(DEFAULT, _collection_record([], CollectionSettings()))
+                self._folder.create_collection(DEFAULT, _collection_record([], [], CollectionSettings()))
             for name, record in self._folder.catalogue.collections().items():
                 self._open_collection(name, record)
         except BaseException:
@@ -195,7 +195,7 @@ class Database:
             chosen = list(dict.fromkeys(models))
             for model in chosen:
                 check_factory(settings.index, self.model(model).dimension)
-            record = _collection_record(chosen, settings)
+            record = _collection_record(chosen, [], settings)
             self._folder.create_collection(name, record)
             return self._open_collection(name, record)
 
@@ -263,9 +263,9 @@ class Database:
 
     def close(self) -> None:
         """Finish what is under way and close; the database cannot be used after."""
-        self._registry.close()
         for collection in self._collections.values():
             collection.close()
+        self._registry.close()
         self._folder.close()
 
     def __enter__(self) -> Self:
@@ -280,18 +280,22 @@ class Database:
         self.close()
 
     def _open_collection(self, name: str, record: Mapping[str, Any]) -> Collection:
-        def save(names: list[str]) -> None:
-            self._folder.catalogue.put_collection(name, _collection_record(names, settings))
+        def save(models: Sequence[str], filling: Sequence[str]) -> None:
+            self._folder.catalogue.put_collection(name, _collection_record(models, filling, settings))
 
         settings = CollectionSettings(**record["settings"])
         infos = [self.model(model) for model in record["models"]]
         store = self._folder.collection(name)
-        self._collections[name] = Collection(name, infos, settings, store, self._registry, save)
+        self._collections[name] = Collection(
+            name, infos, record.get("filling", []), settings, store, self._registry, save
+        )
         return self._collections[name]
 
 
-def _collection_record(models: Sequence[str], settings: CollectionSettings) -> dict[str, Any]:
-    return {"models": list(models), "settings": asdict(settings)}
+def _collection_record(
+    models: Sequence[str], filling: Sequence[str], settings: CollectionSettings
+) -> dict[str, Any]:
+    return {"models": list(models), "filling": list(filling), "settings": asdict(settings)}
 
 
 def _model_record(info: ModelInfo) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class Ingest:
                 results[item.id] = PutResult(item.id, PutStatus.FAILED, error)
                 continue
             record = stored[item.id]
-            if record is None or record.content_hash != plan.content_hash:
+            if record is None or not self._holds(record, plan):
                 to_embed.append(plan)
             elif record.metadata_json == plan.item.metadata_json:
                 results[item.id] = PutResult(item.id, PutStatus.UNCHANGED)
@@ -116,9 +116,15 @@ class Ingest:
                 results[plan.item.id] = PutResult(plan.item.id, PutStatus.FAILED, outcome)
             else:
                 puts.append(plan.put(outcome, keep_payload=self._settings.keep_payloads))
+        again: list[PutItem] = []
         for put, written in zip(puts, self._store.write(puts) if puts else (), strict=True):
+            if written.row is None:
+                again.append(latest[put.id])
             status = PutStatus.CREATED if written.replaced is None else PutStatus.REPLACED
             results[put.id] = PutResult(put.id, status)
+        if again:
+            # Their items were replaced between what was read of them above and the write.
+            results |= {result.id: result for result in self.put(again)}
         return [results[item.id] for item in items]
 
     def _plan(self, item: PutItem) -> _Plan:
@@ -139,8 +145,6 @@ class Ingest:
             raise InvalidArgumentError("item.content", str(modality), allowed)
         content = payload or b""
         parts: list[bytes | memoryview] = [str(modality).encode(), str(len(content)).encode(), content]
-        for name in sorted(models):
-            parts += [name.encode(), self._models[name].fingerprint.encode()]
         for name in sorted(item.features):
             parts += [name.encode(), item.features[name].data]
         digest = hashlib.blake2b(b"\0".join(parts), digest_size=16)
@@ -166,6 +170,12 @@ class Ingest:
         embedded = iter(self._registry.embed(requests, Priority.BULK) if requests else ())
         return [next(embedded) if plan.models else {} for plan in plans]
 
+    def _holds(self, record: Record, plan: _Plan) -> bool:
+        """Whether a stored item has the plan's content, and the features of all models that embed it."""
+        if record.content_hash != plan.content_hash:
+            return False
+        return all(self._store.features(name, [record.row]) for name in plan.models)
+
     def _with_new_metadata(self, record: Record, plan: _Plan) -> Put:
         """The stored item again, features and all, with other metadata."""
         stored = {name: self._store.features(name, [record.row]) for name in self._models}
@@ -177,6 +187,7 @@ class Ingest:
             content_hash=record.content_hash,
             features={name: found[record.row] for name, found in stored.items() if record.row in found},
             predictions=record.predictions,
+            row=record.row,
         )
 
 

@@ -43,6 +43,8 @@ __all__ = [
     "MAX_ID_BYTES",
     "MAX_K",
     "MAX_RERANKED",
+    "Backfill",
+    "BackfillState",
     "Between",
     "CollectionInfo",
     "CollectionSettings",
@@ -758,6 +760,46 @@ class CollectionInfo:
     models: tuple[str, ...]
     items: int
     settings: CollectionSettings = CollectionSettings()
+
+
+class BackfillState(StrEnum):
+    """Where a backfill is: FAILED says so in its error, and goes on when it is run again."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """How far a model is in embedding what a collection held before it came.
+
+    Attributes:
+        model: its name.
+        state: its space is searched once this is COMPLETE.
+        items: how many there were when it began.
+        done: how many of them were looked at; those that have the model's features already are quickly done.
+        embedded: how many were embedded.
+        missing: how many could not be: their payload is not stored, or the model cannot encode it.
+        listed: the first 1,000 of these, each with the reason.
+        seconds: how long it has run.
+        error: why it failed, where it did.
+    """
+
+    model: str
+    state: BackfillState
+    items: int
+    done: int
+    embedded: int
+    missing: int
+    listed: Sequence[PutResult]
+    seconds: float
+    error: EmbeddbError | None = None
+
+    @property
+    def rate(self) -> float:
+        """How many items were embedded in a second."""
+        return self.embedded / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)

@@ -58,13 +58,9 @@ class Space:
             "metric": settings.metric,
             "index": settings.index,
         }
-        self._index = SpaceIndex(
-            dimension,
-            settings.metric,
-            IndexPolicy(settings.index, settings.recall),
-            model,
-            SnapshotFile(store.path / "indexes" / f"{model}.index", identity),
-        )
+        self._snapshots = SnapshotFile(store.path / "indexes" / f"{model}.index", identity)
+        policy = IndexPolicy(settings.index, settings.recall)
+        self._index = SpaceIndex(dimension, settings.metric, policy, model, self._snapshots)
         self._index.fill(lambda: store.scan(model), store.count(), store.sequence())
 
     def apply(self, committed: Committed) -> None:
@@ -141,6 +137,11 @@ class Space:
     def close(self) -> None:
         """Answer the searches that wait, and end."""
         self._index.close()
+
+    def drop(self) -> None:
+        """End, and delete what the index kept for the next start."""
+        self.close()
+        self._snapshots.delete()
 
     def stats(self) -> SpaceStats:
         """The space's figures."""

@@ -13,6 +13,7 @@ from embeddb.errors import EmbeddbError
 from embeddb.options import Arithmetic
 from embeddb.query import (
     DEFAULT_K,
+    Backfill,
     CollectionInfo,
     Hit,
     ItemPage,
@@ -208,6 +209,18 @@ class AsyncCollection:
     async def add_model(self, model: str) -> None:
         """Add a registered model to those that embed the items; see `Collection.add_model`."""
         await self._connection.send(exchanges.add_model(self.name, model))
+
+    async def backfill(self, model: str) -> Backfill:
+        """Embed the stored items that lack a model's features; see `Collection.backfill`."""
+        return await self._connection.send(exchanges.start_backfill(self.name, model))
+
+    async def backfills(self) -> list[Backfill]:
+        """Return how far the backfills are; see `Collection.backfills`."""
+        return await self._connection.send(exchanges.list_backfills(self.name))
+
+    async def drop_model(self, model: str, *, replaced_by: str | None = None, force: bool = False) -> None:
+        """Drop a model with its features; see `Collection.drop_model`."""
+        await self._connection.send(exchanges.drop_model(self.name, model, replaced_by, force))
 
     async def info(self) -> CollectionInfo:
         """Return the collection's models and how many items it holds."""

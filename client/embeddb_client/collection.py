@@ -10,6 +10,7 @@ from typing import TypeVar
 from embeddb.calls import CollectionCalls
 from embeddb.errors import EmbeddbError
 from embeddb.query import (
+    Backfill,
     CollectionInfo,
     Hit,
     ItemPage,
@@ -94,6 +95,17 @@ class Collection(CollectionCalls):
 
     def add_model(self, model: str) -> None:  # noqa: D102 - documented in CollectionCalls
         self._connection.send(exchanges.add_model(self.name, model))
+
+    def backfill(self, model: str) -> Backfill:  # noqa: D102 - documented in CollectionCalls
+        return self._connection.send(exchanges.start_backfill(self.name, model))
+
+    def backfills(self) -> list[Backfill]:  # noqa: D102 - documented in CollectionCalls
+        return self._connection.send(exchanges.list_backfills(self.name))
+
+    def drop_model(  # noqa: D102 - documented in CollectionCalls
+        self, model: str, *, replaced_by: str | None = None, force: bool = False
+    ) -> None:
+        self._connection.send(exchanges.drop_model(self.name, model, replaced_by, force))
 
     def info(self) -> CollectionInfo:  # noqa: D102 - documented in CollectionCalls
         return self._connection.send(exchanges.get_collection(self.name))

@@ -41,6 +41,8 @@ _SAFE_TO_RETRY = [
     {"service": "embeddb.v1.ModelService", "method": "Embed"},
     {"service": "embeddb.v1.CollectionService", "method": "ListCollections"},
     {"service": "embeddb.v1.CollectionService", "method": "GetCollection"},
+    {"service": "embeddb.v1.CollectionService", "method": "StartBackfill"},
+    {"service": "embeddb.v1.CollectionService", "method": "ListBackfills"},
     {"service": "embeddb.v1.AdminService", "method": "GetStats"},
 ]
 _SERVICE_CONFIG = {

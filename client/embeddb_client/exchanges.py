@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from embeddb.errors import EmbeddbError
 from embeddb.query import (
+    Backfill,
     CollectionInfo,
     CollectionSettings,
     Embedding,
@@ -41,6 +42,7 @@ from embeddb_protos.wire.items import (
 from embeddb_protos.wire.questions import codec_of
 from embeddb_protos.wire.search import result_from, search_message
 from embeddb_protos.wire.service import (
+    backfill_from,
     collection_from,
     model_from,
     options_message,
@@ -165,6 +167,30 @@ def add_model(collection: str, model: str) -> Exchange[None]:
     """Let a model embed a collection's items."""
     request = collections_pb2.AddModelRequest(collection=collection, model=model)
     return Exchange("collections.AddModel", request, _nothing)
+
+
+def start_backfill(collection: str, model: str) -> Exchange[Backfill]:
+    """Embed the stored items that lack a model's features."""
+    request = collections_pb2.StartBackfillRequest(collection=collection, model=model)
+    return Exchange("collections.StartBackfill", request, lambda response: backfill_from(response.backfill))
+
+
+def list_backfills(collection: str) -> Exchange[list[Backfill]]:
+    """How far a collection's backfills are."""
+    request = collections_pb2.ListBackfillsRequest(collection=collection)
+    return Exchange(
+        "collections.ListBackfills",
+        request,
+        lambda response: [backfill_from(each) for each in response.backfills],
+    )
+
+
+def drop_model(collection: str, model: str, replaced_by: str | None, force: bool) -> Exchange[None]:
+    """Drop a model with its features from a collection."""
+    request = collections_pb2.DropModelRequest(
+        collection=collection, model=model, replaced_by=replaced_by or "", force=force
+    )
+    return Exchange("collections.DropModel", request, _nothing)
 
 
 def get_stats() -> Exchange[Stats]:

@@ -146,6 +146,10 @@ class SnapshotFile:
     def discard(self, reason: Exception) -> None:
         """Delete the snapshot: storage may reach a state in which it would seem to fit."""
         log.warning("%s is of no use, and the index is built anew: %s", self._path, reason)
+        self.delete()
+
+    def delete(self) -> None:
+        """Delete the snapshot, if there is one."""
         self._path.unlink(missing_ok=True)
 
     def _parse(self, file: BinaryIO, sequence: int) -> Snapshot:

@@ -129,6 +129,12 @@ class CollectionStore:
                     found.append(Record.from_bytes(row_of(key), bytes(unseal(bytes(key), value))))
         return found
 
+    def last_row(self) -> int:
+        """The highest row that there is, or was; -1 before the first."""
+        with self._env.read() as transaction:
+            stored = transaction.get(b"next_row", db=self._env.database("meta"))
+            return -1 if stored is None else row_of(stored) - 1
+
     def rows(self, ids: Sequence[str]) -> list[int | None]:
         """The rows of ids, in order; None for one that is not there."""
         with self._env.read() as transaction:

@@ -121,7 +121,8 @@ def locked(path: Path) -> BaseFileLock:
     Raises:
         FailedPreconditionError: another process has it.
     """
-    lock = FileLock(path / "lock")
+    # Whichever thread closes the folder lets go of it.
+    lock = FileLock(path / "lock", thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -25,6 +25,8 @@ class Put:
         payload: its bytes; None for an item of features alone.
         content_hash: tells whether content that is put again is the same.
         features: (d,) float32 by model name.
+        row: store it only if this is still its item's row, which is to say that the item was not replaced or
+            deleted meanwhile; None for in any case.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Put:
     content_hash: bytes
     features: Mapping[str, npt.NDArray[np.float32]]
     predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+    row: int | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Written:
     """What one operation of a write did.
 
     Attributes:
-        row: the item's new row; None for a delete.
+        row: the item's new row; None for a delete, or where the operation was for a row that the item has no
+            more.
         replaced: the row that is dead since; None where there was no item of that id.
     """
 

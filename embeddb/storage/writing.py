@@ -46,7 +46,7 @@ class _Changes:
 
     def do(self, operation: Put | Delete, replaced: int | None) -> Written:
         """Take in an operation on an id that has had the row `replaced`."""
-        if isinstance(operation, Delete) and operation.row not in (None, replaced):
+        if operation.row not in (None, replaced):
             return Written(None, None)
         if replaced is not None:
             self.dead.append(replaced)

@@ -311,3 +311,21 @@ def test_a_server_that_is_not_there(run: Run) -> None:
     ran = run("stats", "--server", "127.0.0.1:1")
     assert (ran.code, ran.out) == (1, "")
     assert "127.0.0.1:1" in ran.err
+
+
+def test_backfill_and_drop(run: Run, pets: Collection) -> None:
+    pets.put("vector", features={"tiny": [1.0] * 64})
+    waited = run("models", "backfill", "given", "--collection", pets.name)
+    assert waited.code == 0
+    assert waited.out.startswith("given: complete, 0 of 4 items embedded, 1 could not be, in ")
+    assert waited.err.splitlines()[-1].startswith("vector: its payload is not stored")
+    facts = run("models", "backfill", "given", "--collection", pets.name, "--json").json
+    assert (facts["state"], facts["listed"][0]["id"]) == ("complete", "vector")
+    assert run("models", "backfill", "given", "-c", pets.name, "--no-wait").code == 0
+    assert run("models", "backfill", "nix", "-c", pets.name).err.startswith("embeddb: no model named 'nix'")
+    refused = run("models", "drop", "tiny", "--replaced-by", "given", "-c", pets.name)
+    assert refused.code == 1
+    assert "3 items have features of model 'tiny' and none of 'given'" in refused.err
+    dropped = run("models", "drop", "tiny", "--replaced-by", "given", "--force", "-c", pets.name)
+    assert dropped.out == f"{pets.name}: models starter, given\n"
+    assert run("models", "drop", "given", "-c", pets.name, "--json").json["models"] == ["starter"]

@@ -1,4 +1,4 @@
-"""embeddb models: add, list, load, unload, rm."""
+"""embeddb models: add, backfill, drop, list, load, unload, rm."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ import typer
 
 from embeddb.errors import InvalidArgumentError
 from embeddb.query import ModelInfo, Precision, Running, RunOptions
+from embeddb_client.cli.backfill import backfill
 from embeddb_client.cli.completion import collection_names, model_names
-from embeddb_client.cli.options import Json, Server, connect, err, out, pairs, print_json, print_table
+from embeddb_client.cli.options import (
+    CollectionName,
+    Json,
+    Server,
+    connect,
+    err,
+    out,
+    pairs,
+    print_json,
+    print_table,
+)
 
 app = typer.Typer(help="The models of a server.")
+app.command()(backfill)
 
 
 @app.command()
@@ -67,6 +79,30 @@ def add(
     else:
         used = f"; embeds the items of {', '.join(collections)}" if collections else ""
         out.print(f"{name}: {_describe(info)}{used}")
+
+
+@app.command()
+def drop(
+    model: Annotated[str, typer.Argument(help="A model of the collection.", autocompletion=model_names)],
+    replaced_by: Annotated[
+        str | None,
+        typer.Option("--replaced-by", help="Another one that takes its place.", autocompletion=model_names),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if items are lost to searches that only it has embedded.")
+    ] = False,
+    collection: CollectionName = None,
+    server: Server = None,
+    as_json: Json = False,
+) -> None:
+    """Drop a model with its features from a collection; it stays registered."""
+    with connect(server, collection) as client:
+        client.drop_model(model, replaced_by=replaced_by, force=force)
+        info = client.info()
+    if as_json:
+        print_json(asdict(info))
+    else:
+        out.print(f"{info.name}: models {', '.join(info.models) or 'none'}")
 
 
 @app.command("list")

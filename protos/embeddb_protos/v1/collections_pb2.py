@@ -22,43 +22,62 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from embeddb_protos.v1 import common_pb2 as embeddb__protos_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#embeddb_protos/v1/collections.proto\x12\nembeddb.v1\"\xc3\x01\n\x12\x43ollectionSettings\x12&\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x14.embeddb.v1.Encoding\x12\x1a\n\rkeep_payloads\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\"\n\x06metric\x18\x03 \x01(\x0e\x32\x12.embeddb.v1.Metric\x12\r\n\x05index\x18\x04 \x01(\t\x12\x13\n\x06recall\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\x10\n\x0e_keep_payloadsB\t\n\x07_recallJ\x04\x08\x06\x10\x14\"q\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\r\n\x05items\x18\x03 \x01(\x04\x12\x30\n\x08settings\x18\x04 \x01(\x0b\x32\x1e.embeddb.v1.CollectionSettingsJ\x04\x08\x05\x10\x14\"o\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\x30\n\x08settings\x18\x03 \x01(\x0b\x32\x1e.embeddb.v1.CollectionSettingsJ\x04\x08\x04\x10\x14\"F\n\x18\x43reateCollectionResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x17ListCollectionsResponse\x12+\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x16.embeddb.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x15GetCollectionResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\"%\n\x15\x44ropCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44ropCollectionResponse\":\n\x0f\x41\x64\x64ModelRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\tJ\x04\x08\x03\x10\n\">\n\x10\x41\x64\x64ModelResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection*P\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NCODING_FLOAT32\x10\x01\x12\x14\n\x10\x45NCODING_FLOAT16\x10\x02*\\\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_COSINE\x10\x01\x12\x18\n\x14METRIC_INNER_PRODUCT\x10\x02\x12\r\n\tMETRIC_L2\x10\x03\x32\xc4\x03\n\x11\x43ollectionService\x12]\n\x10\x43reateCollection\x12#.embeddb.v1.CreateCollectionRequest\x1a$.embeddb.v1.CreateCollectionResponse\x12Z\n\x0fListCollections\x12\".embeddb.v1.ListCollectionsRequest\x1a#.embeddb.v1.ListCollectionsResponse\x12T\n\rGetCollection\x12 .embeddb.v1.GetCollectionRequest\x1a!.embeddb.v1.GetCollectionResponse\x12W\n\x0e\x44ropCollection\x12!.embeddb.v1.DropCollectionRequest\x1a\".embeddb.v1.DropCollectionResponse\x12\x45\n\x08\x41\x64\x64Model\x12\x1b.embeddb.v1.AddModelRequest\x1a\x1c.embeddb.v1.AddModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#embeddb_protos/v1/collections.proto\x12\nembeddb.v1\x1a\x1e\x65mbeddb_protos/v1/common.proto\"\xc3\x01\n\x12\x43ollectionSettings\x12&\n\x08\x65ncoding\x18\x01 \x01(\x0e\x32\x14.embeddb.v1.Encoding\x12\x1a\n\rkeep_payloads\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\"\n\x06metric\x18\x03 \x01(\x0e\x32\x12.embeddb.v1.Metric\x12\r\n\x05index\x18\x04 \x01(\t\x12\x13\n\x06recall\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\x10\n\x0e_keep_payloadsB\t\n\x07_recallJ\x04\x08\x06\x10\x14\"q\n\nCollection\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\r\n\x05items\x18\x03 \x01(\x04\x12\x30\n\x08settings\x18\x04 \x01(\x0b\x32\x1e.embeddb.v1.CollectionSettingsJ\x04\x08\x05\x10\x14\"o\n\x17\x43reateCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\x30\n\x08settings\x18\x03 \x01(\x0b\x32\x1e.embeddb.v1.CollectionSettingsJ\x04\x08\x04\x10\x14\"F\n\x18\x43reateCollectionResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\"?\n\x16ListCollectionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x17ListCollectionsResponse\x12+\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x16.embeddb.v1.Collection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14GetCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"C\n\x15GetCollectionResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\"%\n\x15\x44ropCollectionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44ropCollectionResponse\":\n\x0f\x41\x64\x64ModelRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\tJ\x04\x08\x03\x10\n\">\n\x10\x41\x64\x64ModelResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\"?\n\x14StartBackfillRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\tJ\x04\x08\x03\x10\n\"?\n\x15StartBackfillResponse\x12&\n\x08\x62\x61\x63kfill\x18\x01 \x01(\x0b\x32\x14.embeddb.v1.Backfill\"*\n\x14ListBackfillsRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\"@\n\x15ListBackfillsResponse\x12\'\n\tbackfills\x18\x01 \x03(\x0b\x32\x14.embeddb.v1.Backfill\"\xdf\x01\n\x08\x42\x61\x63kfill\x12\r\n\x05model\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.embeddb.v1.BackfillState\x12\r\n\x05items\x18\x03 \x01(\x04\x12\x0c\n\x04\x64one\x18\x04 \x01(\x04\x12\x10\n\x08\x65mbedded\x18\x05 \x01(\x04\x12\x0f\n\x07missing\x18\x06 \x01(\x04\x12\'\n\x06listed\x18\x07 \x03(\x0b\x32\x17.embeddb.v1.MissingItem\x12\x0f\n\x07seconds\x18\x08 \x01(\x01\x12 \n\x05\x65rror\x18\t \x01(\x0b\x32\x11.embeddb.v1.Error\";\n\x0bMissingItem\x12\n\n\x02id\x18\x01 \x01(\t\x12 \n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.embeddb.v1.Error\"Y\n\x10\x44ropModelRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x13\n\x0breplaced_by\x18\x03 \x01(\t\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"?\n\x11\x44ropModelResponse\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection*P\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NCODING_FLOAT32\x10\x01\x12\x14\n\x10\x45NCODING_FLOAT16\x10\x02*\\\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x11\n\rMETRIC_COSINE\x10\x01\x12\x18\n\x14METRIC_INNER_PRODUCT\x10\x02\x12\r\n\tMETRIC_L2\x10\x03*\x83\x01\n\rBackfillState\x12\x1e\n\x1a\x42\x41\x43KFILL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x42\x41\x43KFILL_STATE_RUNNING\x10\x01\x12\x1b\n\x17\x42\x41\x43KFILL_STATE_COMPLETE\x10\x02\x12\x19\n\x15\x42\x41\x43KFILL_STATE_FAILED\x10\x03\x32\xba\x05\n\x11\x43ollectionService\x12]\n\x10\x43reateCollection\x12#.embeddb.v1.CreateCollectionRequest\x1a$.embeddb.v1.CreateCollectionResponse\x12Z\n\x0fListCollections\x12\".embeddb.v1.ListCollectionsRequest\x1a#.embeddb.v1.ListCollectionsResponse\x12T\n\rGetCollection\x12 .embeddb.v1.GetCollectionRequest\x1a!.embeddb.v1.GetCollectionResponse\x12W\n\x0e\x44ropCollection\x12!.embeddb.v1.DropCollectionRequest\x1a\".embeddb.v1.DropCollectionResponse\x12\x45\n\x08\x41\x64\x64Model\x12\x1b.embeddb.v1.AddModelRequest\x1a\x1c.embeddb.v1.AddModelResponse\x12T\n\rStartBackfill\x12 .embeddb.v1.StartBackfillRequest\x1a!.embeddb.v1.StartBackfillResponse\x12T\n\rListBackfills\x12 .embeddb.v1.ListBackfillsRequest\x1a!.embeddb.v1.ListBackfillsResponse\x12H\n\tDropModel\x12\x1c.embeddb.v1.DropModelRequest\x1a\x1d.embeddb.v1.DropModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'embeddb_protos.v1.collections_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENCODING']._serialized_start=1007
-  _globals['_ENCODING']._serialized_end=1087
-  _globals['_METRIC']._serialized_start=1089
-  _globals['_METRIC']._serialized_end=1181
-  _globals['_COLLECTIONSETTINGS']._serialized_start=52
-  _globals['_COLLECTIONSETTINGS']._serialized_end=247
-  _globals['_COLLECTION']._serialized_start=249
-  _globals['_COLLECTION']._serialized_end=362
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=364
-  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=475
-  _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=477
-  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=547
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=549
-  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=612
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=614
-  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=709
-  _globals['_GETCOLLECTIONREQUEST']._serialized_start=711
-  _globals['_GETCOLLECTIONREQUEST']._serialized_end=747
-  _globals['_GETCOLLECTIONRESPONSE']._serialized_start=749
-  _globals['_GETCOLLECTIONRESPONSE']._serialized_end=816
-  _globals['_DROPCOLLECTIONREQUEST']._serialized_start=818
-  _globals['_DROPCOLLECTIONREQUEST']._serialized_end=855
-  _globals['_DROPCOLLECTIONRESPONSE']._serialized_start=857
-  _globals['_DROPCOLLECTIONRESPONSE']._serialized_end=881
-  _globals['_ADDMODELREQUEST']._serialized_start=883
-  _globals['_ADDMODELREQUEST']._serialized_end=941
-  _globals['_ADDMODELRESPONSE']._serialized_start=943
-  _globals['_ADDMODELRESPONSE']._serialized_end=1005
-  _globals['_COLLECTIONSERVICE']._serialized_start=1184
-  _globals['_COLLECTIONSERVICE']._serialized_end=1636
+  _globals['_ENCODING']._serialized_start=1722
+  _globals['_ENCODING']._serialized_end=1802
+  _globals['_METRIC']._serialized_start=1804
+  _globals['_METRIC']._serialized_end=1896
+  _globals['_BACKFILLSTATE']._serialized_start=1899
+  _globals['_BACKFILLSTATE']._serialized_end=2030
+  _globals['_COLLECTIONSETTINGS']._serialized_start=84
+  _globals['_COLLECTIONSETTINGS']._serialized_end=279
+  _globals['_COLLECTION']._serialized_start=281
+  _globals['_COLLECTION']._serialized_end=394
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_start=396
+  _globals['_CREATECOLLECTIONREQUEST']._serialized_end=507
+  _globals['_CREATECOLLECTIONRESPONSE']._serialized_start=509
+  _globals['_CREATECOLLECTIONRESPONSE']._serialized_end=579
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_start=581
+  _globals['_LISTCOLLECTIONSREQUEST']._serialized_end=644
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_start=646
+  _globals['_LISTCOLLECTIONSRESPONSE']._serialized_end=741
+  _globals['_GETCOLLECTIONREQUEST']._serialized_start=743
+  _globals['_GETCOLLECTIONREQUEST']._serialized_end=779
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_start=781
+  _globals['_GETCOLLECTIONRESPONSE']._serialized_end=848
+  _globals['_DROPCOLLECTIONREQUEST']._serialized_start=850
+  _globals['_DROPCOLLECTIONREQUEST']._serialized_end=887
+  _globals['_DROPCOLLECTIONRESPONSE']._serialized_start=889
+  _globals['_DROPCOLLECTIONRESPONSE']._serialized_end=913
+  _globals['_ADDMODELREQUEST']._serialized_start=915
+  _globals['_ADDMODELREQUEST']._serialized_end=973
+  _globals['_ADDMODELRESPONSE']._serialized_start=975
+  _globals['_ADDMODELRESPONSE']._serialized_end=1037
+  _globals['_STARTBACKFILLREQUEST']._serialized_start=1039
+  _globals['_STARTBACKFILLREQUEST']._serialized_end=1102
+  _globals['_STARTBACKFILLRESPONSE']._serialized_start=1104
+  _globals['_STARTBACKFILLRESPONSE']._serialized_end=1167
+  _globals['_LISTBACKFILLSREQUEST']._serialized_start=1169
+  _globals['_LISTBACKFILLSREQUEST']._serialized_end=1211
+  _globals['_LISTBACKFILLSRESPONSE']._serialized_start=1213
+  _globals['_LISTBACKFILLSRESPONSE']._serialized_end=1277
+  _globals['_BACKFILL']._serialized_start=1280
+  _globals['_BACKFILL']._serialized_end=1503
+  _globals['_MISSINGITEM']._serialized_start=1505
+  _globals['_MISSINGITEM']._serialized_end=1564
+  _globals['_DROPMODELREQUEST']._serialized_start=1566
+  _globals['_DROPMODELREQUEST']._serialized_end=1655
+  _globals['_DROPMODELRESPONSE']._serialized_start=1657
+  _globals['_DROPMODELRESPONSE']._serialized_end=1720
+  _globals['_COLLECTIONSERVICE']._serialized_start=2033
+  _globals['_COLLECTIONSERVICE']._serialized_end=2731
 # @@protoc_insertion_point(module_scope)

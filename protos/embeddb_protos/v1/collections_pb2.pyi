@@ -1,3 +1,4 @@
+from embeddb_protos.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -19,6 +20,13 @@ class Metric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     METRIC_COSINE: _ClassVar[Metric]
     METRIC_INNER_PRODUCT: _ClassVar[Metric]
     METRIC_L2: _ClassVar[Metric]
+
+class BackfillState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BACKFILL_STATE_UNSPECIFIED: _ClassVar[BackfillState]
+    BACKFILL_STATE_RUNNING: _ClassVar[BackfillState]
+    BACKFILL_STATE_COMPLETE: _ClassVar[BackfillState]
+    BACKFILL_STATE_FAILED: _ClassVar[BackfillState]
 ENCODING_UNSPECIFIED: Encoding
 ENCODING_FLOAT32: Encoding
 ENCODING_FLOAT16: Encoding
@@ -26,6 +34,10 @@ METRIC_UNSPECIFIED: Metric
 METRIC_COSINE: Metric
 METRIC_INNER_PRODUCT: Metric
 METRIC_L2: Metric
+BACKFILL_STATE_UNSPECIFIED: BackfillState
+BACKFILL_STATE_RUNNING: BackfillState
+BACKFILL_STATE_COMPLETE: BackfillState
+BACKFILL_STATE_FAILED: BackfillState
 
 class CollectionSettings(_message.Message):
     __slots__ = ("encoding", "keep_payloads", "metric", "index", "recall")
@@ -116,6 +128,80 @@ class AddModelRequest(_message.Message):
     def __init__(self, collection: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
 
 class AddModelResponse(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: Collection
+    def __init__(self, collection: _Optional[_Union[Collection, _Mapping]] = ...) -> None: ...
+
+class StartBackfillRequest(_message.Message):
+    __slots__ = ("collection", "model")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    model: str
+    def __init__(self, collection: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
+
+class StartBackfillResponse(_message.Message):
+    __slots__ = ("backfill",)
+    BACKFILL_FIELD_NUMBER: _ClassVar[int]
+    backfill: Backfill
+    def __init__(self, backfill: _Optional[_Union[Backfill, _Mapping]] = ...) -> None: ...
+
+class ListBackfillsRequest(_message.Message):
+    __slots__ = ("collection",)
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    def __init__(self, collection: _Optional[str] = ...) -> None: ...
+
+class ListBackfillsResponse(_message.Message):
+    __slots__ = ("backfills",)
+    BACKFILLS_FIELD_NUMBER: _ClassVar[int]
+    backfills: _containers.RepeatedCompositeFieldContainer[Backfill]
+    def __init__(self, backfills: _Optional[_Iterable[_Union[Backfill, _Mapping]]] = ...) -> None: ...
+
+class Backfill(_message.Message):
+    __slots__ = ("model", "state", "items", "done", "embedded", "missing", "listed", "seconds", "error")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDED_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    LISTED_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    state: BackfillState
+    items: int
+    done: int
+    embedded: int
+    missing: int
+    listed: _containers.RepeatedCompositeFieldContainer[MissingItem]
+    seconds: float
+    error: _common_pb2.Error
+    def __init__(self, model: _Optional[str] = ..., state: _Optional[_Union[BackfillState, str]] = ..., items: _Optional[int] = ..., done: _Optional[int] = ..., embedded: _Optional[int] = ..., missing: _Optional[int] = ..., listed: _Optional[_Iterable[_Union[MissingItem, _Mapping]]] = ..., seconds: _Optional[float] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+
+class MissingItem(_message.Message):
+    __slots__ = ("id", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    error: _common_pb2.Error
+    def __init__(self, id: _Optional[str] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+
+class DropModelRequest(_message.Message):
+    __slots__ = ("collection", "model", "replaced_by", "force")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_BY_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    model: str
+    replaced_by: str
+    force: bool
+    def __init__(self, collection: _Optional[str] = ..., model: _Optional[str] = ..., replaced_by: _Optional[str] = ..., force: bool = ...) -> None: ...
+
+class DropModelResponse(_message.Message):
     __slots__ = ("collection",)
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     collection: Collection

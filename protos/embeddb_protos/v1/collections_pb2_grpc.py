@@ -60,6 +60,21 @@ class CollectionServiceStub(object):
                 request_serializer=embeddb__protos_dot_v1_dot_collections__pb2.AddModelRequest.SerializeToString,
                 response_deserializer=embeddb__protos_dot_v1_dot_collections__pb2.AddModelResponse.FromString,
                 _registered_method=True)
+        self.StartBackfill = channel.unary_unary(
+                '/embeddb.v1.CollectionService/StartBackfill',
+                request_serializer=embeddb__protos_dot_v1_dot_collections__pb2.StartBackfillRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_collections__pb2.StartBackfillResponse.FromString,
+                _registered_method=True)
+        self.ListBackfills = channel.unary_unary(
+                '/embeddb.v1.CollectionService/ListBackfills',
+                request_serializer=embeddb__protos_dot_v1_dot_collections__pb2.ListBackfillsRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_collections__pb2.ListBackfillsResponse.FromString,
+                _registered_method=True)
+        self.DropModel = channel.unary_unary(
+                '/embeddb.v1.CollectionService/DropModel',
+                request_serializer=embeddb__protos_dot_v1_dot_collections__pb2.DropModelRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_collections__pb2.DropModelResponse.FromString,
+                _registered_method=True)
 
 
 class CollectionServiceServicer(object):
@@ -101,6 +116,27 @@ class CollectionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartBackfill(self, request, context):
+        """Embeds the stored items that lack a model's features, in the background; the model is added if need be.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBackfills(self, request, context):
+        """Tells how far a collection's backfills are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropModel(self, request, context):
+        """Drops a model with its features from a collection; it stays registered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CollectionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +164,21 @@ def add_CollectionServiceServicer_to_server(servicer, server):
                     servicer.AddModel,
                     request_deserializer=embeddb__protos_dot_v1_dot_collections__pb2.AddModelRequest.FromString,
                     response_serializer=embeddb__protos_dot_v1_dot_collections__pb2.AddModelResponse.SerializeToString,
+            ),
+            'StartBackfill': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartBackfill,
+                    request_deserializer=embeddb__protos_dot_v1_dot_collections__pb2.StartBackfillRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_collections__pb2.StartBackfillResponse.SerializeToString,
+            ),
+            'ListBackfills': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBackfills,
+                    request_deserializer=embeddb__protos_dot_v1_dot_collections__pb2.ListBackfillsRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_collections__pb2.ListBackfillsResponse.SerializeToString,
+            ),
+            'DropModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropModel,
+                    request_deserializer=embeddb__protos_dot_v1_dot_collections__pb2.DropModelRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_collections__pb2.DropModelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +317,87 @@ class CollectionService(object):
             '/embeddb.v1.CollectionService/AddModel',
             embeddb__protos_dot_v1_dot_collections__pb2.AddModelRequest.SerializeToString,
             embeddb__protos_dot_v1_dot_collections__pb2.AddModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartBackfill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.CollectionService/StartBackfill',
+            embeddb__protos_dot_v1_dot_collections__pb2.StartBackfillRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_collections__pb2.StartBackfillResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBackfills(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.CollectionService/ListBackfills',
+            embeddb__protos_dot_v1_dot_collections__pb2.ListBackfillsRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_collections__pb2.ListBackfillsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.CollectionService/DropModel',
+            embeddb__protos_dot_v1_dot_collections__pb2.DropModelRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_collections__pb2.DropModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,21 +6,28 @@ import json
 
 from embeddb.errors import InvalidArgumentError
 from embeddb.query import (
+    Backfill,
+    BackfillState,
     CollectionInfo,
     CollectionSettings,
     Encoding,
     Metric,
     ModelInfo,
     Precision,
+    PutResult,
+    PutStatus,
     Running,
     RunOptions,
     SpaceStats,
     Stats,
 )
 from embeddb_protos.v1 import admin_pb2, collections_pb2, models_pb2
+from embeddb_protos.wire.errors import error_from, error_message
 from embeddb_protos.wire.items import MODALITIES, json_object, modality_from
 
 __all__ = [
+    "backfill_from",
+    "backfill_message",
     "collection_from",
     "collection_message",
     "model_from",
@@ -50,6 +57,12 @@ _METRICS_BACK: dict[int, Metric] = {
     collections_pb2.METRIC_UNSPECIFIED: Metric.COSINE,
     **{number: metric for metric, number in _METRICS.items()},
 }
+_STATES = {
+    BackfillState.RUNNING: collections_pb2.BACKFILL_STATE_RUNNING,
+    BackfillState.COMPLETE: collections_pb2.BACKFILL_STATE_COMPLETE,
+    BackfillState.FAILED: collections_pb2.BACKFILL_STATE_FAILED,
+}
+_STATES_BACK: dict[int, BackfillState] = {number: state for state, number in _STATES.items()}
 _PRECISIONS = {
     Precision.AUTO: models_pb2.PRECISION_AUTO,
     Precision.FLOAT32: models_pb2.PRECISION_FLOAT32,
@@ -173,6 +186,40 @@ def settings_from(message: collections_pb2.CollectionSettings) -> CollectionSett
     recall = message.recall if message.HasField("recall") else CollectionSettings.recall
     index = message.index or CollectionSettings.index
     return CollectionSettings(encoding, keep_payloads, metric, index, recall)
+
+
+def backfill_message(backfill: Backfill) -> collections_pb2.Backfill:
+    """How far a backfill is, as a message."""
+    return collections_pb2.Backfill(
+        model=backfill.model,
+        state=_STATES[backfill.state],
+        items=backfill.items,
+        done=backfill.done,
+        embedded=backfill.embedded,
+        missing=backfill.missing,
+        listed=[
+            collections_pb2.MissingItem(id=each.id, error=error_message(each.error))
+            for each in backfill.listed
+            if each.error is not None
+        ],
+        seconds=backfill.seconds,
+        error=None if backfill.error is None else error_message(backfill.error),
+    )
+
+
+def backfill_from(message: collections_pb2.Backfill) -> Backfill:
+    """How far a backfill is."""
+    return Backfill(
+        model=message.model,
+        state=_STATES_BACK[message.state],
+        items=message.items,
+        done=message.done,
+        embedded=message.embedded,
+        missing=message.missing,
+        listed=tuple(PutResult(each.id, PutStatus.FAILED, error_from(each.error)) for each in message.listed),
+        seconds=message.seconds,
+        error=error_from(message.error) if message.HasField("error") else None,
+    )
 
 
 def stats_message(stats: Stats) -> admin_pb2.GetStatsResponse:

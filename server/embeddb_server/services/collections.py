@@ -6,7 +6,7 @@ import grpc
 
 from embeddb.database import Database
 from embeddb_protos.v1 import collections_pb2, collections_pb2_grpc
-from embeddb_protos.wire.service import collection_message, settings_from
+from embeddb_protos.wire.service import backfill_message, collection_message, settings_from
 from embeddb_server.services.batches import page_by_name
 
 
@@ -52,3 +52,24 @@ class CollectionService(collections_pb2_grpc.CollectionServiceServicer):
         collection = self._database.collection(request.collection or "default")
         collection.add_model(request.model)
         return collections_pb2.AddModelResponse(collection=collection_message(collection.info()))
+
+    def StartBackfill(  # noqa: D102, N802 - documented in the .proto
+        self, request: collections_pb2.StartBackfillRequest, context: grpc.ServicerContext
+    ) -> collections_pb2.StartBackfillResponse:
+        collection = self._database.collection(request.collection or "default")
+        backfill = collection.backfill(request.model)
+        return collections_pb2.StartBackfillResponse(backfill=backfill_message(backfill))
+
+    def ListBackfills(  # noqa: D102, N802 - documented in the .proto
+        self, request: collections_pb2.ListBackfillsRequest, context: grpc.ServicerContext
+    ) -> collections_pb2.ListBackfillsResponse:
+        collection = self._database.collection(request.collection or "default")
+        messages = [backfill_message(each) for each in collection.backfills()]
+        return collections_pb2.ListBackfillsResponse(backfills=messages)
+
+    def DropModel(  # noqa: D102, N802 - documented in the .proto
+        self, request: collections_pb2.DropModelRequest, context: grpc.ServicerContext
+    ) -> collections_pb2.DropModelResponse:
+        collection = self._database.collection(request.collection or "default")
+        collection.drop_model(request.model, replaced_by=request.replaced_by or None, force=request.force)
+        return collections_pb2.DropModelResponse(collection=collection_message(collection.info()))

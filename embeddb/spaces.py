@@ -1,0 +1,231 @@
+"""The models that embed a collection's items, and their spaces: which there are, and which are complete."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from embeddb.backfill import BackfillJob
+from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError
+from embeddb.index import check_factory
+from embeddb.models import EmbedRequest, Priority, Registry
+from embeddb.query import Backfill, BackfillState, CollectionSettings, Embedding, ModelInfo
+from embeddb.space import Space
+from embeddb.storage import CollectionStore, Committed
+
+__all__ = ["Spaces"]
+
+
+class Spaces:
+    """One space for each model of a collection, in the order of the models. Thread-safe.
+
+    A space whose model came after the items is filled by a backfill, and searched once that is complete.
+
+    Args:
+        collection: its name.
+        models: those that embed its items; the first one whose space is complete is searched by default.
+        filling: the names of those whose backfill was not complete; it goes on at once.
+        settings: of the collection.
+        store: its storage; a space there of no model is a leftover of a crash, and dropped.
+        registry: runs contents through models.
+        save: keeps new lists of the names of the models and of those that are being filled.
+    """
+
+    def __init__(
+        self,
+        collection: str,
+        models: Sequence[ModelInfo],
+        filling: Sequence[str],
+        settings: CollectionSettings,
+        store: CollectionStore,
+        registry: Registry,
+        save: Callable[[Sequence[str], Sequence[str]], None],
+    ) -> None:
+        self._collection = collection
+        self._settings = settings
+        self._store = store
+        self._registry = registry
+        self._save = save
+        self._changing = threading.RLock()
+        # Replaced and never changed, since the commits' thread and searches iterate over them.
+        self.models: dict[str, ModelInfo] = {}
+        self._spaces: dict[str, Space] = {}
+        self._filling = frozenset(filling)
+        self._jobs: dict[str, BackfillJob] = {}
+        self._puts: list[object] = []
+        self._puts_changed = threading.Condition()
+        for leftover in store.spaces().keys() - {model.name for model in models}:
+            store.drop_space(leftover)
+        for model in models:
+            self._open(model)
+        store.listen(self._apply)
+        for name in filling:
+            self._start(self.models[name])
+
+    # -- Spaces -----------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Space]:
+        return iter(self._spaces.values())
+
+    def get(self, model: str | None) -> Space:
+        """The space to search; of the first model whose space is complete, if none is named.
+
+        Raises:
+            NotFoundError: the collection has no such model.
+            FailedPreconditionError: the space is being filled, or there are no models at all.
+        """
+        complete = [name for name in self._spaces if name not in self._filling]
+        if model is None and complete:
+            return self._spaces[complete[0]]
+        if model is None:
+            hint = "register one and add it to the collection" if not self._spaces else "none is complete yet"
+            raise FailedPreconditionError(f"collection {self._collection!r} has no models to search: {hint}")
+        space = self._spaces.get(model)
+        if space is None:
+            raise NotFoundError(f"model of collection {self._collection!r}", model, list(self._spaces))
+        if model in self._filling:
+            raise FailedPreconditionError(
+                f"model {model!r} has not embedded all items of collection {self._collection!r} yet; it is "
+                f"searched once its backfill is complete"
+            )
+        return space
+
+    def close(self) -> None:
+        """Stop the backfills, which go on when the collection is opened again, and end the searches."""
+        for job in self._jobs.values():
+            job.cancel()
+        for job in self._jobs.values():
+            job.join()
+        for space in self:
+            space.close()
+
+    @contextmanager
+    def putting(self) -> Iterator[dict[str, ModelInfo]]:
+        """Give the models that a put has to heed; a backfill waits for puts that do not know its model."""
+        this = object()
+        with self._puts_changed:
+            self._puts.append(this)
+            models = self.models
+        try:
+            yield models
+        finally:
+            with self._puts_changed:
+                self._puts.remove(this)
+                self._puts_changed.notify_all()
+
+    # -- Models -----------------------------------------------------------------------------------------
+
+    def add(self, model: str) -> None:
+        """Add a model to a collection that holds nothing yet."""
+        with self._changing:
+            if model in self.models:
+                raise AlreadyExistsError(f"model of collection {self._collection!r}", model)
+            info = self._info(model)
+            count = self._store.count()
+            if count:
+                raise FailedPreconditionError(
+                    f"collection {self._collection!r} has {count:,} items that model {model!r} has not "
+                    f"embedded; backfill it"
+                )
+            self._open(info)
+            self._save(list(self.models), list(self._filling))
+
+    def backfill(self, model: str) -> Backfill:
+        """Embed the stored items that lack a model's features; the model is added if need be."""
+        with self._changing:
+            job = self._jobs.get(model)
+            if job is not None and job.progress().state is BackfillState.RUNNING:
+                return job.progress()
+            if model not in self.models:
+                info = self._info(model)
+                self._filling |= {model}
+                self._open(info)
+                self._save(list(self.models), list(self._filling))
+            return self._start(self.models[model]).progress()
+
+    def backfills(self) -> list[Backfill]:
+        """How far the backfills are since the collection was opened, in the order of the models."""
+        jobs = self._jobs
+        return [jobs[model].progress() for model in self.models if model in jobs]
+
+    def drop(self, model: str, replaced_by: str | None, *, force: bool) -> None:
+        """Drop a model with its features; see `CollectionCalls.drop_model`."""
+        with self._changing:
+            if model not in self.models:
+                raise NotFoundError(f"model of collection {self._collection!r}", model, list(self.models))
+            if replaced_by is not None:
+                self._check_replaces(replaced_by, model, force=force)
+            job = self._jobs.get(model)
+            if job is not None:
+                job.cancel()
+            order = [replaced_by if name == model else name for name in self.models if name != replaced_by]
+            kept = [name for name in order if name is not None and name != model]
+            space = self._spaces[model]
+            with self._puts_changed:
+                self.models = {name: self.models[name] for name in kept}
+            self._spaces = {name: self._spaces[name] for name in kept}
+            self._jobs = {name: self._jobs[name] for name in kept if name in self._jobs}
+            self._filling -= {model}
+            # From here on the features are a leftover, which the next start drops if this one cannot.
+            self._save(kept, list(self._filling))
+            self._settle()
+            self._store.drop_space(model)
+            space.drop()
+
+    def _check_replaces(self, model: str, old: str, *, force: bool) -> None:
+        """Let a model take another's place if nothing is lost by it."""
+        if model == old:
+            raise FailedPreconditionError(f"model {model!r} cannot replace itself")
+        self.get(model)
+        if force:
+            return
+        there = {row for rows, _ in self._store.scan(model) for row in rows.tolist()}
+        lost = [row for rows, _ in self._store.scan(old) for row in rows.tolist() if row not in there]
+        if lost:
+            names = [record.id for record in self._store.by_rows(lost[:5]) if record is not None]
+            raise FailedPreconditionError(
+                f"{len(lost):,} items have features of model {old!r} and none of {model!r} (such as "
+                f"{', '.join(map(repr, names))}) and would not be found any more; put them again, or force it"
+            )
+
+    # -- Inside -----------------------------------------------------------------------------------------
+
+    def _info(self, model: str) -> ModelInfo:
+        """A registered model, whose features the collection's index can hold."""
+        info = self._registry.info(model)
+        check_factory(self._settings.index, info.dimension)
+        return info
+
+    def _open(self, model: ModelInfo) -> None:
+        self._store.create_space(model.name, model.dimension, model.fingerprint, self._settings.encoding)
+        space = Space(model.name, model.dimension, self._store, self._embed_query, self._settings)
+        self._spaces = {**self._spaces, model.name: space}
+        with self._puts_changed:
+            self.models = {**self.models, model.name: model}
+
+    def _start(self, model: ModelInfo) -> BackfillJob:
+        def completed() -> None:
+            with self._changing:
+                # Not if it was dropped meanwhile.
+                if model.name in self.models:
+                    self._save(list(self.models), list(self._filling - {model.name}))
+                    self._filling -= {model.name}
+
+        job = BackfillJob(self._collection, model, self._store, self._registry, self._settle, completed)
+        self._jobs = {**self._jobs, model.name: job}
+        return job
+
+    def _settle(self) -> None:
+        """Wait until the puts that are under way now have ended; those that begin later know what changed."""
+        with self._puts_changed:
+            under_way = list(self._puts)
+            while any(put in self._puts for put in under_way):
+                self._puts_changed.wait()
+
+    def _apply(self, committed: Committed) -> None:
+        for space in self:
+            space.apply(committed)
+
+    def _embed_query(self, requests: Sequence[EmbedRequest]) -> Sequence[dict[str, Embedding] | EmbeddbError]:
+        return self._registry.embed(requests, Priority.QUERY)

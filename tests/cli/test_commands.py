@@ -46,6 +46,21 @@ def test_stats(run: Run, pets: Collection, server: object) -> None:
     assert run("version").out.strip() == figures["version"]
 
 
+def test_stats_are_watched_until_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("embeddb_client.cli.stats.time.sleep", wait)
+    ran = run("stats", "--watch", "0.5")
+    assert (ran.code, waits) == (130, [0.5] * 3)
+    assert "default" in ran.out
+    assert run("stats", "--watch", "1", "--json").code == 2
+
+
 def test_models_come_and_go(run: Run, client: Client, tmp_path: Path) -> None:
     ran = run("models", "add", "mine", "--loader", "vectors", "--set", "dimension=3", "--only-register")
     assert (ran.code, ran.out) == (0, "mine: encodes nothing to 3 dimensions\n")
@@ -283,7 +298,7 @@ def test_search_writes_a_page(
         ("search @missing.jpg", 1, "image: 'missing.jpg' given, cannot be read: No such file"),
         ("search a --html /nowhere/page.html", 1, "page: '/nowhere/page.html' given, cannot be written"),
         ("ls --limit 0", 2, "Invalid value for '--limit'"),
-        ("put missing", 2, "Invalid value for PATHS: 'missing' given, there is no such file or folder"),
+        ("put missing", 1, "PATHS: 'missing' given, there is no such file or folder"),
         ("models add x --set dimension", 2, "Invalid value for --set: 'dimension' given, must be key=value"),
         ("models add x --spec {", 1, "--spec: '{' given, must be JSON"),
         ("models add x --spec 5", 1, "--spec: '5' given, must be a JSON object"),

@@ -88,8 +88,8 @@ def test_which_files_are_taken(run: Run, make_collection: MakeCollection, folder
     texts = make_collection("starter")
     assert run("put", folder, "--glob", "*.txt", "-c", texts.name, "--json").json["created"] == 1
     nothing = run("put", folder, "--glob", "*.csv", "-c", texts.name)
-    assert (nothing.code, nothing.out) == (2, "")
-    assert "no images or .txt files match '*.csv'" in nothing.err
+    assert (nothing.code, nothing.out) == (1, "")
+    assert "has no images, .txt files or rows that match --glob '*.csv'" in nothing.err
     # A file that is named is taken, whatever it is called.
     named = folder / "cat"
     shutil.copy(PHOTOS / "chelsea.png", named)
@@ -100,9 +100,58 @@ def test_two_files_with_one_id_are_refused(run: Run, make_collection: MakeCollec
     photos = make_collection("starter")
     shutil.copytree(folder, folder.parent / "others")
     ran = run("put", folder, folder.parent / "others", "-c", photos.name)
-    assert (ran.code, ran.out) == (2, "")
-    assert "have the same id 'cup.PNG'" in ran.err
+    assert (ran.code, ran.out) == (1, "")
+    assert "PATHS: the id: 'cup.PNG' given, occurs twice" in ran.err
     assert photos.info().items == 0
+
+
+def test_a_list_has_paths_and_metadata(run: Run, make_collection: MakeCollection, folder: Path) -> None:
+    photos = make_collection("starter")
+    listed = folder / "list.csv"
+    listed.write_text(
+        "id,path,price,sold,name,empty\n"
+        'sku-1,pets/cat.png,20,true,"a cat, sleeping",\n'
+        ",cup.PNG,2.5,false,007,\n"
+        "gone,missing.png,1,true,x,\n",
+        encoding="utf-8-sig",
+    )
+    ran = run("put", listed, "-c", photos.name)
+    assert ran.code == 1
+    assert "3 items: 2 created, 1 failed" in ran.out
+    assert ran.err.startswith("gone: image: ")
+    found = {item.id: item.metadata for item in photos.items()}
+    assert found == {
+        "sku-1": {"price": 20, "sold": True, "name": "a cat, sleeping"},
+        "cup.PNG": {"price": 2.5, "sold": False, "name": "007"},
+    }
+
+
+def test_a_list_of_texts(run: Run, make_collection: MakeCollection, tmp_path: Path) -> None:
+    texts = make_collection("starter")
+    (tmp_path / "list.csv").write_text("id,text,n\na,a cat,1\nb,a rocket,2\n")
+    assert run("put", tmp_path / "list.csv", "-c", texts.name, "--label", "--json").json["created"] == 2
+    assert texts.search("a pet that purrs")[0].metadata == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("name\na", "list.csv: 'name' given, must have a column path, or columns id and text"),
+        ("text\na", "must have a column path, or columns id and text"),
+        ("path,text\na,b", "must have a column path, or columns id and text"),
+        ("", "must have a column path"),
+        ("path,n\na.png,1,2", "list.csv, line 2: ['a.png', '1', ['2']] given, must have 2 cells"),
+        ("path,n\na.png", "list.csv, line 2: ['a.png', None] given, must have 2 cells"),
+        ("id,text\na,one\na,two", "PATHS: the id: 'a' given, occurs twice"),
+        ('path\n"a', "cannot be read as a list: unexpected end of data"),
+        ("path\n", "has no images, .txt files or rows"),
+    ],
+)
+def test_a_list_that_is_none(run: Run, written: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(written)
+    ran = run("put", tmp_path / "list.csv")
+    assert (ran.code, ran.out) == (1, "")
+    assert says in ran.err
 
 
 def test_a_terminal_sees_the_progress(

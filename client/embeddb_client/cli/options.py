@@ -24,6 +24,8 @@ __all__ = [
     "connect",
     "err",
     "in_short",
+    "json_or_text",
+    "make_table",
     "out",
     "pairs",
     "print_json",
@@ -77,14 +79,19 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows as a table, without the columns in which no row has anything to say."""
+    """Print rows as a table; see `make_table`."""
+    out.print(make_table(columns, rows))
+
+
+def make_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Rows as a table, without the columns in which no row has anything to say."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     kept = [place for place in range(len(columns)) if not rows or any(str(row[place]) for row in rows)]
     for place in kept:
         table.add_column(columns[place], overflow="fold")
     for row in rows:
         table.add_row(*(str(row[place]) for place in kept))
-    out.print(table)
+    return table
 
 
 def in_short(metadata: Mapping[str, Any]) -> str:
@@ -99,8 +106,13 @@ def pairs(values: Sequence[str], option: str) -> Mapping[str, Any]:
         key, equals, value = each.partition("=")
         if not key or not equals:
             raise typer.BadParameter(f"{each!r} given, must be key=value", param_hint=option)
-        try:
-            read[key] = json.loads(value)
-        except ValueError:
-            read[key] = value
+        read[key] = json_or_text(value)
     return read
+
+
+def json_or_text(typed: str) -> Any:
+    """What is JSON as JSON, so that 20 is a number; anything else as the text that it is."""
+    try:
+        return json.loads(typed)
+    except ValueError:
+        return typed

@@ -11,18 +11,18 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.query import Image, PutItem, PutResult, PutStatus, Text
+from embeddb.errors import EmbeddbError
+from embeddb.query import PutItem, PutResult, PutStatus
 from embeddb_client.cli.options import CollectionName, Json, Server, connect, err, out, print_json
+from embeddb_client.cli.sources import Source, find
 
 __all__ = ["put", "report"]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-TEXT_SUFFIXES = frozenset({".txt"})
-
 
 def put(
-    paths: Annotated[list[Path], typer.Argument(help="Files, and folders that are walked through.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files, folders that are walked through, and lists as .csv files.")
+    ],
     glob: Annotated[str, typer.Option("--glob", help="Which files of a folder to take.")] = "*",
     prefix: Annotated[str, typer.Option("--prefix", help="What ids begin with.")] = "",
     label: Annotated[
@@ -34,13 +34,16 @@ def put(
 ) -> None:
     """Store images and .txt files; ids are the paths below the given folder.
 
+    A .csv file is a list: a column path (of files beside the list) or text, a column id if that is not to be
+    the path, and all others metadata.
+
     Files that are stored already and have not changed are skipped, so that a load that was cut off can
     simply be run again. Files that cannot be stored are listed at the end; the others are stored.
     """
-    files = _with_ids(paths, glob)
+    sources = find(paths, glob)
     started = time.monotonic()
-    with connect(server, collection) as client, _progress(len(files), hidden=as_json) as progress:
-        task = progress.add_task("put", total=len(files), rate="")
+    with connect(server, collection) as client, _progress(len(sources), hidden=as_json) as progress:
+        task = progress.add_task("put", total=len(sources), rate="")
 
         def show(done: Sequence[PutResult]) -> None:
             finished = progress.tasks[0].completed + len(done)
@@ -48,61 +51,25 @@ def put(
             progress.update(task, completed=finished, rate=f"{rate:.0f} items/s")
 
         unread: list[PutResult] = []
-        results = client.put_many(_items(files, prefix, label, unread, show), on_progress=show)
+        results = client.put_many(_items(sources, prefix, label, unread, show), on_progress=show)
     report(results + unread, time.monotonic() - started, as_json)
 
 
-def _with_ids(paths: Sequence[Path], glob: str) -> dict[str, Path]:
-    """The files that paths stand for, by id: the part of the file's path below the path given."""
-    files: dict[str, Path] = {}
-    for path in paths:
-        for item_id, file in _files(path, glob):
-            if files.setdefault(item_id, file) != file:
-                both = f"{str(files[item_id])!r} and {str(file)!r}"
-                raise typer.BadParameter(
-                    f"{both} have the same id {item_id!r}; put them one by one, with --prefix",
-                    param_hint="PATHS",
-                )
-    if not files:
-        raise typer.BadParameter(f"no images or .txt files match {glob!r}", param_hint="PATHS")
-    return files
-
-
-def _files(path: Path, glob: str) -> Iterator[tuple[str, Path]]:
-    if path.is_dir():
-        for file in sorted(path.rglob(glob)):
-            if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES | TEXT_SUFFIXES:
-                yield file.relative_to(path).as_posix(), file
-    elif path.exists():
-        yield path.name, path
-    else:
-        raise typer.BadParameter(f"{str(path)!r} given, there is no such file or folder", param_hint="PATHS")
-
-
 def _items(
-    files: Mapping[str, Path],
+    sources: Mapping[str, Source],
     prefix: str,
     label: bool,
     unread: list[PutResult],
     show: Callable[[Sequence[PutResult]], None],
 ) -> Iterator[PutItem]:
-    """Items of the files; what cannot be made an item is added to `unread`, and shown as done."""
-    for name, file in files.items():
+    """Items of the sources; what cannot be made an item is added to `unread`, and shown as done."""
+    for name, source in sources.items():
+        labels = {"label": source.file.absolute().parent.name} if label and source.file else {}
         try:
-            metadata = {"label": file.absolute().parent.name} if label else {}
-            yield PutItem(prefix + name, _content(file), metadata)
+            yield PutItem(prefix + name, source.content(), {**labels, **source.metadata})
         except EmbeddbError as error:
             unread.append(PutResult(prefix + name, PutStatus.FAILED, error))
             show(unread[-1:])
-
-
-def _content(file: Path) -> Image | Text:
-    if file.suffix.lower() not in TEXT_SUFFIXES:
-        return Image(file)  # Read when its batch is sent, not before.
-    try:
-        return Text(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError("text", str(file), f"cannot be read: {error}") from None
 
 
 def _progress(total: int, *, hidden: bool) -> Progress:

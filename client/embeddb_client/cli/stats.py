@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import asdict
+from typing import Annotated
 
-from embeddb_client.cli.options import Json, Server, connect, out, print_json, print_table
+import typer
+from rich.console import Group
+from rich.live import Live
+
+from embeddb.query import Stats
+from embeddb_client.cli.options import Json, Server, connect, make_table, out, print_json
 
 __all__ = ["stats"]
 
 
-def stats(server: Server = None, as_json: Json = False) -> None:
+def stats(
+    watch: Annotated[
+        float | None, typer.Option("--watch", min=0.1, help="Show them anew every so many seconds.")
+    ] = None,
+    server: Server = None,
+    as_json: Json = False,
+) -> None:
     """Show the server's figures."""
+    if watch is not None and as_json:
+        raise typer.BadParameter("cannot go with --json", param_hint="--watch")
     with connect(server) as client:
-        figures = client.stats()
-    if as_json:
-        print_json(asdict(figures))
-        return
-    out.print(
-        f"embeddb {figures.version} on {client.address}, up {figures.uptime_seconds:.0f} s, "
-        f"{figures.bytes_on_disk / 2**20:.1f} MiB on disk",
+        if as_json:
+            print_json(asdict(client.stats()))
+        elif watch is None:
+            out.print(_shown(client.stats(), client.address))
+        else:
+            with Live(console=out, auto_refresh=False) as live:
+                while True:
+                    live.update(_shown(client.stats(), client.address), refresh=True)
+                    time.sleep(watch)
+
+
+def _shown(figures: Stats, address: str) -> Group:
+    line = (
+        f"embeddb {figures.version} on {address}, up {figures.uptime_seconds:.0f} s, "
+        f"{figures.bytes_on_disk / 2**20:.1f} MiB on disk"
     )
-    rows: list[tuple[object, ...]] = []
+    columns = ["collection", "items", "model", "vectors", "dimension", "index"]
+    return Group(line, make_table(columns, list(_rows(figures))))
+
+
+def _rows(figures: Stats) -> Iterator[tuple[object, ...]]:
     for collection in figures.collections:
+        named = (collection.name, f"{collection.items:,}")
         for space in figures.spaces[collection.name]:
-            rows.append(
-                (
-                    collection.name,
-                    f"{collection.items:,}",
-                    space.model,
-                    f"{space.vectors:,}",
-                    space.dimension,
-                    space.index,
-                )
-            )
+            yield (*named, space.model, f"{space.vectors:,}", space.dimension, space.index)
         if not collection.models:
-            rows.append((collection.name, f"{collection.items:,}", "", "", "", ""))
-    print_table(["collection", "items", "model", "vectors", "dimension", "index"], rows)
+            yield (*named, "", "", "", "")

@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
         raise SystemExit(f"{options.folder}: {len(identities)} identities, and 2 are needed on either side")
     size = (options.size[0], options.size[-1])
     transform = evaluation_transform(size, {})
-    embedder = Embedder(EmbedderShape(options.trunk, dimension=options.dimension), options.pretrained)
+    shape = EmbedderShape(options.trunk, size, dimension=options.dimension)
+    embedder = Embedder(shape, options.pretrained)
     evaluation = Identities(unseen, transform)
     print(f"{len(seen)} identities to train on, {len(unseen)} others to evaluate: {len(evaluation)} pictures")
     figures = {"untrained trunk": evaluate(embedder.trunk, evaluation)}

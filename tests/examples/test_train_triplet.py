@@ -60,7 +60,7 @@ def test_it_beats_the_untrained_trunk_and_is_registered(
         server.stop(drain_seconds=1)
     assert figures["trained"]["mAP"] >= figures["untrained trunk"]["mAP"] + 0.05
     assert figures["trained"]["rank-1"] > figures["untrained trunk"]["rank-1"]
-    embedder = Embedder(EmbedderShape("test_resnet", dimension=64)).eval()
+    embedder = Embedder(EmbedderShape("test_resnet", (32, 32), dimension=64)).eval()
     embedder.load_state_dict(torch.load(models / "digits.pt", weights_only=True))
     picture = PilImage.open(digits / "9" / "000.png").convert("RGB")
     with torch.inference_mode():

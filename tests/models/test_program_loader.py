@@ -17,6 +17,7 @@ import embeddb
 from embeddb.database import Database
 from embeddb.errors import InvalidArgumentError, PermissionDeniedError
 from embeddb.models import ModelSettings
+from embeddb_client import Client
 from tests.models.pictures import PICTURES, check_images, opened
 
 LABELS = ["dark", "light", "other"]
@@ -95,6 +96,11 @@ def test_without_permission_nothing_runs(loader: str, model_folder: Path, tmp_pa
         pytest.raises(PermissionDeniedError, match="--allow-programs"),
     ):
         database.register_model("wrong", {"loader": loader, "file": "whatever"})
+
+
+def test_a_client_is_told_which_permission_is_missing(loader: str, client: Client) -> None:
+    with pytest.raises(PermissionDeniedError, match="--allow-programs"):
+        client.register_model("wrong", {"loader": loader, "file": "whatever"})
 
 
 def test_a_fixed_batch_is_refused_at_once(trusting: Database, model_folder: Path) -> None:

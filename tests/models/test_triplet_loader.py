@@ -123,6 +123,16 @@ def test_trinet_loads_with_its_own_names(trusting: Database, model_folder: Path)
     check_images(trusting, "trinet", lambda image: embed(network, image, False))
 
 
+def test_a_transformer_takes_any_size(trusting: Database, model_folder: Path) -> None:
+    torch.manual_seed(4)
+    network = timm.create_model("test_vit", img_size=(96, 48), num_classes=0).eval()
+    state = {f"trunk.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save(state, model_folder / "transformer.pt")
+    spec = {"loader": "triplet", "trunk": "test_vit", "size": [96, 48], "checkpoint": "transformer.pt"}
+    trusting.register_model("transformer", spec)
+    check_images(trusting, "transformer", lambda image: embed(network, image, False))
+
+
 def test_features_have_unit_length_and_flip_makes_mirrors_alike(trusting: Database) -> None:
     spec = {"loader": "triplet", "trunk": "test_resnet", "size": 64, "neck": True, "seed": 0}
     trusting.register_model("once", spec)

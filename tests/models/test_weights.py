@@ -132,7 +132,9 @@ def test_a_package_s_files_are_found_and_nothing_beside_them() -> None:
 
 tensors = st.dictionaries(
     st.text("abc", min_size=1, max_size=2),
-    st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=4).map(torch.tensor),
+    st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=4).map(
+        torch.tensor
+    ),
     min_size=1,
     max_size=4,
 )

@@ -161,7 +161,8 @@ def _load(
         # A damaged file makes the readers raise nearly anything.
         first = str(error).strip().partition("\n")[0]
         raise InvalidArgumentError("spec.file", path, f"is no {loader} program: {first}") from error
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
     facts = {"loader": loader, "file": digest, "size": size, "resize": resize, "scores": scores}
     identity = fingerprint({}, facts)
     return ProgramNetwork(module, _transform(size, resize), labels, scores == "logits", identity)

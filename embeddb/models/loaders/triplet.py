@@ -62,6 +62,7 @@ class EmbedderShape:
     """What an `Embedder` consists of; see the keys above."""
 
     trunk: str
+    size: tuple[int, int] = (224, 224)
     hidden: int | None = None
     dimension: int | None = None
     neck: bool = False
@@ -82,6 +83,9 @@ class Embedder(nn.Module):
     def __init__(self, shape: EmbedderShape, pretrained: bool = False) -> None:
         super().__init__()
         self.trunk = timm.create_model(shape.trunk, pretrained=pretrained, num_classes=0)
+        if hasattr(self.trunk, "set_input_size"):
+            # Transformers are made for one size.
+            self.trunk.set_input_size(img_size=shape.size)
         if shape.last_stride == 1:
             _keep_resolution(self.trunk)
         width: int = self.trunk.num_features
@@ -123,10 +127,9 @@ class TripletNetwork:
 
     Args:
         embedder: the trunk and head.
-        size: (height, width) of its input.
+        shape: what it consists of.
         statistics: as for `evaluation_transform`.
         flip: whether to average over the mirrored picture too.
-        facts: what it consists of, for the fingerprint.
     """
 
     modalities: tuple[Modality, ...] = (Modality.IMAGE,)
@@ -135,16 +138,16 @@ class TripletNetwork:
     def __init__(
         self,
         embedder: Embedder,
-        size: tuple[int, int],
+        shape: EmbedderShape,
         statistics: Mapping[str, tuple[float, ...]],
         flip: bool,
-        facts: Mapping[str, Any],
     ) -> None:
         self.module: nn.Module = embedder.eval()
         self.dimension = embedder.dimension
-        self._transform = evaluation_transform(size, statistics)
+        self._transform = evaluation_transform(shape.size, statistics)
         self._flip = flip
-        facts = {**facts, "transform": repr(self._transform), "flip": flip}
+        transform = repr(self._transform)
+        facts = {"loader": "triplet", "shape": vars(shape), "transform": transform, "flip": flip}
         self.fingerprint = fingerprint(embedder.state_dict(), facts)
 
     def prepare(self, content: PilImage.Image | str) -> torch.Tensor:
@@ -171,12 +174,12 @@ def load_triplet(spec: Spec, settings: ModelSettings) -> Network:
     """
     shape = EmbedderShape(
         trunk=spec.require("trunk", str),
+        size=take_pair(spec, "size", (224, 224)),
         hidden=_take_width(spec, "hidden"),
         dimension=_take_width(spec, "dimension"),
         neck=spec.take("neck", bool, False),
         last_stride=spec.take("last_stride", int, 2),
     )
-    size = take_pair(spec, "size", (224, 224))
     statistics = take_statistics(spec)
     flip = spec.take("flip", bool, False)
     checkpoint = spec.take("checkpoint", str, "")
@@ -197,7 +200,7 @@ def load_triplet(spec: Spec, settings: ModelSettings) -> Network:
     if checkpoint:
         file = model_file("spec.checkpoint", checkpoint, settings.folder)
         load_by_name("spec.checkpoint", embedder, rename(read_state_dict("spec.checkpoint", file), prefixes))
-    return TripletNetwork(embedder, size, statistics, flip, {"loader": "triplet", "shape": vars(shape)})
+    return TripletNetwork(embedder, shape, statistics, flip)
 
 
 def _make(shape: EmbedderShape, pretrained: bool, seed: int | None) -> Embedder:

@@ -3,8 +3,8 @@
     python benchmarks/index.py --vectors 1000000 --json index.json
 
 The data are clustered and of unit length, of 512 dimensions of which about 30 matter, so that approximate
-search behaves as on the features of real models. All times are of one process, in this order; on a machine that does
-other things as well, read them as ratios.
+search behaves as on the features of real models. All times are of one process, one after the other; on a
+machine that does other things as well, read them as ratios.
 """
 
 from __future__ import annotations

@@ -135,14 +135,17 @@ class Approximate:
         covered = moment.until(len(self))
         exact = scan(covered, CodeMoment(0, covered.vectors, 0.0), queries, TUNED_K + 1, covered.living())[1]
         curve: list[Point] = []
-        effort = min(MIN_EFFORT, self._most())
+        most = self._most()
+        effort = min(MIN_EFFORT, most)
         alive = moment.alive if moment.dead else None
-        while go_on() and effort <= self._most() and (not curve or curve[-1].recall < ENOUGH_RECALL):
+        while go_on():
             found = self.search(moment, queries, TUNED_K + 1, effort, alive)[1]
             shares = np.array([_recall(*each) for each in zip(places, exact, found, strict=True)])
             error = shares.std() / np.sqrt(len(shares))
             curve.append(Point(effort, float(shares.mean() - error)))
-            effort = max(effort + 1, round(effort * 2**0.5))
+            if effort == most or curve[-1].recall >= ENOUGH_RECALL:
+                break
+            effort = min(most, max(effort + 1, round(effort * 2**0.5)))
         self.curve = tuple(curve)
 
     def _most(self) -> int:

@@ -59,15 +59,14 @@ class Codes:
     Args:
         first: the place of the first copy.
         vectors: (n, d) float32, those of the places from `first` on.
-        device: where they are kept and scanned.
     """
 
-    def __init__(self, first: int, vectors: torch.Tensor, device: torch.device) -> None:
+    def __init__(self, first: int, vectors: torch.Tensor) -> None:
         self.first = first
         self._count = 0
         self._error = 0.0
         shape = (max(len(vectors), FIRST_CAPACITY), vectors.shape[1])
-        self._codes = torch.empty(shape, dtype=torch.bfloat16, device=device)
+        self._codes = torch.empty(shape, dtype=torch.bfloat16)
         for start in range(0, len(vectors), BLOCK_PLACES):
             self.append(vectors[start : start + BLOCK_PLACES])
 
@@ -187,16 +186,16 @@ def _shortlist(
         # The data first: a tall matrix times a narrow one is faster than the other way round.
         found = block @ asked
         if moment.bias is not None:
-            found = found.float() + moment.bias[first : first + len(block), None].to(found.device)
+            found = found.float() + moment.bias[first : first + len(block), None]
         if allowed is not None:
-            barred = torch.from_numpy(~allowed[start : start + len(block)]).to(found.device)
+            barred = torch.from_numpy(~allowed[start : start + len(block)])
             found.masked_fill_(barred[:, None], -torch.inf)
         rank, place = _top(found, min(size, len(block)))
         ranks.append(rank)
         places.append(place + first)
     rank, chosen = torch.cat(ranks, dim=1).topk(size, dim=1)
     place = torch.cat(places, dim=1).gather(1, chosen).masked_fill(rank.isneginf(), -1)
-    return rank.cpu(), place.cpu()
+    return rank, place
 
 
 def _top(found: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -212,7 +211,7 @@ def _top(found: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     grouped = found[: groups * GROUP].view(groups, GROUP, q)
     chosen = grouped.amax(1).T.contiguous().topk(size, dim=1).indices
     # Behind the members of the chosen groups come those that make no full group.
-    inside = grouped.permute(2, 0, 1)[torch.arange(q, device=found.device)[:, None], chosen].flatten(1)
+    inside = grouped.permute(2, 0, 1)[torch.arange(q)[:, None], chosen].flatten(1)
     values, where = torch.cat([inside, found[groups * GROUP :].T], dim=1).float().topk(size, dim=1)
     member = chosen.gather(1, (where // GROUP).clamp(max=size - 1)) * GROUP + where % GROUP
     return values, torch.where(where < size * GROUP, member, where + (groups - size) * GROUP)

@@ -39,7 +39,7 @@ KEPT_DEAD_SHARE = 0.05
 # A crash costs the next start no more than to add what the index has grown by since it was kept.
 MAX_UNSAVED_GROWTH = 1.25
 # So many vectors are scanned beside an approximate index before they are added to it.
-MAX_TAIL = 4096
+MAX_TAIL = 1024
 # Up to this share of the places, and so many, those that a filter keeps are copied and scanned alone.
 MAX_GATHERED_SHARE = 0.1
 MAX_GATHERED = 20_000
@@ -109,7 +109,7 @@ class SpaceIndex:
         self._built_for = 0
         self._retry_at = 0
         self._vectors = Vectors(metric, dimension)
-        self._codes = Codes(0, self._vectors.moment().vectors, torch.device("cpu"))
+        self._codes = self._new_codes(0)
         self._approximate: Approximate | None = None
         self._publish()
         self._searches = Batcher(f"search-{name}", self._answer, MAX_SEARCHES_AT_ONCE, MAX_QUEUE)
@@ -395,7 +395,7 @@ class SpaceIndex:
         return vectors
 
     def _new_codes(self, first: int) -> Codes:
-        return Codes(first, self._vectors.moment().vectors[first:], torch.device("cpu"))
+        return Codes(first, self._vectors.moment().vectors[first:])
 
     def _goes_on(self) -> bool:
         return not self._closed

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import faiss
 
 from embeddb.errors import InvalidArgumentError
+from embeddb.options import Effort
 
 __all__ = ["IndexPolicy", "check_factory"]
 
@@ -22,6 +23,8 @@ EXACT_LIMIT = 100_000
 # k-means wants so many vectors a centroid at least.
 POINTS_PER_LIST = 39
 HNSW_MINIMUM = 10_000
+SPEED_RECALL = 0.9
+ACCURACY_RECALL = 0.99
 
 
 def check_factory(factory: str, dimension: int) -> None:
@@ -58,6 +61,12 @@ class IndexPolicy:
 
     factory: str = AUTO
     recall: float = 0.95
+
+    def recall_of(self, effort: Effort) -> float:
+        """The recall that a search of some effort asks for."""
+        if effort is Effort.SPEED:
+            return min(SPEED_RECALL, self.recall)
+        return max(ACCURACY_RECALL, self.recall) if effort is Effort.ACCURACY else self.recall
 
     def choose(self, vectors: int) -> str | None:
         """The factory string of the index that so many vectors should have; None for the exact scan."""

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 
 from embeddb.batching import Batcher, Priority
-from embeddb.errors import DataLossError, InvalidArgumentError
+from embeddb.deadline import current
+from embeddb.errors import DataLossError, DeadlineExceededError, InvalidArgumentError
 from embeddb.index.approximate import Approximate
 from embeddb.index.exact import CodeMoment, Codes, best, scan, scan_places
 from embeddb.index.metric import check_finite_scores, prepared
@@ -43,7 +44,6 @@ MAX_TAIL = 1024
 # Up to this share of the places, and so many, those that a filter keeps are copied and scanned alone.
 MAX_GATHERED_SHARE = 0.1
 MAX_GATHERED = 20_000
-RECALLS = {Effort.SPEED: 0.9, Effort.ACCURACY: 0.99}
 MAX_SEARCHES_AT_ONCE = 64
 MAX_QUEUE = 4096
 
@@ -222,12 +222,23 @@ class SpaceIndex:
             Scores (n, k) float32, larger is nearer, best first; and rows (n, k) int64. Where there are fewer
             than k rows, the rest is -1, with a score of minus infinity. Of equal scores the lower row comes
             first.
+
+        Raises:
+            InvalidArgumentError: the queries are of another shape, or so long that scores would be infinite.
+            ResourceExhaustedError: too many searches wait.
+            DeadlineExceededError, CancelledError: nobody waits for the answer any more.
         """
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
             raise InvalidArgumentError("queries", queries.shape, f"must be (n, {self.dimension})")
         check_finite_scores("queries", queries, self.metric)
         question = _Question(prepared(self.metric, queries), k, allowed, effort)
-        return self._searches.submit(question, Priority.QUERY).result()
+        deadline = current()
+        answer = self._searches.submit(question, Priority.QUERY, deadline)
+        try:
+            return answer.result(deadline.seconds)
+        except TimeoutError:
+            answer.cancel()
+            raise DeadlineExceededError("the deadline passed before the search was done") from None
 
     def _answer(self, questions: Sequence[_Question]) -> list[tuple[Floats, Rows]]:
         """One search for all questions that are waiting and are alike but for their queries."""
@@ -280,7 +291,7 @@ class SpaceIndex:
         effort: Effort,
     ) -> tuple[Floats, Places]:
         moment, first = state.moment, state.codes.first
-        amount = approximate.effort(RECALLS.get(effort, self._policy.recall))
+        amount = approximate.effort(self._policy.recall_of(effort))
         present = len(moment) if mask is None else int(np.count_nonzero(mask))
         bits = None if mask is None else np.packbits(mask, bitorder="little")
         # The nearest of the few that are left lie farther away, among more lists or candidates.
@@ -316,7 +327,8 @@ class SpaceIndex:
             outgrown = wanted != self._approximate.factory and living > MAX_GROWTH * self._built_for
         if outgrown or self._vectors.dead > MAX_DEAD_SHARE * count:
             return self._rebuild
-        return self._add_tail if self._approximate and count - self._codes.first > MAX_TAIL else None
+        tail = 0 if self._approximate is None else count - self._codes.first
+        return self._add_tail if tail > MAX_TAIL else None
 
     def _keep_up(self) -> None:
         # Half of the cores, for searches go on meanwhile; the count is this thread's own.
@@ -362,8 +374,8 @@ class SpaceIndex:
         before = self._state.moment
         few_dead = before.dead <= KEPT_DEAD_SHARE * len(before)
         vectors = self._vectors if few_dead else self._living_of(before)
-        moment = vectors.moment()
-        wanted = self._policy.choose(vectors.living)
+        moment = before if few_dead else vectors.moment()
+        wanted = self._policy.choose(len(moment) - moment.dead)
         approximate = None
         if wanted is not None:
             log.info("%s: building %s over %d vectors", self._name, wanted, len(moment))
@@ -379,7 +391,7 @@ class SpaceIndex:
             self._vectors = vectors
             self._approximate = approximate
             self._codes = self._new_codes(0 if approximate is None else len(approximate))
-            self._built_for = len(moment) if approximate else 0
+            self._built_for = 0 if approximate is None else len(moment)
             self._publish()
         log.info("%s: %r", self._name, self)
         self._saved = 0

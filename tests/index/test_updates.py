@@ -10,6 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from embeddb.deadline import Deadline, within
+from embeddb.errors import DeadlineExceededError, UnavailableError
 from embeddb.index import SpaceIndex
 from tests.index.reference import assert_best, scores
 
@@ -82,6 +84,16 @@ def test_searches_while_the_index_changes_see_whole_updates() -> None:
         thread.join()
     index.close()
     assert wrong == []
+
+
+def test_a_search_that_nobody_waits_for_is_not_done() -> None:
+    index = SpaceIndex(DIMENSION)
+    index.update(np.arange(10), np.ones((10, DIMENSION), np.float32), NONE)
+    with within(Deadline(at=0)), pytest.raises(DeadlineExceededError):
+        index.search(np.ones((1, DIMENSION), np.float32), 1)
+    index.close()
+    with pytest.raises(UnavailableError):
+        index.search(np.ones((1, DIMENSION), np.float32), 1)
 
 
 def test_concurrent_searches_each_get_their_own_answers() -> None:

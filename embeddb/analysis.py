@@ -10,12 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.classification import Classification
+from embeddb.duplicates import near_duplicates
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.evaluation import evaluate_space
 from embeddb.models import Registry
 from embeddb.options import Arithmetic
 from embeddb.query import Expression
-from embeddb.questions import MAX_LABELLED, Calibrate, Calibration, Classify, Compare, Evaluate, Question
+from embeddb.questions import (
+    MAX_LABELLED,
+    Calibrate,
+    Calibration,
+    Classify,
+    Compare,
+    Duplicates,
+    Evaluate,
+    Question,
+)
 from embeddb.search.evaluate import Query, evaluate
 from embeddb.search.fields import Label, field_value
 from embeddb.search.verification import calibrate
@@ -62,6 +72,8 @@ class Analysis:
                 answer = self.compare(question)
             case Calibrate():
                 answer = self.calibrate(question)
+            case Duplicates():
+                answer = near_duplicates(question, self._space, self._store, self._selection)
             case Evaluate():
                 cameras = self._labels(question.camera) if question.camera is not None else {}
                 identities = self._labels(question.field)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.deadline import current
 from embeddb.errors import FailedPreconditionError
 from embeddb.options import Arithmetic
 from embeddb.questions import MAX_GALLERY, Evaluate, Metrics
@@ -66,9 +67,10 @@ def evaluate_space(
             f"an evaluation needs labelled queries and a gallery of at most {MAX_GALLERY:,} items, and there "
             f"are {len(chosen):,} queries and {len(gallery):,} items; choose them with filters"
         )
-    matches = [
-        _matches(question, items, gallery, query, shots) for query, shots in _queries(question, items, chosen)
-    ]
+    matches = []
+    for query, shots in _queries(question, items, chosen):
+        current().check()
+        matches.append(_matches(question, items, gallery, query, shots))
     return metrics(matches, len(gallery), question.ranks)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "Calibration",
     "Classify",
     "Compare",
+    "Duplicates",
     "Evaluate",
     "Metrics",
     "Neighbours",
@@ -31,6 +32,8 @@ __all__ = [
 
 A = TypeVar("A", covariant=True)
 
+DEFAULT_DUPLICATE = 0.95
+"""The cosine from which on items are nearly the same unless told."""
 DEFAULT_RANKS = (1, 5, 10)
 """The places that an evaluation reports unless told."""
 MAX_GALLERY = 50_000
@@ -252,6 +255,31 @@ class Metrics:
     mean_average_precision: float
     cmc: Mapping[int, float]
     recall: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Duplicates(Question[list[list[str]]]):
+    """Which items are nearly the same? The answer is groups of two ids and more, the largest first.
+
+    Two items are in one group if their similarity reaches the threshold, or if others join them. It takes a
+    search an item, and ends when its caller gives up.
+
+    Args:
+        threshold: of the cosine, -1 to 1.
+        filter: only items that satisfy it are compared; all if empty.
+        model: in whose space; None for the collection's first model.
+
+    Raises:
+        InvalidArgumentError: the threshold is out of range.
+    """
+
+    threshold: float = DEFAULT_DUPLICATE
+    filter: str = ""
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        if not -1.0 <= self.threshold <= 1.0:
+            raise InvalidArgumentError("threshold", self.threshold, "must be from -1 to 1")
 
 
 @dataclass(frozen=True)

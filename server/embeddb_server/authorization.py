@@ -19,6 +19,7 @@ REQUIRED = {
     "AnalysisService/Classify": Role.READ,
     "AnalysisService/Compare": Role.READ,
     "AnalysisService/Evaluate": Role.READ,
+    "AnalysisService/FindDuplicates": Role.READ,
     "CollectionService/ListCollections": Role.READ,
     "CollectionService/GetCollection": Role.READ,
     "CollectionService/CreateCollection": Role.ADMIN,

@@ -21,6 +21,7 @@ from embeddb.search.fuse import fuse
 from embeddb.search.groups import grouped
 from embeddb.search.ranking import Ranking
 from embeddb.search.reciprocal import reciprocal_distances
+from embeddb.space import Space
 from tests.conftest import DIMENSION
 
 STORED = np.random.default_rng(5).normal(size=(60, DIMENSION)).astype(np.float32)
@@ -365,6 +366,28 @@ def test_a_fusion_of_nothing_is_refused(options: dict[str, Any], message: str) -
 def test_what_fused_hits_cannot_have_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         Search([Text("a")], fusion=Fusion(["a", "b"]), **options)
+
+
+# -- Batches -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arithmetic", [Arithmetic(), Arithmetic(Combine.BEST)])
+def test_a_batch_asks_the_index_once(
+    sixty: Collection, arithmetic: Arithmetic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    nearest = Space.nearest
+
+    def counted(space: Space, queries: np.ndarray, *rest: Any) -> Any:
+        asked.append(len(queries))
+        return nearest(space, queries, *rest)
+
+    expressions = [Vector(v) + 0.3 * Item("5") for v in np.random.default_rng(6).normal(size=(64, DIMENSION))]
+    one_by_one = [found(sixty.search(each, 5, arithmetic=arithmetic)) for each in expressions]
+    monkeypatch.setattr(Space, "nearest", counted)
+    batch = sixty.search_many(Search(expressions, 5, arithmetic=arithmetic))
+    assert [found(hits) for hits in batch] == one_by_one
+    assert asked == [64 if arithmetic.combine is Combine.SUM else 128]
 
 
 # -- Explaining ----------------------------------------------------------------------------------------

@@ -184,3 +184,27 @@ class EvaluateResponse(_message.Message):
     cmc: _containers.ScalarMap[int, float]
     recall: _containers.ScalarMap[int, float]
     def __init__(self, queries: _Optional[int] = ..., unmatched: _Optional[int] = ..., gallery: _Optional[int] = ..., mean_average_precision: _Optional[float] = ..., cmc: _Optional[_Mapping[int, float]] = ..., recall: _Optional[_Mapping[int, float]] = ...) -> None: ...
+
+class FindDuplicatesRequest(_message.Message):
+    __slots__ = ("collection", "threshold", "filter", "model")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    threshold: float
+    filter: str
+    model: str
+    def __init__(self, collection: _Optional[str] = ..., threshold: _Optional[float] = ..., filter: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
+
+class Duplicates(_message.Message):
+    __slots__ = ("ids",)
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class FindDuplicatesResponse(_message.Message):
+    __slots__ = ("groups",)
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedCompositeFieldContainer[Duplicates]
+    def __init__(self, groups: _Optional[_Iterable[_Union[Duplicates, _Mapping]]] = ...) -> None: ...

@@ -50,6 +50,11 @@ class AnalysisServiceStub(object):
                 request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateRequest.SerializeToString,
                 response_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateResponse.FromString,
                 _registered_method=True)
+        self.FindDuplicates = channel.unary_unary(
+                '/embeddb.v1.AnalysisService/FindDuplicates',
+                request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesResponse.FromString,
+                _registered_method=True)
         self.Calibrate = channel.unary_unary(
                 '/embeddb.v1.AnalysisService/Calibrate',
                 request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.CalibrateRequest.SerializeToString,
@@ -82,6 +87,13 @@ class AnalysisServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindDuplicates(self, request, context):
+        """Which items are nearly the same?
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Calibrate(self, request, context):
         """From which similarity on are two items the same?
         """
@@ -106,6 +118,11 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
                     servicer.Evaluate,
                     request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateRequest.FromString,
                     response_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateResponse.SerializeToString,
+            ),
+            'FindDuplicates': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindDuplicates,
+                    request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesResponse.SerializeToString,
             ),
             'Calibrate': grpc.unary_unary_rpc_method_handler(
                     servicer.Calibrate,
@@ -195,6 +212,33 @@ class AnalysisService(object):
             '/embeddb.v1.AnalysisService/Evaluate',
             embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateRequest.SerializeToString,
             embeddb__protos_dot_v1_dot_analysis__pb2.EvaluateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindDuplicates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.AnalysisService/FindDuplicates',
+            embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesResponse.FromString,
             options,
             channel_credentials,
             insecure,

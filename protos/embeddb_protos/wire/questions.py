@@ -13,6 +13,7 @@ import numpy.typing as npt
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.query import DEFAULT_CANDIDATES, Prediction
 from embeddb.questions import (
+    DEFAULT_DUPLICATE,
     DEFAULT_FALSE_ACCEPT_RATE,
     DEFAULT_NEIGHBOURS,
     DEFAULT_RANKS,
@@ -22,6 +23,7 @@ from embeddb.questions import (
     Calibration,
     Classify,
     Compare,
+    Duplicates,
     Evaluate,
     Metrics,
     Neighbours,
@@ -240,11 +242,35 @@ class _EvaluateCodec(Codec[Evaluate, Metrics]):
         )
 
 
+class _DuplicatesCodec(Codec[Duplicates, list[list[str]]]):
+    method = "FindDuplicates"
+
+    def request_message(self, collection: str, question: Duplicates) -> analysis_pb2.FindDuplicatesRequest:
+        return analysis_pb2.FindDuplicatesRequest(
+            collection=collection,
+            threshold=question.threshold,
+            filter=question.filter,
+            model=question.model or "",
+        )
+
+    def question_from(self, message: analysis_pb2.FindDuplicatesRequest) -> Duplicates:
+        threshold = message.threshold if message.HasField("threshold") else DEFAULT_DUPLICATE
+        return Duplicates(threshold, message.filter, message.model or None)
+
+    def response_message(self, answer: list[list[str]]) -> analysis_pb2.FindDuplicatesResponse:
+        groups = [analysis_pb2.Duplicates(ids=group) for group in answer]
+        return analysis_pb2.FindDuplicatesResponse(groups=groups)
+
+    def answer_from(self, message: analysis_pb2.FindDuplicatesResponse) -> list[list[str]]:
+        return [list(group.ids) for group in message.groups]
+
+
 CODECS: Mapping[type[Question[Any]], Codec[Any, Any]] = {
     Compare: _CompareCodec(),
     Classify: _ClassifyCodec(),
     Calibrate: _CalibrateCodec(),
     Evaluate: _EvaluateCodec(),
+    Duplicates: _DuplicatesCodec(),
 }
 """The codec of each kind of question."""
 

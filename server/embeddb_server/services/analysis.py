@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from embeddb.database import Database
-from embeddb.questions import Calibrate, Classify, Compare, Evaluate, Question
+from embeddb.questions import Calibrate, Classify, Compare, Duplicates, Evaluate, Question
 from embeddb_protos.v1 import analysis_pb2, analysis_pb2_grpc
 from embeddb_protos.wire.questions import CODECS
 
@@ -40,6 +40,12 @@ class AnalysisService(analysis_pb2_grpc.AnalysisServiceServicer):
         self, request: analysis_pb2.EvaluateRequest, context: grpc.ServicerContext
     ) -> analysis_pb2.EvaluateResponse:
         response: analysis_pb2.EvaluateResponse = self._answer(Evaluate, request)
+        return response
+
+    def FindDuplicates(  # noqa: D102, N802 - documented in the .proto
+        self, request: analysis_pb2.FindDuplicatesRequest, context: grpc.ServicerContext
+    ) -> analysis_pb2.FindDuplicatesResponse:
+        response: analysis_pb2.FindDuplicatesResponse = self._answer(Duplicates, request)
         return response
 
     def _answer(self, kind: type[Question[Any]], request: Any) -> Any:

@@ -45,6 +45,8 @@ MAX_MESSAGE_BYTES = 128 << 20
 # An open stream holds a thread for as long as it lives, so there are more than there are cores.
 THREADS = 128
 DRAIN_SECONDS = 30.0
+# What a call that was cancelled is given to come to its end.
+CANCEL_SECONDS = 2.0
 SERVICES = tuple(
     file.DESCRIPTOR.services_by_name[name].full_name
     for file, name in (
@@ -134,4 +136,5 @@ class Server:
     def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
         """Refuse new calls at once, let those under way finish for up to `drain_seconds`, and return."""
         self._health.enter_graceful_shutdown()
-        self._server.stop(drain_seconds).wait()
+        # gRPC forgets to count out a stream whose request was no message, and would wait for it for ever.
+        self._server.stop(drain_seconds).wait(drain_seconds + CANCEL_SECONDS)

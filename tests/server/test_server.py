@@ -205,3 +205,13 @@ def test_safe_calls_are_retried_while_the_server_comes_up(tmp_path: Path) -> Non
         assert client.stats().version == embeddb.__version__
         thread.join()
         servers[0].stop(drain_seconds=0)
+
+
+def test_a_stream_of_garbage_does_not_keep_the_server_from_ending(database: Database) -> None:
+    server = Server(database)
+    server.start()
+    with grpc.insecure_channel(server.address) as channel:
+        call = channel.stream_stream("/embeddb.v1.ItemService/StreamPutItems")
+        with pytest.raises(grpc.RpcError):
+            list(call(iter([b"\xff\xff"])))
+    server.stop(drain_seconds=0.1)

@@ -37,6 +37,17 @@ class Traced(torch.nn.Module):
         return (self.classifier(features) * 5, features) if self.pair else features
 
 
+class Certain(torch.nn.Module):
+    """Whatever the features are, the probabilities are these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("probabilities", torch.tensor([[0.5, 0.3, 0.2]]))
+
+    def forward(self, features: torch.Tensor) -> Any:
+        return self.probabilities.expand(features.shape[0], -1), features
+
+
 def write(network: torch.nn.Module, file: Path, dynamic: bool = True) -> None:
     example = torch.rand(2, 3, 40, 60)
     if file.suffix == ".pt2":
@@ -78,6 +89,17 @@ def test_features_and_predictions_are_the_module_s(
     assert {p.label: p.score for p in predictions} == pytest.approx(
         dict(zip(LABELS, expected.tolist(), strict=True)), abs=1e-3
     )
+
+
+def test_probabilities_are_taken_as_they_are(loader: str, trusting: Database, model_folder: Path) -> None:
+    torch.manual_seed(5)
+    network = torch.nn.Sequential(Traced(pair=False), Certain()).eval()
+    file = f"certain-{loader}.pt2" if loader == "pt2" else "certain.ts"
+    write(network, model_folder / file)
+    spec = {"loader": loader, "file": file, "size": [40, 60], "labels": LABELS, "scores": "probabilities"}
+    trusting.register_model(f"certain-{loader}", spec)
+    predictions = trusting.embed(f"certain-{loader}", embeddb.Image(PICTURES["jpeg"])).predictions
+    assert {p.label: p.score for p in predictions} == pytest.approx({"dark": 0.5, "light": 0.3, "other": 0.2})
 
 
 def test_features_alone_will_do(loader: str, trusting: Database, model_folder: Path) -> None:

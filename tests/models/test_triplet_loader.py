@@ -133,6 +133,14 @@ def test_a_transformer_takes_any_size(trusting: Database, model_folder: Path) ->
     check_images(trusting, "transformer", lambda image: embed(network, image, False))
 
 
+@pytest.mark.parametrize("trunk", ["mobilenetv3_small_050", "test_convnext", "test_efficientnet"])
+def test_a_trunk_of_its_own_width_fits_its_head(trunk: str, trusting: Database) -> None:
+    spec = {"loader": "triplet", "trunk": trunk, "size": 64, "seed": 0}
+    width = timm.create_model(trunk, num_classes=0).eval()(torch.zeros(1, 3, 64, 64)).shape[1]
+    assert trusting.register_model(trunk, spec).dimension == width
+    assert trusting.register_model(f"{trunk}-8", spec | {"dimension": 8}).dimension == 8
+
+
 def test_features_have_unit_length_and_flip_makes_mirrors_alike(trusting: Database) -> None:
     spec = {"loader": "triplet", "trunk": "test_resnet", "size": 64, "neck": True, "seed": 0}
     trusting.register_model("once", spec)

@@ -87,7 +87,8 @@ class ProgramNetwork:
         predictions, features = given
         if not self.labels:
             return Output(features)
-        return Output(features, predictions.float().softmax(dim=1) if self._logits else predictions)
+        scores = predictions.float()
+        return Output(features, scores.softmax(dim=1) if self._logits else scores)
 
     def _probe(self) -> int:
         """Run it on batches of one and of two, and return the dimension of its features."""

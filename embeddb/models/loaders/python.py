@@ -18,20 +18,15 @@ import importlib
 from typing import Any
 
 import torch
-from PIL import Image as PilImage
 
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError
 from embeddb.models.network import Network
+from embeddb.models.probe import probes
 from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
 from embeddb.query import Modality
 
 __all__ = ["load_python"]
-
-PROBES: dict[Modality, PilImage.Image | str] = {
-    Modality.IMAGE: PilImage.new("RGB", (64, 48)),
-    Modality.TEXT: "a text",
-}
 
 
 def load_python(spec: Spec, settings: ModelSettings) -> Network:
@@ -74,7 +69,7 @@ def _check(path: str, network: Any) -> None:
     _require(path, bool(modalities) and set(modalities) <= set(Modality), "modalities, of Modality")
     for modality in modalities:
         try:
-            output = network.forward(modality, [network.prepare(PROBES[modality])])
+            output = network.forward(modality, [network.prepare(probes(modality)[0])])
             shape = tuple(output.features.shape)
             scores = None if output.probabilities is None else tuple(output.probabilities.shape)
         except Exception as error:

@@ -16,7 +16,7 @@ The pooling, the longest text and whether features have unit length are the mode
 
 from __future__ import annotations
 
-import string
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_sentence"]
 
-HUB_CHARACTERS = frozenset(string.ascii_letters + string.digits + "._-")
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 
 
 class SentenceNetwork:
@@ -107,12 +107,7 @@ def load_sentence(spec: Spec, settings: ModelSettings) -> Network:
 
 def _check_hub_id(pretrained: str) -> None:
     """Refuse what sentence-transformers would take for a path."""
-    owner, slash, name = pretrained.partition("/")
-    parts = [owner, name] if slash else [owner]
-    if (
-        not all(part.strip(".") and set(part) <= HUB_CHARACTERS for part in parts)
-        or Path(pretrained).exists()
-    ):
+    if not HUB_ID.fullmatch(pretrained) or Path(pretrained).exists():
         raise InvalidArgumentError("spec.pretrained", pretrained, "must be an id of a model hub: OWNER/NAME")
 
 

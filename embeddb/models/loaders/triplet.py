@@ -77,7 +77,7 @@ class Embedder(nn.Module):
         pretrained: fetch the trunk's weights from timm's hub.
 
     Raises:
-        InvalidArgumentError: the trunk has no last stage whose stride could be changed.
+        InvalidArgumentError: the last stride of that trunk cannot be 1.
     """
 
     def __init__(self, shape: EmbedderShape, pretrained: bool = False) -> None:
@@ -88,7 +88,8 @@ class Embedder(nn.Module):
             self.trunk.set_input_size(img_size=shape.size)
         if shape.last_stride == 1:
             _keep_resolution(self.trunk)
-        width: int = self.trunk.num_features
+        # A trunk's own head may widen its features (MobileNetV3's does).
+        width: int = getattr(self.trunk, "head_hidden_size", None) or self.trunk.num_features
         self.hidden: nn.Module = nn.Identity()
         if shape.hidden is not None:
             layer = nn.Linear(width, shape.hidden)

@@ -18,6 +18,7 @@ __all__ = ["check_finite_scores", "prepared", "ranking", "scores"]
 Floats = npt.NDArray[np.float32]
 
 
+SHORTEST, LONGEST = 1e-10, 1e15
 MAX_NUMBER = 1e15
 """The squares of numbers up to this, summed over any dimension, stay within float32."""
 MIN_SQUARE = 1e-30
@@ -51,15 +52,24 @@ def prepared(metric: Metric, vectors: Floats) -> Floats:
     """
     if metric is not Metric.COSINE:
         return np.array(vectors, np.float32, order="C")
-    squares = np.einsum("ij,ij->i", vectors, vectors)
-    if len(squares) and squares.min() > MIN_SQUARE and squares.max() < np.inf:
-        return np.asarray(vectors / np.sqrt(squares)[:, None], np.float32)
-    # Brought near 1 first: the squares of the largest and smallest floats leave float32's range.
+    with np.errstate(all="ignore"):
+        # Four times as fast as numpy's norm, which makes the squares first.
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, np.newaxis]
+        unit: Floats = vectors / lengths
+    # The squares of the largest and smallest floats leave float32's range.
+    odd = ~((lengths > SHORTEST) & (lengths < LONGEST))[:, 0]
+    if odd.any():
+        unit[odd] = _scaled_to_unit(vectors[odd])
+    return unit
+
+
+def _scaled_to_unit(vectors: Floats) -> Floats:
+    """Vectors (n, d) at unit length, brought near 1 before they are squared; a zero vector stays one."""
     largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
     scaled = np.zeros(vectors.shape, np.float32)
     np.divide(vectors, largest, out=scaled, where=largest > 0)
-    length = np.linalg.norm(scaled, axis=1, keepdims=True)
-    np.divide(scaled, length, out=scaled, where=length > 0)
+    lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
+    np.divide(scaled, lengths, out=scaled, where=lengths > 0)
     return scaled
 
 

@@ -1,0 +1,166 @@
+"""How fast models run behind the queue, against the bare network in its best batches.
+
+    python benchmarks/models.py --architecture vit_base_patch32_224 --json models.json
+
+Images are prepared beforehand, so that what is measured is the queue and the network: 32 callers with one
+image each, a lone call, and the network alone at every batch size. The rounds of these are
+interleaved and the median of each is taken, since other work on the machine comes and goes. At the end the
+whole way from JPEG bytes to features, decoding included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import platform
+import statistics
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as PilImage
+
+from embeddb.batching import Priority
+from embeddb.deadline import NEVER
+from embeddb.models import EmbedRequest, ModelSettings, Registry
+from embeddb.models.model import Model
+from embeddb.query import Image, Modality, Precision, RunOptions
+
+BATCHES = (1, 2, 4, 8, 16, 32)
+CALLERS = 32
+
+
+def per_second(work: Callable[[], int], seconds: float) -> float:
+    """How much `work` does in a second; it says how much it has done each time."""
+    done, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds:
+        done += work()
+    return done / elapsed
+
+
+def bare(model: Model, prepared: Sequence[Any], batch: int, seconds: float) -> float:
+    """Images a second of the network alone."""
+
+    def run() -> int:
+        model._runner.forward(Modality.IMAGE, prepared[:batch]).features.float().cpu().numpy()
+        return batch
+
+    return per_second(run, seconds)
+
+
+def lone_call(model: Model, prepared: Any, seconds: float) -> tuple[float, float]:
+    """The medians of calls of the bare network and through the queue, one image each, in turn, in ms."""
+    times: tuple[list[float], list[float]] = ([], [])
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        model._runner.forward(Modality.IMAGE, [prepared]).features.float().cpu().numpy()
+        middle = time.perf_counter()
+        model.submit(prepared, Modality.IMAGE, Priority.QUERY, NEVER).result()
+        times[0].append(1e3 * (middle - start))
+        times[1].append(1e3 * (time.perf_counter() - middle))
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def through_the_queue(model: Model, prepared: Sequence[Any], callers: int, seconds: float) -> float:
+    """Images a second of so many callers, each of whom waits for one image at a time."""
+    counts = [0] * callers
+    end = time.perf_counter() + seconds
+
+    def call(caller: int) -> None:
+        while time.perf_counter() < end:
+            model.submit(prepared[caller % len(prepared)], Modality.IMAGE, Priority.QUERY, NEVER).result()
+            counts[caller] += 1
+
+    threads = [threading.Thread(target=call, args=(caller,)) for caller in range(callers)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - start)
+
+
+def from_bytes(registry: Registry, data: bytes, seconds: float) -> float:
+    """Images a second from JPEG bytes to features, in loads of 64."""
+    requests = [EmbedRequest(Image(data), ["model"])] * 64
+    return per_second(lambda: len(registry.embed(requests, Priority.BULK)), seconds)
+
+
+def jpeg(width: int = 640, height: int = 480) -> bytes:
+    """A picture of soft blots with grain, as a photograph has it."""
+    random = np.random.default_rng(0)
+    blots = PilImage.fromarray(random.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+    pixels = np.asarray(blots.resize((width, height), PilImage.Resampling.BICUBIC), np.int16)
+    grain = random.integers(-8, 9, pixels.shape)
+    buffer = io.BytesIO()
+    PilImage.fromarray((pixels + grain).clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def measure(registry: Registry, options: argparse.Namespace) -> dict[str, float]:
+    """The figures, by name."""
+    model = registry.get("model")
+    data = jpeg()
+    with PilImage.open(io.BytesIO(data)) as image:
+        prepared = [model._runner.prepare(image)] * max(BATCHES)
+    # From here on what is submitted is prepared already.
+    prepare, model._runner.prepare = model._runner.prepare, lambda content: content  # type: ignore[method-assign]
+    rounds: dict[str, list[float]] = defaultdict(list)
+    for _ in range(options.rounds):
+        for batch in BATCHES:
+            rounds[f"bare, batches of {batch}"].append(bare(model, prepared, batch, options.seconds))
+        queued = through_the_queue(model, prepared, CALLERS, options.seconds)
+        rounds[f"{CALLERS} callers through the queue"].append(queued)
+        alone, call = lone_call(model, prepared[0], options.seconds)
+        rounds["a lone image, bare, ms"].append(alone)
+        rounds["a lone image through the queue, ms"].append(call)
+    model._runner.prepare = prepare  # type: ignore[method-assign]
+    rounds["from JPEG bytes, loads of 64"] = [from_bytes(registry, data, 3 * options.seconds)]
+    figures = {name: statistics.median(values) for name, values in rounds.items()}
+    best = max(figures[f"bare, batches of {batch}"] for batch in BATCHES)
+    figures["of the bare best"] = figures[f"{CALLERS} callers through the queue"] / best
+    return figures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--architecture", default="vit_base_patch32_224", help="a timm model; weights are random"
+    )
+    parser.add_argument("--precision", type=Precision, default=Precision.AUTO)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement in a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    options = parser.parse_args()
+    registry = Registry(ModelSettings())
+    spec = {"loader": "timm", "architecture": options.architecture, "seed": 0}
+    info = registry.register("model", spec, RunOptions(precision=options.precision))
+    figures = measure(registry, options)
+    registry.close()
+    assert info.running is not None
+    print(f"{options.architecture} on {info.running.device} in {info.running.precision}, ", end="")
+    print(f"{torch.get_num_threads()} threads; images a second unless it says otherwise\n")
+    for name, value in figures.items():
+        print(f"| {name} | {value:,.2f} |")
+    if options.json is not None:
+        report = {
+            "architecture": options.architecture,
+            "precision": info.running.precision,
+            "system": platform.platform(),
+            "threads": torch.get_num_threads(),
+            "figures": figures,
+        }
+        options.json.write_text(json.dumps(report, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -23,7 +23,7 @@ class ModelSettings:
             refused, and bulk loads wait.
         max_image_bytes: largest encoded image.
         max_image_pixels: largest image, width x height.
-        predictions: how many of the likeliest classes are kept with an item.
+        predictions: how many of the likeliest classes are kept with an item; all, if there are not more.
     """
 
     folder: Path | None = None

@@ -15,7 +15,7 @@ from PIL import ImageOps
 from embeddb.errors import InvalidArgumentError
 from embeddb.query import Between, Expression, Hit, Image, Item, Operand, Text, Unit
 
-__all__ = ["Answer", "write_page"]
+__all__ = ["Answer", "open_upright", "write_page"]
 
 THUMBNAIL = 360
 """Longest side of a picture on the page, in pixels."""
@@ -138,12 +138,19 @@ def _found(hit: Hit) -> _Found:
     )
 
 
-def _thumbnail(image: Image) -> str | None:
-    """The picture as a small JPEG in a data URI; None for one that this machine cannot show."""
+def open_upright(image: Image) -> PilImage.Image | None:
+    """The picture as its camera meant it, in RGB; None for one that this machine cannot show."""
     try:
         with PilImage.open(io.BytesIO(image.read())) as picture:
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            return ImageOps.exif_transpose(picture).convert("RGB")
     except (OSError, ValueError, PilImage.DecompressionBombError, InvalidArgumentError):
+        return None
+
+
+def _thumbnail(image: Image) -> str | None:
+    """The picture as a small JPEG in a data URI; None for one that this machine cannot show."""
+    upright = open_upright(image)
+    if upright is None:
         return None
     upright.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +33,8 @@ class Ran:
 
 
 Run = Callable[..., Ran]
+OnTerminal = Callable[..., tuple[int, str]]
+COMMAND = [sys.executable, "-c", "import sys; from embeddb_client.cli.main import main; sys.exit(main())"]
 
 
 @pytest.fixture
@@ -45,5 +51,37 @@ def run(
         code = main([str(argument) for argument in arguments])
         printed = capsys.readouterr()
         return Ran(code, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+def on_terminal(server: Server, tmp_path: Path) -> OnTerminal:
+    """Runs `embeddb` as a process on a terminal of its own; gives its exit code and all that was shown."""
+    environment = {
+        "TERM": "xterm-256color",
+        "COLUMNS": "120",
+        "EMBEDDB_CONFIG": str(tmp_path / "none.toml"),
+        "EMBEDDB_SERVER": server.address,
+    }
+
+    def run(*arguments: object) -> tuple[int, str]:
+        here, there = pty.openpty()
+        shown = b""
+        with subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            stdin=there,
+            stdout=there,
+            stderr=there,
+            env={**os.environ, **environment},
+        ) as process:
+            os.close(there)
+            while True:
+                try:
+                    shown += os.read(here, 1 << 16)
+                except OSError:
+                    break  # The command has closed its end.
+        os.close(here)
+        return process.returncode, shown.decode()
 
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 
 from embeddb_client import Client, Collection
 from embeddb_client.cli import search as search_module
-from tests.cli.conftest import Run
+from embeddb_server import Server
+from tests.cli.conftest import COMMAND, OnTerminal, Run
 from tests.conftest import PHOTOS
 
 MakeCollection = Callable[..., Collection]
@@ -36,7 +38,7 @@ def test_without_a_command_there_is_help(run: Run) -> None:
         assert run(*command.split(), "--help").code == 0
 
 
-def test_stats(run: Run, pets: Collection, server: object) -> None:
+def test_stats(run: Run, pets: Collection) -> None:
     ran = run("stats")
     assert ran.code == 0
     assert "up " in ran.out
@@ -282,6 +284,27 @@ def test_search_writes_a_page(
     # The cup that was named, the cat that was found; the note is shown by its words.
     assert html.count("data:image/jpeg") == 2
     assert "a text about a rocket" in html
+
+
+def test_search_shows_pictures_on_a_terminal(run: Run, on_terminal: OnTerminal, pets: Collection) -> None:
+    code, shown = on_terminal("search", "a cat", "-c", pets.name, "--pictures")
+    assert code == 0, shown
+    assert "▄" in shown
+    assert "no picture" in shown
+    assert shown.count("cat [b]") == 2
+    ran = run("search", "a cat", "-c", pets.name, "--pictures")
+    assert (ran.code, ran.out) == (2, "")
+    assert "--pictures: needs a terminal with colours" in ran.err
+
+
+def test_a_reader_that_has_had_enough(server: Server, pets: Collection) -> None:
+    line = [*COMMAND, "get", "cup", "-c", pets.name, "--features", "--json", "--server", server.address]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize(

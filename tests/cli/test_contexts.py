@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,16 @@ from embeddb_client import Collection
 from embeddb_client.cli.config import Config, Context
 from embeddb_client.client import DEFAULT_ADDRESS
 from embeddb_server import Server
-from tests.cli.conftest import Run
+from tests.cli.conftest import COMMAND, Run
 from tests.cli.test_commands import MakeCollection
 
 
 def complete(line: str, config: Path) -> list[str]:
     """What bash would offer at the end of a line."""
     words = line.split(" ")
-    command = [sys.executable, "-c", "import sys; from embeddb_client.cli.main import main; sys.exit(main())"]
     asked = {"_EMBEDDB_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | asked | {"EMBEDDB_CONFIG": str(config)}
+        COMMAND, capture_output=True, text=True, env=os.environ | asked | {"EMBEDDB_CONFIG": str(config)}
     )
     assert done.stderr == ""
     return done.stdout.split()

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +10,7 @@ import pytest
 
 from embeddb.query import Image
 from embeddb_client import Collection
-from embeddb_server import Server
-from tests.cli.conftest import Run
+from tests.cli.conftest import OnTerminal, Run
 from tests.conftest import PHOTOS
 
 MakeCollection = Callable[..., Collection]
@@ -155,28 +150,11 @@ def test_a_list_that_is_none(run: Run, written: str, says: str, tmp_path: Path) 
 
 
 def test_a_terminal_sees_the_progress(
-    server: Server, make_collection: MakeCollection, folder: Path, tmp_path: Path
+    on_terminal: OnTerminal, make_collection: MakeCollection, folder: Path
 ) -> None:
     photos = make_collection("tiny")
-    here, there = pty.openpty()
-    command = [sys.executable, "-c", "import sys; from embeddb_client.cli.main import main; sys.exit(main())"]
-    with subprocess.Popen(
-        [*command, "put", folder, "--glob", "*.[pP]*", "-c", photos.name, "--server", server.address],
-        stdout=subprocess.PIPE,
-        stderr=there,
-        env=os.environ | {"TERM": "xterm", "EMBEDDB_CONFIG": str(tmp_path / "none"), "COLUMNS": "120"},
-        text=True,
-    ) as process:
-        os.close(there)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(here, 1 << 16)
-            except OSError:
-                break  # The command has closed its end.
-        printed = process.stdout.read() if process.stdout else ""
-    os.close(here)
-    assert process.returncode == 0, shown
-    assert printed.startswith("2 items: 2 created, in ")
-    assert b"2/2" in shown
-    assert b"items/s" in shown
+    code, shown = on_terminal("put", folder, "--glob", "*.[pP]*", "-c", photos.name)
+    assert code == 0, shown
+    assert "2 items: 2 created, in " in shown
+    assert "2/2" in shown
+    assert "items/s" in shown

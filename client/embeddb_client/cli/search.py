@@ -36,6 +36,7 @@ from embeddb_client.cli.options import (
     print_json,
     print_table,
 )
+from embeddb_client.cli.pictures import check_terminal, print_pictures
 from embeddb_client.client import Client
 from embeddb_client.page import Answer, write_page
 
@@ -91,6 +92,9 @@ def search(
     effort: Annotated[
         Effort, typer.Option("--effort", help="How hard to look where the index is approximate.")
     ] = Effort.BALANCED,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Show the pictures found in the terminal.")
+    ] = False,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with the pictures found.")] = None,
     open_page: Annotated[
         bool, typer.Option("--open", help="Show the page in a browser; needs --html.")
@@ -102,6 +106,8 @@ def search(
     """Find what is nearest to an expression: @file is an image, "..." a text, #id a stored item."""
     if open_page and html is None:
         raise typer.BadParameter("needs --html FILE", param_hint="--open")
+    if pictures:
+        check_terminal()
     if diverse is not None and reciprocal:
         raise typer.BadParameter("cannot be combined with --k-reciprocal", param_hint="--diversify")
     parsed = parse(expression)
@@ -121,7 +127,7 @@ def search(
             min_score=min_score,
             group=None if group_by is None else Group(group_by, per_group),
             rerank=KReciprocal() if reciprocal else None if diverse is None else Diversify(diverse),
-            with_payload=html is not None,
+            with_payload=pictures or html is not None,
             with_predictions=True,
         )
         if html is not None:
@@ -134,6 +140,8 @@ def search(
         print_json([_hit_json(hit) for hit in hits])
     else:
         _print_hits(hits)
+    if pictures:
+        print_pictures(hits)
 
 
 def _pictures(client: Client, expression: Expression) -> dict[str, Image]:

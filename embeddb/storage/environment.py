@@ -16,7 +16,7 @@ import lmdb
 
 from embeddb.errors import DataLossError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
 
-__all__ = ["Durability", "Environment"]
+__all__ = ["DATA_FILE", "Durability", "Environment", "sync_folder"]
 
 R = TypeVar("R")
 
@@ -25,8 +25,6 @@ R = TypeVar("R")
 FIRST_MAP_BYTES = 1 << 36
 MAX_READERS = 1024
 DATA_FILE = "data.mdb"
-
-
 # How a disk that takes no more says so: full, over the user's quota, or at the largest file allowed.
 _NO_ROOM = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
@@ -92,7 +90,9 @@ class Environment:
         except (lmdb.Error, OSError) as error:
             raise _as_ours(error, path) from error
         try:
-            self._check_length(size)
+            self._check_length()
+            # A process that was killed while it read would keep LMDB from using pages again.
+            self._env.reader_check()
             self._databases = {name: self._env.open_db(name.encode()) for name in databases}
         except lmdb.Error as error:
             self._env.close()
@@ -184,13 +184,17 @@ class Environment:
         LMDB uses a page again two transactions after it was freed: on a full disk, a delete would never make
         room, because the transaction between does not come through.
         """
-        with suppress(lmdb.Error), self._gate.shared(), self._env.begin(write=True) as transaction:
-            transaction.put(b"aged", b"")
+        with suppress(lmdb.Error), self._gate.shared():
+            self._env.reader_check()
+            with self._env.begin(write=True) as transaction:
+                transaction.put(b"aged", b"")
 
-    def _check_length(self, size: int) -> None:
+    def _check_length(self) -> None:
         """Refuse a file that was cut off: to read beyond its end would kill the process."""
         needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
-        if 0 < size < needed:
+        # Another process may be writing: the file is looked at after what it must hold, for it only grows.
+        size = _size(self._path / DATA_FILE)
+        if size < needed:
             raise DataLossError(
                 f"{self._path / DATA_FILE} has {size:,} bytes of {needed:,}; restore a backup"
             )

@@ -18,6 +18,7 @@ from lmdb.verify import VerifyError
 from lmdb.verify import verify as verify_structure
 
 from embeddb.errors import DataLossError, FailedPreconditionError
+from embeddb.storage.backup import CATALOGUE, COLLECTIONS
 from embeddb.storage.blocks import Graves, rows_of
 from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import DATABASES, read_spaces
@@ -35,7 +36,7 @@ class Finding:
     """Something that is wrong.
 
     Attributes:
-        where: "catalogue" or the collection's name.
+        where: "catalogue", or the collection's name.
         problem: what is wrong.
         repair: what a repair does about it; None where only a backup helps.
     """
@@ -61,23 +62,22 @@ def verify(path: str | Path, *, repair: bool = False) -> list[Finding]:
         FailedPreconditionError: there is no data folder, another process has it open, or its format is newer.
     """
     path = Path(path)
-    if not (path / "catalogue").exists() and not (path / "collections").exists():
+    if not (path / CATALOGUE).exists() and not (path / COLLECTIONS).exists():
         raise FailedPreconditionError(f"{path} is not a data folder")
     lock = locked(path)
     try:
-        findings = _structure("catalogue", path / "catalogue")
+        findings = _structure("catalogue", path / CATALOGUE)
         recorded, dropped = set[str](), set[str]()
         if not findings:
             try:
-                recorded, dropped = _names(path / "catalogue")
+                recorded, dropped = _names(path / CATALOGUE)
             except DataLossError as error:
                 findings.append(Finding("catalogue", str(error), None))
-        folders = {folder.name for folder in (path / "collections").glob("*")}
+        folders = {folder.name for folder in (path / COLLECTIONS).glob("*")}
         for name in sorted((recorded | folders) - dropped):
             if name not in recorded and not findings:
-                problem = "the catalogue does not know it"
-                findings.append(Finding(name, problem, "it is left alone"))
-            findings += verify_collection(name, path / "collections" / name, repair=repair)
+                findings.append(Finding(name, "the catalogue does not know it, and it is left alone", None))
+            findings += verify_collection(name, path / COLLECTIONS / name, repair=repair)
         return findings
     finally:
         lock.release()

@@ -184,7 +184,7 @@ def test_what_the_catalogue_lost_and_what_the_disk_lost(folder: Path) -> None:
     data.catalogue.put_collection("nix", {})
     data.close()
     assert [str(finding) for finding in verify(folder, repair=True)] == [
-        "c: the catalogue does not know it; it is left alone",
+        "c: the catalogue does not know it, and it is left alone; cannot be repaired: restore a backup",
         f"nix: {folder}/collections/nix/data.mdb is missing; cannot be repaired: restore a backup",
     ]
     store = opened(folder)

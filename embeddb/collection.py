@@ -6,15 +6,16 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from embeddb.analysis import Analysis
+from embeddb.answers.analysis import Analysis
+from embeddb.answers.cut import Found
+from embeddb.answers.fused import FusedRetrieval
+from embeddb.answers.retrieval import Retrieval
 from embeddb.calls import CollectionCalls
-from embeddb.cut import Found
 from embeddb.errors import (
     EmbeddbError,
     InvalidArgumentError,
     NotFoundError,
 )
-from embeddb.fused import FusedRetrieval
 from embeddb.ingest import Ingest
 from embeddb.models import Registry
 from embeddb.query import (
@@ -35,7 +36,6 @@ from embeddb.query import (
     View,
 )
 from embeddb.questions import Question
-from embeddb.retrieval import Retrieval
 from embeddb.selection import Selection
 from embeddb.spaces import Spaces
 from embeddb.storage import CollectionStore, Delete, Record

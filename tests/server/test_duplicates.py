@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embeddb import duplicates
+from embeddb.answers import duplicates
 from embeddb.calls import CollectionCalls
 from embeddb.database import Database
 from embeddb.deadline import Deadline, within

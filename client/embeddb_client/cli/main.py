@@ -15,7 +15,7 @@ from embeddb_client.cli.items import get, ls, rm
 from embeddb_client.cli.options import err
 from embeddb_client.cli.parquet import export_file, import_file
 from embeddb_client.cli.put import put
-from embeddb_client.cli.questions import calibrate, classify, compare, evaluate
+from embeddb_client.cli.questions import calibrate, classify, compare, duplicates, evaluate
 from embeddb_client.cli.search import search
 from embeddb_client.cli.stats import stats
 
@@ -25,7 +25,7 @@ app = typer.Typer(help="Talk to an embeddb server: a database whose columns are 
 app.add_typer(models.app, name="models")
 app.add_typer(collections.app, name="collections")
 app.add_typer(contexts.app, name="contexts")
-for command in (put, search, compare, calibrate, classify, evaluate, get, ls, rm, stats):
+for command in (put, search, compare, calibrate, classify, evaluate, duplicates, get, ls, rm, stats):
     app.command()(command)
 app.command("export")(export_file)
 app.command("import")(import_file)

@@ -1,4 +1,4 @@
-"""embeddb compare, calibrate, classify and evaluate: the questions that hits do not answer."""
+"""embeddb compare, calibrate, classify, evaluate and duplicates: the questions that hits do not answer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from embeddb.errors import EmbeddbError
 from embeddb.options import Arithmetic, KReciprocal
 from embeddb.questions import (
+    DEFAULT_DUPLICATE,
     DEFAULT_FALSE_ACCEPT_RATE,
     DEFAULT_NEIGHBOURS,
     DEFAULT_TEMPLATES,
@@ -17,6 +18,7 @@ from embeddb.questions import (
     Calibrate,
     Classify,
     Compare,
+    Duplicates,
     Evaluate,
     Neighbours,
     OwnClasses,
@@ -26,7 +28,7 @@ from embeddb_client.cli.completion import model_names
 from embeddb_client.cli.expression import parse
 from embeddb_client.cli.options import CollectionName, Json, Server, connect, out, print_json, print_table
 
-__all__ = ["calibrate", "classify", "compare", "evaluate"]
+__all__ = ["calibrate", "classify", "compare", "duplicates", "evaluate"]
 
 Model = Annotated[
     str | None,
@@ -141,6 +143,25 @@ def evaluate(
     )
     rows = [(rank, f"{found.cmc[rank]:.4f}", f"{found.recall[rank]:.4f}") for rank in question.ranks]
     print_table(["rank", "CMC", "recall"], rows)
+
+
+def duplicates(
+    threshold: Annotated[
+        float, typer.Option("--threshold", help="The similarity from which on two are the same.")
+    ] = DEFAULT_DUPLICATE,
+    where: Annotated[str, typer.Option("--filter", "-f", help="Only what satisfies this is compared.")] = "",
+    model: Model = None,
+    collection: CollectionName = None,
+    server: Server = None,
+    as_json: Json = False,
+) -> None:
+    """List the items that are nearly the same, a group a line."""
+    with connect(server, collection) as client:
+        groups = client.ask(Duplicates(threshold, where, model))
+    if as_json:
+        print_json(groups)
+    else:
+        print_table(["items", "ids"], [(len(group), ", ".join(group)) for group in groups])
 
 
 def calibrate(

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.answers.retrieval import Retrieval
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from embeddb.models import EmbedRequest, Priority, Registry
 from embeddb.options import Arithmetic
 from embeddb.query import Expression, Image, Item, Prediction, Search, Text
 from embeddb.questions import Classify, Neighbours, OwnClasses, ZeroShot
-from embeddb.retrieval import Retrieval
 from embeddb.search.classify import probabilities, vote
 from embeddb.search.evaluate import Query, evaluate
 from embeddb.search.fields import field_value

@@ -9,10 +9,10 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.classification import Classification
-from embeddb.duplicates import near_duplicates
+from embeddb.answers.classification import Classification
+from embeddb.answers.duplicates import near_duplicates
+from embeddb.answers.evaluation import evaluate_space
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.evaluation import evaluate_space
 from embeddb.models import Registry
 from embeddb.options import Arithmetic
 from embeddb.query import Expression

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.cut import Cut, Found
+from embeddb.answers.cut import Cut, Found
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.options import Arithmetic, Diversify
 from embeddb.query import MAX_K, Metric, Search

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from embeddb.cut import Cut, Found
+from embeddb.answers.cut import Cut, Found
+from embeddb.answers.retrieval import Retrieval
 from embeddb.errors import EmbeddbError
 from embeddb.options import Fusion, FusionMethod
 from embeddb.query import Search
-from embeddb.retrieval import Retrieval
 from embeddb.search.fuse import fuse
 from embeddb.search.ranking import Ranking
 from embeddb.selection import Selection

@@ -14,7 +14,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -82,6 +82,8 @@ __all__ = [
     "check_id",
     "check_metadata",
     "check_name",
+    "item_ids",
+    "leaves",
     "unit",
 ]
 
@@ -370,6 +372,24 @@ class Between(Operand):
 
     def __repr__(self) -> str:
         return f"between({self.start!r}, {self.end!r}, {_number(self.t)})"
+
+
+def leaves(expression: Expression) -> Iterator[Operand]:
+    """The images, texts, items and vectors of an expression, in order, those of nested ones among them."""
+    for _, operand in expression.terms:
+        match operand:
+            case Unit(nested):
+                yield from leaves(nested)
+            case Between(start, end):
+                yield from leaves(start)
+                yield from leaves(end)
+            case _:
+                yield operand
+
+
+def item_ids(expression: Expression) -> list[str]:
+    """The ids of the items that an expression names, each once, in order."""
+    return list(dict.fromkeys(leaf.id for leaf in leaves(expression) if isinstance(leaf, Item)))
 
 
 def as_content(value: object) -> Image | Text:

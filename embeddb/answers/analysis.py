@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -12,10 +11,9 @@ import numpy.typing as npt
 from embeddb.answers.classification import Classification
 from embeddb.answers.duplicates import near_duplicates
 from embeddb.answers.evaluation import evaluate_space
-from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.errors import InvalidArgumentError
 from embeddb.models import Registry
 from embeddb.options import Arithmetic
-from embeddb.query import Expression
 from embeddb.questions import (
     MAX_LABELLED,
     Calibrate,
@@ -26,7 +24,7 @@ from embeddb.questions import (
     Evaluate,
     Question,
 )
-from embeddb.search.evaluate import Query, evaluate
+from embeddb.search.evaluate import vectors_of
 from embeddb.search.fields import Label, field_value
 from embeddb.search.verification import calibrate
 from embeddb.selection import Selection
@@ -94,7 +92,7 @@ class Analysis:
             EmbeddbError: an expression could not be evaluated.
         """
         both = [*question.expressions, *question.others]
-        vectors = np.stack([query.vector for query in self._queries(both, question.arithmetic)])
+        vectors = vectors_of(both, self._space, question.arithmetic)
         n = len(question.expressions)
         others = vectors[n:] if question.others else vectors
         # Rounding can leave a cosine a little beyond 1.
@@ -111,14 +109,6 @@ class Analysis:
         stride = max(1, -(-len(labels) // MAX_LABELLED))
         rows, vectors = self._space.placed(list(labels)[::stride], Arithmetic(center=question.center))
         return calibrate(vectors, [labels[row] for row in rows.tolist()], question.false_accept_rate)
-
-    def _queries(self, expressions: Sequence[Expression], arithmetic: Arithmetic) -> list[Query]:
-        queries = []
-        for outcome in evaluate(expressions, self._space, arithmetic):
-            if isinstance(outcome, EmbeddbError):
-                raise outcome
-            queries.append(outcome)
-        return queries
 
     def _labels(self, field: str) -> dict[int, Label]:
         """The value of a metadata field by row, of the items that have one, in the order of their ids."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from embeddb.answers.retrieval import Retrieval
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError, NotFoundError
@@ -15,7 +13,7 @@ from embeddb.options import Arithmetic
 from embeddb.query import Expression, Image, Item, Prediction, Search, Text
 from embeddb.questions import Classify, Neighbours, OwnClasses, ZeroShot
 from embeddb.search.classify import probabilities, vote
-from embeddb.search.evaluate import Query, evaluate
+from embeddb.search.evaluate import evaluate, vectors_of
 from embeddb.search.fields import field_value
 from embeddb.selection import Selection
 from embeddb.space import Space
@@ -70,7 +68,7 @@ class Classification:
 
     def _by_texts(self, by: ZeroShot) -> list[Outcome]:
         scale, bias = self._logits(by)
-        classes = _vectors(evaluate(by.prototypes, self._space, Arithmetic()))
+        classes = vectors_of(by.prototypes, self._space, Arithmetic())
         queries = evaluate(self._question.expressions, self._space, Arithmetic())
         outcomes: list[Outcome] = []
         for query in queries:
@@ -128,17 +126,3 @@ class Classification:
                 (outcome,) = self._registry.embed([EmbedRequest(content, [model])], Priority.QUERY)
                 return outcome if isinstance(outcome, EmbeddbError) else list(outcome[model].predictions)
         return InvalidArgumentError("expression", expression, "must be one image, text or item alone")
-
-
-def _vectors(outcomes: Sequence[Query | EmbeddbError]) -> npt.NDArray[np.float32]:
-    """The vectors (n, d) of queries.
-
-    Raises:
-        EmbeddbError: one of them could not be evaluated.
-    """
-    vectors = []
-    for outcome in outcomes:
-        if isinstance(outcome, EmbeddbError):
-            raise outcome
-        vectors.append(outcome.vector)
-    return np.stack(vectors)

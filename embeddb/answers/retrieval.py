@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,9 @@ import numpy.typing as npt
 from embeddb.answers.cut import Cut, Found
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.options import Arithmetic, Diversify
-from embeddb.query import MAX_K, Metric, Search
+from embeddb.query import MAX_K, Metric, Search, item_ids
 from embeddb.search.diversify import diversify
-from embeddb.search.evaluate import Query, evaluate, item_ids
+from embeddb.search.evaluate import Query, evaluate
 from embeddb.search.ranking import Ranking
 from embeddb.search.reciprocal import reciprocal_distances
 from embeddb.search.scoring import explain, score
@@ -22,6 +23,8 @@ from embeddb.space import Space
 from embeddb.storage import CollectionStore
 
 __all__ = ["Retrieval"]
+
+T = TypeVar("T")
 
 Rows = npt.NDArray[np.int64]
 
@@ -49,20 +52,19 @@ class Retrieval:
 
     def answer(self) -> list[list[Found] | EmbeddbError]:
         """Answer every expression, an error in the place of each that could not be evaluated."""
-        outcomes = evaluate(self._search.expressions, self._space, self._arithmetic)
-        queries = {place: each for place, each in enumerate(outcomes) if isinstance(each, Query)}
-        answers = self._answers(queries)
-        return [
-            each if isinstance(each, EmbeddbError) else answers[place] for place, each in enumerate(outcomes)
-        ]
+        return self._each(self._answers)
 
     def candidates(self) -> list[Ranking | EmbeddbError]:
         """The `candidates` best of every expression, an error in the place of each without a value."""
+        return self._each(lambda queries: self._rankings(queries, self._search.candidates))
+
+    def _each(self, answer: Callable[[Mapping[int, Query]], Mapping[int, T]]) -> list[T | EmbeddbError]:
+        """Answer the expressions that have a value, by their places, and put the errors in theirs."""
         outcomes = evaluate(self._search.expressions, self._space, self._arithmetic)
         queries = {place: each for place, each in enumerate(outcomes) if isinstance(each, Query)}
-        rankings = self._rankings(queries, self._search.candidates)
+        answers = answer(queries)
         return [
-            each if isinstance(each, EmbeddbError) else rankings[place] for place, each in enumerate(outcomes)
+            each if isinstance(each, EmbeddbError) else answers[place] for place, each in enumerate(outcomes)
         ]
 
     def _answers(self, queries: Mapping[int, Query]) -> dict[int, list[Found]]:
@@ -70,7 +72,7 @@ class Retrieval:
         search = self._search
         cut = Cut(search, self._store)
         answers: dict[int, list[Found]] = {}
-        depth = search.candidates if search.limited else cut.hits
+        depth = search.candidates if search.limited else min(cut.hits, MAX_K)
         while queries:
             rankings = self._rankings(queries, depth)
             short: dict[int, Query] = {}
@@ -108,7 +110,7 @@ class Retrieval:
     def _left_out(self, place: int) -> set[int]:
         if self._search.include_operands:
             return set()
-        named = self._store.rows(sorted(item_ids(self._search.expressions[place])))
+        named = self._store.rows(item_ids(self._search.expressions[place]))
         return {row for row in named if row is not None}
 
     def _probes(self, query: Query) -> npt.NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.options import Arithmetic, Combine
-from embeddb.query import Between, Expression, Image, Item, Modality, Operand, Text, Unit, Vector
+from embeddb.query import Between, Expression, Image, Item, Modality, Operand, Text, Unit, Vector, leaves
 
-__all__ = ["Query", "Space", "evaluate", "item_ids"]
+__all__ = ["Query", "Space", "evaluate", "vectors_of"]
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -94,21 +94,18 @@ def evaluate(
     return _Evaluation(expressions, space, arithmetic).queries()
 
 
-def item_ids(expression: Expression) -> set[str]:
-    """The ids of the items that an expression names."""
-    return {operand.id for operand in _leaves(expression) if isinstance(operand, Item)}
+def vectors_of(expressions: Sequence[Expression], space: Space, arithmetic: Arithmetic) -> Floats:
+    """The sums of expressions, (n, dimension) float32 of unit length each.
 
-
-def _leaves(expression: Expression) -> Iterator[Operand]:
-    for _, operand in expression.terms:
-        match operand:
-            case Unit(nested):
-                yield from _leaves(nested)
-            case Between(start, end):
-                yield from _leaves(start)
-                yield from _leaves(end)
-            case _:
-                yield operand
+    Raises:
+        EmbeddbError: one of them could not be evaluated.
+    """
+    vectors = []
+    for outcome in evaluate(expressions, space, arithmetic):
+        if isinstance(outcome, EmbeddbError):
+            raise outcome
+        vectors.append(outcome.vector)
+    return np.stack(vectors)
 
 
 class _Evaluation:
@@ -118,9 +115,9 @@ class _Evaluation:
         self._expressions = expressions
         self._space = space
         self._arithmetic = arithmetic
-        leaves = dict.fromkeys(leaf for expression in expressions for leaf in _leaves(expression))
-        contents = [leaf for leaf in leaves if isinstance(leaf, Image | Text)]
-        items = [leaf for leaf in leaves if isinstance(leaf, Item)]
+        distinct = dict.fromkeys(leaf for expression in expressions for leaf in leaves(expression))
+        contents = [leaf for leaf in distinct if isinstance(leaf, Image | Text)]
+        items = [leaf for leaf in distinct if isinstance(leaf, Item)]
         ids = [item.id for item in items]
         self._vectors: dict[Operand, Outcome] = {}
         self._modalities: dict[Operand, Modality | None] = {}

@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as arrays
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
 from embeddb.options import Arithmetic, Combine
 from embeddb.presets import analogy, away_from, between, direction, mean, recommend
-from embeddb.query import Expression, Image, Item, Modality, Text, Vector, unit
-from embeddb.search.evaluate import Query, evaluate, item_ids
+from embeddb.query import Expression, Image, Item, Modality, Text, Vector, item_ids, unit
+from embeddb.search.evaluate import Query, evaluate
 
 D = 5
 values = arrays.arrays(np.float32, D, elements=st.floats(-10, 10, width=32))
@@ -123,7 +123,7 @@ def test_each_expression_fails_alone_and_everything_is_encoded_once_in_one_call(
 
 def test_the_items_that_an_expression_names() -> None:
     nested = unit(Item("b") - Text("c")) + between(Item("d"), -1 * unit(Item("e")))
-    assert item_ids(Item("a") + nested - Item("a")) == {"a", "b", "d", "e"}
+    assert item_ids(Item("a") + nested - Item("a")) == ["a", "b", "d", "e"]
 
 
 # -- Options -------------------------------------------------------------------------------------------

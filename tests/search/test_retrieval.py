@@ -368,6 +368,17 @@ def test_what_fused_hits_cannot_have_is_refused(options: dict[str, object], mess
         Search([Text("a")], fusion=Fusion(["a", "b"]), **options)
 
 
+# -- Filters -------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 59), st.sampled_from(Combine))
+def test_a_filter_that_keeps_all_changes_nothing(shelves: Collection, n: int, combine: Combine) -> None:
+    options: dict[str, Any] = {"k": 7, "arithmetic": Arithmetic(combine)}
+    plain = shelves.search(Vector(STORED[n]), **options)
+    kept = "shelf.number >= 0 or not exists(shelf.number)"
+    assert found(shelves.search(Vector(STORED[n]), filter=kept, **options)) == found(plain)
+
+
 # -- Batches -------------------------------------------------------------------------------------------
 
 

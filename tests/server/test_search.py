@@ -142,6 +142,17 @@ def test_several_spaces_mean_the_same_in_process_and_over_grpc(
     assert len(here) == (6 if method is FusionMethod.SIDE_BY_SIDE else 3)
 
 
+def test_hits_can_be_kept_to_a_modality(make_collection: Callable[..., Collection]) -> None:
+    mixed = make_collection("starter")
+    mixed.put("photo", PHOTOS / "chelsea.png")
+    mixed.put("note", "a cat sleeps on the sofa")
+    mixed.put("log", "the rocket was launched")
+    picture, sentence = PHOTOS / "chelsea.png", "a spacecraft"
+    assert [hit.id for hit in mixed.search(picture, filter='modality() == "text"')] == ["note", "log"]
+    assert [hit.id for hit in mixed.search(sentence, filter='modality() == "image"')] == ["photo"]
+    assert [hit.id for hit in mixed.search(sentence, k=1, filter='modality() == "text"')] == ["log"]
+
+
 def test_a_batch_and_a_stream_answer_as_one_by_one(photos: Collection) -> None:
     expressions = [*EXPRESSIONS, Item("nix")]
     one_by_one = [shown(photos.search(each)) for each in EXPRESSIONS] + [NotFoundError("item", "nix")]

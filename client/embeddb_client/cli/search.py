@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,14 +13,12 @@ from embeddb.options import Arithmetic, Combine, Diversify, Effort, Fusion, Fusi
 from embeddb.query import (
     DEFAULT_CANDIDATES,
     DEFAULT_K,
-    Between,
     Expression,
     Hit,
     Image,
-    Item,
     StoredItem,
-    Unit,
     View,
+    item_ids,
 )
 from embeddb_client.cli.completion import model_names
 from embeddb_client.cli.expression import parse
@@ -146,24 +143,13 @@ def search(
 
 def _pictures(client: Client, expression: Expression) -> dict[str, Image]:
     """The pictures of the items that an expression names."""
-    named = list(dict.fromkeys(_item_ids(expression)))
+    named = item_ids(expression)
     items = client.get_many(named, view=View(payload=True)) if named else []
     return {
         item.id: item.payload
         for item in items
         if isinstance(item, StoredItem) and isinstance(item.payload, Image)
     }
-
-
-def _item_ids(expression: Expression) -> Iterator[str]:
-    for _, operand in expression.terms:
-        if isinstance(operand, Item):
-            yield operand.id
-        elif isinstance(operand, Unit):
-            yield from _item_ids(operand.expression)
-        elif isinstance(operand, Between):
-            yield from _item_ids(operand.start)
-            yield from _item_ids(operand.end)
 
 
 def _print_hits(hits: list[Hit]) -> None:

@@ -138,7 +138,7 @@ def whole(
         began = time.perf_counter()
         collection.settle()
         yield "seconds from the last put to the settled index", time.perf_counter() - began
-        index = collection._spaces["given"]._index
+        index = collection._spaces.get("given")._index
         yield "index", repr(index)
         yield "memory, times the raw vectors", (memory_mb() - before) * 2**20 / (4 * dimension * count)
         yield from approximate(index, count, queries)

@@ -223,10 +223,13 @@ def _bound(moment: Moment, codes: CodeMoment, queries: torch.Tensor, last: torch
     longest = moment.longest + codes.error
     coded = queries.to(codes.codes.dtype).float()
     error = length * codes.error + torch.linalg.vector_norm(queries - coded, dim=1) * longest
-    # The sums are float32, of either order, here and in the scores; and they are rounded to the codes' type.
-    # A bias is added after that, so that the product's own size is not known from `last`.
-    products = length * longest
-    summing = 4 * queries.shape[1] * torch.finfo(torch.float32).eps * products
-    rounded = products if moment.metric is Metric.L2 else last.abs()
+    summed = rounded = length * longest
+    if moment.metric is Metric.L2:
+        summed = summed + (length.square() + longest**2) / 2
+    else:
+        # Without a bias, what was rounded last of all is what is compared.
+        rounded = last.abs()
+    # Sums are of float32, in any order, here and in the scores; products are rounded to the codes' type.
+    summing = 4 * queries.shape[1] * torch.finfo(torch.float32).eps * summed
     bound: torch.Tensor = error + summing + torch.finfo(codes.codes.dtype).eps * rounded
     return bound

@@ -64,6 +64,18 @@ def test_near_duplicates_are_told_apart(metric: Metric) -> None:
     index.close()
 
 
+def test_l2_tells_apart_what_lies_far_from_the_origin() -> None:
+    # What the scan adds up is a million times what the distances differ by.
+    rng = np.random.default_rng(6)
+    vectors = (1000 + rng.normal(size=(3000, 16))).astype(np.float32)
+    index = filled(vectors, Metric.L2)
+    found, rows = index.search(vectors[:20], 5)
+    for row in range(20):
+        expected = scores(Metric.L2, vectors[row : row + 1], vectors)[0]
+        assert_best(expected, rows[row], found[row], 1e-3)
+    index.close()
+
+
 def test_a_huge_and_a_tiny_vector_have_a_direction() -> None:
     vectors = np.array([[3e38, 3e38], [1e-38, -1e-38], [1e-44, 0], [0, 0], [0, 1]], np.float32)
     index = filled(vectors)

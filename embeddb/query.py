@@ -596,18 +596,27 @@ class Search:
             raise InvalidArgumentError("offset", self.offset, "must be a whole number, 0 or more")
         if self.min_score is not None and not math.isfinite(self.min_score):
             raise InvalidArgumentError("min_score", self.min_score, "must be finite")
+        self._check_rerank()
+        self._check_fusion()
+        self._check_reach()
+
+    def _check_rerank(self) -> None:
         if self.rerank is not None and self.candidates > MAX_RERANKED:
             allowed = f"must be at most {MAX_RERANKED:,} where they are re-ranked"
             raise InvalidArgumentError("candidates", self.candidates, allowed)
         if isinstance(self.rerank, KReciprocal) and self.arithmetic.combine is not Combine.SUM:
             allowed = "must be sum for a k-reciprocal re-ranking, which starts from one vector"
             raise InvalidArgumentError("arithmetic.combine", str(self.arithmetic.combine), allowed)
+
+    def _check_fusion(self) -> None:
         if self.fusion is not None and self.model is not None:
             raise InvalidArgumentError("model", self.model, "must be None where fusion names the models")
         for name in ("explain", "rerank"):
             if self._fused and getattr(self, name):
                 allowed = "means nothing for fused hits, whose score is of no one space; use side_by_side"
                 raise InvalidArgumentError(name, getattr(self, name), allowed)
+
+    def _check_reach(self) -> None:
         reach, of = (self.candidates, "candidates") if self.limited else (MAX_K, "what can be reached")
         if self.offset + self.k > reach:
             given = f"{self.k} + {self.offset}" if self.offset else self.k

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 
-from embeddb.models.loaders.open_clip import load_open_clip
-from embeddb.models.loaders.program import load_pt2, load_torchscript
-from embeddb.models.loaders.python import load_python
-from embeddb.models.loaders.sentence import load_sentence
-from embeddb.models.loaders.starter import load_starter
-from embeddb.models.loaders.timm import load_timm
-from embeddb.models.loaders.torchvision import load_torchvision
-from embeddb.models.loaders.triplet import load_triplet
-from embeddb.models.loaders.vectors import load_vectors
 from embeddb.models.network import Network
 from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
@@ -21,15 +13,31 @@ __all__ = ["LOADERS"]
 
 Loader = Callable[[Spec, ModelSettings], Network]
 
-LOADERS: Mapping[str, Loader] = {
-    "open_clip": load_open_clip,
-    "pt2": load_pt2,
-    "python": load_python,
-    "sentence": load_sentence,
-    "starter": load_starter,
-    "timm": load_timm,
-    "torchscript": load_torchscript,
-    "torchvision": load_torchvision,
-    "triplet": load_triplet,
-    "vectors": load_vectors,
-}
+# Each is `load_NAME` in the module of its name, but for these.
+MODULES = {"pt2": "program", "torchscript": "program"}
+NAMES = (
+    "open_clip",
+    "pt2",
+    "python",
+    "sentence",
+    "starter",
+    "timm",
+    "torchscript",
+    "torchvision",
+    "triplet",
+    "vectors",
+)
+
+
+def _deferred(name: str) -> Loader:
+    """The loader of a name, imported at its first call: its libraries take seconds, and most stay unused."""
+
+    def load(spec: Spec, settings: ModelSettings) -> Network:
+        module = import_module(f"{__name__}.{MODULES.get(name, name)}")
+        loader: Loader = getattr(module, f"load_{name}")
+        return loader(spec, settings)
+
+    return load
+
+
+LOADERS: Mapping[str, Loader] = {name: _deferred(name) for name in NAMES}

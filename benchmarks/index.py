@@ -21,32 +21,18 @@ from pathlib import Path
 import faiss
 import numpy as np
 import numpy.typing as npt
+from clusters import Floats, make_data
 
 import embeddb
 from embeddb.index import IndexPolicy, SpaceIndex
 from embeddb.options import Effort
 from embeddb.query import CollectionSettings, PutItem, Search, Vector
 
-Floats = npt.NDArray[np.float32]
 Figures = dict[str, float | str]
 
 BATCH = 1000
 K = 10
-INTRINSIC = 30
 rng = np.random.default_rng(0)
-
-
-def make_data(dimension: int) -> Callable[[int], Floats]:
-    """Draws vectors from 500 clusters within a random subspace, with a little noise outside it."""
-    basis = rng.normal(size=(INTRINSIC, dimension)).astype(np.float32)
-    centres = rng.normal(size=(500, INTRINSIC)).astype(np.float32)
-
-    def draw(count: int) -> Floats:
-        inside = centres[rng.integers(500, size=count)] + rng.normal(size=(count, INTRINSIC))
-        vectors = inside.astype(np.float32) @ basis + rng.normal(size=(count, dimension)).astype(np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-    return draw
 
 
 def median_ms(work: Callable[[int], object], times: int = 50) -> float:
@@ -164,7 +150,7 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, default=512)
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     options = parser.parse_args()
-    draw = make_data(options.dimension)
+    draw = make_data(options.dimension, rng)
     queries = draw(500)
     figures: Figures = {
         "machine": platform.machine(),

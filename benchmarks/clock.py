@@ -1,0 +1,64 @@
+"""How long one caller waits, and how much many callers get."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+Work = Callable[[int], int]
+"""Does the piece of work with this number, and says how much that was."""
+
+WARM_UP = 5
+
+
+def waits(work: Work, seconds: float) -> tuple[float, float]:
+    """The median and the 99th percentile of what one caller waits for a piece of work, in ms."""
+    for number in range(WARM_UP):
+        work(number)
+    taken = []
+    end = time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end:
+        work(len(taken))
+        taken.append(time.perf_counter() - start)
+    p50, p99 = np.percentile(taken, (50, 99)) * 1000
+    return float(p50), float(p99)
+
+
+def rate(callers: Sequence[Work], seconds: float) -> float:
+    """How much these callers get done a second together, each on a thread of its own.
+
+    All begin at once, after each has warmed up.
+
+    Raises:
+        Exception: the first that a caller raised.
+    """
+    done = [0] * len(callers)
+    errors: list[Exception] = []
+    times: list[float] = []
+    ready = threading.Barrier(len(callers), action=lambda: times.append(time.perf_counter()))
+
+    def call(caller: int) -> None:
+        work = callers[caller]
+        try:
+            work(caller)
+            ready.wait()
+            # Callers ask for different things, as they do in life.
+            number = 31 * caller
+            while time.perf_counter() < times[0] + seconds:
+                done[caller] += work(number)
+                number += 1
+        except Exception as error:
+            errors.append(error)
+            ready.abort()
+
+    threads = [threading.Thread(target=call, args=(caller,)) for caller in range(len(callers))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return sum(done) / (time.perf_counter() - times[0])

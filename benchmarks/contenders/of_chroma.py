@@ -1,0 +1,93 @@
+"""Chroma's server as a process of its own, over HTTP.
+
+Its own defaults, which its documentation recommends for most uses, but for the metric and the largest inserts
+that it takes. The breadth of the search stays as it is when the collection is made: a later `modify` changes
+nothing while the index is in memory.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import chromadb
+from chromadb.api import ClientAPI
+from chromadb.config import Settings
+
+from contenders import Client, Floats, K
+
+NAME = "bench"
+START_SECONDS = 60
+
+
+class Chroma:
+    """A server with one collection."""
+
+    efforts = (100,)
+    batch = 5000
+
+    def open(self, folder: Path) -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            self._port: int = unused.getsockname()[1]
+        program = Path(sys.executable).parent / "chroma"
+        command = [str(program), "run", "--path", str(folder), "--port", str(self._port)]
+        self._server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.pid = self._server.pid
+        self._client = self._connect()
+
+    def create(self, dimension: int) -> None:
+        configuration = {"hnsw": {"space": "cosine", "ef_search": self.efforts[0]}}
+        self._client.create_collection(NAME, configuration=configuration, embedding_function=None)
+
+    def insert(self, first: int, vectors: Floats) -> None:
+        ids = [str(first + n) for n in range(len(vectors))]
+        self._collection(self._client).add(ids, embeddings=vectors)
+
+    def build(self) -> None:
+        """The server builds by itself."""
+
+    def look(self, effort: int) -> None:
+        """The one that the collection is made with."""
+
+    def clients(self) -> Mapping[str, Callable[[], Client]]:
+        return {"": lambda: Searcher(self._collection(self._connect()))}
+
+    def close(self) -> None:
+        self._server.terminate()
+        self._server.wait()
+
+    def _connect(self) -> ClientAPI:
+        end = time.perf_counter() + START_SECONDS
+        while True:
+            try:
+                return chromadb.HttpClient(
+                    "127.0.0.1", self._port, settings=Settings(anonymized_telemetry=False)
+                )
+            except ValueError:
+                # What it raises while nobody listens.
+                if time.perf_counter() > end or self._server.poll() is not None:
+                    raise
+                time.sleep(0.01)
+
+    @staticmethod
+    def _collection(client: ClientAPI) -> chromadb.Collection:
+        return client.get_collection(NAME, embedding_function=None)
+
+
+class Searcher:
+    """One client's collection."""
+
+    def __init__(self, collection: chromadb.Collection) -> None:
+        self._collection = collection
+
+    def search(self, queries: Floats) -> Sequence[Sequence[int]]:
+        found = self._collection.query(query_embeddings=queries, n_results=K, include=[])
+        return [[int(each) for each in ids] for ids in found["ids"]]
+
+    def close(self) -> None:
+        """Chroma's clients close nothing."""

@@ -1,0 +1,99 @@
+"""Search as a service: embeddb-server over gRPC beside other vector stores, and bare FAISS as the limit.
+
+    python benchmarks/search_service.py --vectors 100000 --json search_service.json
+
+Every contender gets the same clustered unit vectors and looks for the ten of the greatest cosine, as hard as
+it must to find 95 in 100 of the exact ten. One after the other, each in processes of its own; callers are
+threads of one Python process. The peers are installed into the folder `--cache`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import faiss
+import numpy as np
+import report
+from clusters import make_data
+from contenders import CONTENDERS, K
+
+import embeddb
+
+HERE = Path(__file__).parent
+PEERS = HERE / "peers.txt"
+OWN = [name for name, entry in CONTENDERS.items() if not entry.peer]
+
+
+def install_peers(cache: Path) -> Path:
+    """The Python of an environment with the peers, made anew if they are not those of `peers.txt`."""
+    environment = cache / "peers"
+    python, installed = environment / "bin/python", environment / "peers.txt"
+    if not installed.exists() or installed.read_text() != PEERS.read_text():
+        print(f"installing the peers into {environment}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--requirement", PEERS], check=True)
+        installed.write_text(PEERS.read_text())
+    return python
+
+
+def write_data(folder: Path, count: int, dimension: int, queries: int) -> None:
+    """The vectors, the queries, and the true ten nearest of each, by their inner products in float32."""
+    draw = make_data(dimension, np.random.default_rng(0))
+    vectors, asked = draw(count), draw(queries)
+    truth = [np.argsort(-(vectors @ query), kind="stable")[:K] for query in asked]
+    for name, array in (("vectors", vectors), ("queries", asked), ("truth", np.array(truth))):
+        np.save(folder / f"{name}.npy", array)
+
+
+def versions() -> dict[str, str]:
+    """Of what is measured."""
+    pins = (line.split("==") for line in PEERS.read_text().splitlines() if "==" in line)
+    return {"embeddb": embeddb.__version__, "faiss": faiss.__version__} | dict(pins)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--vectors", type=int, default=100_000)
+    parser.add_argument("--dimension", type=int, default=512)
+    parser.add_argument("--queries", type=int, default=512)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement of queries")
+    parser.add_argument(
+        "--only", action="append", choices=CONTENDERS, help="these contenders; all if not given"
+    )
+    parser.add_argument("--own", action="store_true", help="embeddb and FAISS alone: nothing is installed")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(".benchmarks"), help="where the peers are installed"
+    )
+    parser.add_argument("--folder", type=Path, help="on the disk to measure; the system's temporary one")
+    report.add_options(parser)
+    options = parser.parse_args()
+    names = options.only or (OWN if options.own else list(CONTENDERS))
+    peers = install_peers(options.cache.resolve()) if set(names) - set(OWN) else None
+    results: report.Results = {}
+    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
+        folder = Path(temporary)
+        write_data(folder, options.vectors, options.dimension, options.queries)
+        for name in names:
+            print(name, flush=True)
+            python = peers if CONTENDERS[name].peer else sys.executable
+            figures = folder / "figures.json"
+            command = [python, "-m", "contenders", name, "--data", folder, "--folder", folder / name]
+            command += ["--seconds", str(options.seconds), "--json", figures]
+            subprocess.run(command, cwd=HERE, check=True)
+            results |= json.loads(figures.read_text())
+            shutil.rmtree(folder / name)
+    print(f"\n{options.vectors:,} vectors of {options.dimension} dimensions, cosine, top {K}\n")
+    about = {name: getattr(options, name) for name in ("vectors", "dimension", "queries", "seconds")}
+    report.finish(options, about | versions(), results)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,7 @@ BIN := .venv/bin
 PROTOS := $(sort $(wildcard protos/embeddb_protos/*/*.proto))
 SERVICES := $(shell grep -l '^service ' $(PROTOS))
 
-.PHONY: install demo test nightly lint format protos clean
+.PHONY: install demo test nightly bench lint format protos clean
 
 install: .venv/installed
 
@@ -25,6 +25,13 @@ test: install
 
 nightly: install
 	$(BIN)/python -m pytest -m nightly --timeout 3600
+
+# In parentheses: how many times the committed figures these are.
+bench: install
+	$(BIN)/python benchmarks/search_service.py --own --vectors 20000 --seconds 1 \
+		--compare benchmarks/results/bench_search.json
+	$(BIN)/python benchmarks/embed_service.py --model ResNet-50 --seconds 2 \
+		--compare benchmarks/results/bench_embed.json
 
 lint: install
 	$(BIN)/ruff check

@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,20 @@ from embeddb_client import Client as Connection
 from embeddb_client import Collection
 
 EFFORTS = (Effort.BALANCED, Effort.ACCURACY, Effort.EXACT)
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[tuple[int, str]]:
+    """Run a server over a folder until the block ends; gives the number of its process, and its address."""
+    command = [sys.executable, "-m", "embeddb_server.main", "--data", str(folder), "--port", "0"]
+    command += ["--log-level", "warning"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        words = server.stdout.readline().split()
+        try:
+            yield server.pid, words[words.index("on") + 1].rstrip(",")
+        finally:
+            server.terminate()
 
 
 class Embeddb:
@@ -34,12 +49,8 @@ class Embeddb:
         self._effort = Effort.BALANCED
 
     def open(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "embeddb_server.main", "--data", str(folder), "--port", "0"]
-        self._server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._server.stdout is not None
-        words = self._server.stdout.readline().split()
-        self._address = words[words.index("on") + 1].rstrip(",")
-        self.pid = self._server.pid
+        self._running = ExitStack()
+        self.pid, self._address = self._running.enter_context(serve(folder))
         self._connection = Connection(self._address, collection="bench")
 
     def create(self, dimension: int) -> None:
@@ -69,10 +80,7 @@ class Embeddb:
 
     def close(self) -> None:
         self._connection.close()
-        self._server.terminate()
-        self._server.wait()
-        assert self._server.stdout is not None
-        self._server.stdout.close()
+        self._running.close()
 
 
 class Unary:

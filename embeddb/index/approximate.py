@@ -116,7 +116,10 @@ class Approximate:
             # FAISS's Python wrapper takes the array alone, which its type stubs do not know.
             selector = faiss.IDSelectorBitmap(allowed)  # type: ignore[call-arg, arg-type]
         with self.lock:
-            found = self.index.search(queries.numpy(), size, params=self._parameters(effort, size, selector))
+            # faiss.contrib.torch_utils, which other libraries import, puts a `search` without `params` in the
+            # place of FAISS's own, and keeps that one under another name.
+            search = getattr(self.index, "search_numpy", self.index.search)
+            found = search(queries.numpy(), size, params=self._parameters(effort, size, selector))
         # What was added since the moment was taken is not this search's to find.
         places = np.where(found[1] < len(moment), found[1], -1)
         return best(score(moment, queries, torch.from_numpy(places)).numpy(), places, k)

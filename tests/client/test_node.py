@@ -30,9 +30,6 @@ def test_the_example_runs(server: Server, tmp_path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        "north PUT_STATUS_CREATED, east PUT_STATUS_CREATED",
-        "north 0.894",
-        "east 0.447",
-        "NOT_FOUND no collection named 'mpa'; there are: default, map",
-    ]
+    *answers, error = done.stdout.splitlines()
+    assert answers == ["north PUT_STATUS_CREATED, east PUT_STATUS_CREATED", "north 0.894", "east 0.447"]
+    assert error.startswith("NOT_FOUND no collection named 'mpa'; there are: ")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -19,6 +22,7 @@ from embeddb.query import Metric
 from tests.index.reference import assert_best, scores
 
 DIMENSION = 16
+ROOT = Path(__file__).parents[2]
 NONE = np.empty(0, np.int64)
 Floats = npt.NDArray[np.float32]
 
@@ -267,3 +271,21 @@ def test_threads_for_searches_are_left_alone(make: Callable[..., SpaceIndex]) ->
     add(index, 0, clustered(3000))
     index.settle()
     assert faiss.omp_get_max_threads() == before
+
+
+SEARCH_BESIDE_TORCH_UTILS = """
+import faiss.contrib.torch_utils
+from tests.index.test_approximate import Approximate, Effort, IndexPolicy, SpaceIndex, add, clustered, recall
+index = SpaceIndex(16, policy=IndexPolicy(factory="IVF8,Flat"))
+add(index, 0, clustered(2000))
+index.settle()
+print(repr(index), recall(index, Effort.BALANCED))
+index.close()
+"""
+
+
+def test_what_other_libraries_do_to_faiss_does_no_harm() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCH_BESIDE_TORCH_UTILS], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("IVF8,Flat, effort "), done.stderr

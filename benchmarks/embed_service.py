@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import clock
+import machine
 import open_clip
 import report
 import timm
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
     report.add_options(parser)
     options = parser.parse_args()
+    where = machine.describe()
     results: report.Results = {}
     with tempfile.TemporaryDirectory() as folder:
         write_photos(Path(folder), PHOTOS)
@@ -113,7 +115,7 @@ def main() -> None:
                 results[model][f"{call}, {way}"] = figure
     print("\nimages/s\n")
     versions = {each.__name__: each.__version__ for each in (embeddb, torch, open_clip, timm)}
-    report.finish(options, {"photos": PHOTOS, "seconds": options.seconds} | versions, results)
+    report.finish(options, where, {"photos": PHOTOS, "seconds": options.seconds} | versions, results)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import machine
-
 Results = dict[str, dict[str, float]]
 """What was measured of each contender, by the name of the figure."""
 
@@ -21,20 +19,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compare", type=Path, help="show what times the figures of this file they are")
 
 
-def finish(options: argparse.Namespace, about: Mapping[str, Any], results: Results) -> None:
+def finish(
+    options: argparse.Namespace, where: Mapping[str, Any], about: Mapping[str, Any], results: Results
+) -> None:
     """Print the table, and do with the figures what the options say.
 
     Args:
         options: with those of `add_options`.
+        where: the machine as it was at the start, before the benchmark itself was its load.
         about: what was asked for, and the versions of what was measured.
         results: the figures.
     """
-    now = {
-        "machine": machine.describe(),
-        "python": platform.python_version(),
-        "about": dict(about),
-        "results": results,
-    }
+    about = {"python": platform.python_version(), **about}
+    now = {"machine": where, "about": about, "results": results}
     before = json.loads(options.compare.read_text()) if options.compare else None
     if before is not None:
         print(f"In parentheses: how many times the figure of {options.compare} it is.")

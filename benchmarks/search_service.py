@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 import faiss
+import machine
 import numpy as np
 import report
 from clusters import make_data
@@ -77,6 +78,7 @@ def main() -> None:
     options = parser.parse_args()
     names = options.only or (OWN if options.own else list(CONTENDERS))
     peers = install_peers(options.cache.resolve()) if set(names) - set(OWN) else None
+    where = machine.describe()
     results: report.Results = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = Path(temporary)
@@ -92,7 +94,7 @@ def main() -> None:
             shutil.rmtree(folder / name)
     print(f"\n{options.vectors:,} vectors of {options.dimension} dimensions, cosine, top {K}\n")
     about = {name: getattr(options, name) for name in ("vectors", "dimension", "queries", "seconds")}
-    report.finish(options, about | versions(), results)
+    report.finish(options, where, about | versions(), results)
 
 
 if __name__ == "__main__":

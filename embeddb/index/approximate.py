@@ -132,7 +132,7 @@ class Approximate:
         """Measure what efforts give, on queries that are items of the space, of which each finds the others.
 
         The recall is what is left of the mean after its standard error, so that a lucky sample does not
-        promise too much.
+        promise too much. Where `go_on` ends it, the curve stays as it was.
         """
         living = np.flatnonzero(moment.living()[: len(self)])
         count = min(SAMPLE_QUERIES, len(living))
@@ -144,7 +144,9 @@ class Approximate:
         most = self._most()
         effort = min(MIN_EFFORT, most)
         alive = moment.alive if moment.dead else None
-        while go_on():
+        while True:
+            if not go_on():
+                return
             found = self.search(moment, queries, TUNED_K + 1, effort, alive)[1]
             shares = np.array([_recall(*each) for each in zip(places, exact, found, strict=True)])
             error = shares.std() / np.sqrt(len(shares))

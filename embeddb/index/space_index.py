@@ -104,8 +104,8 @@ class SpaceIndex:
         self._lock = threading.Lock()
         self._closed = False
         self._upkeep: threading.Thread | None = None
-        # How many vectors the approximate index was built for, and how many places there must be before what
-        # failed is tried again.
+        # How many vectors the approximate index was built or last tuned for, and how many places there must
+        # be before what failed is tried again.
         self._built_for = 0
         self._retry_at = 0
         self._vectors = Vectors(metric, dimension)
@@ -349,6 +349,11 @@ class SpaceIndex:
         approximate, moment = self._approximate, self._state.moment
         assert approximate is not None
         approximate.add(moment.vectors[len(approximate) :].numpy(), self._goes_on)
+        if len(approximate) > MAX_GROWTH * self._built_for:
+            # What was effort enough among half as many is so no longer.
+            approximate.tune(moment, self._goes_on)
+            self._built_for = len(approximate)
+            log.info("%s: %r", self._name, self)
         with self._lock:
             self._codes = self._new_codes(len(approximate))
             self._publish()

@@ -190,6 +190,22 @@ def test_the_index_grows_and_shrinks_with_its_space(make: Callable[..., SpaceInd
     assert len(index) == 1000
 
 
+def test_an_index_that_has_grown_is_tuned_anew(
+    make: Callable[..., SpaceIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph is not built anew, and what was effort enough in a small one is not in a large one."""
+    monkeypatch.setattr(policy, "HNSW_MINIMUM", 1000)
+    index = make("HNSW4")
+    add(index, 0, clustered(1000))
+    index.settle()
+    small = repr(index)
+    for part in range(1, 12):
+        add(index, 1000 * part, clustered(1000, seed=part))
+    index.settle()
+    assert repr(index) != small
+    assert recall(index, Effort.BALANCED) >= 0.93
+
+
 def test_half_of_it_replaced_is_as_good_as_new(make: Callable[..., SpaceIndex]) -> None:
     index, fresh = make(), make()
     vectors = clustered(12_000)

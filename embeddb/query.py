@@ -859,12 +859,17 @@ class Backfill:
 
 @dataclass(frozen=True)
 class SpaceStats:
-    """One space: its model, how many vectors it holds, their dimension, and its index."""
+    """One space: its model, how many vectors it holds, their dimension, and its index.
+
+    `recall` is the mean recall@10 of live searches that were compared with exact search, 0 to 1; None where
+    every search is exact, or none was compared since the index was built.
+    """
 
     model: str
     vectors: int
     dimension: int
     index: str
+    recall: float | None = None
 
 
 @dataclass(frozen=True)

@@ -145,4 +145,4 @@ class Space:
 
     def stats(self) -> SpaceStats:
         """The space's figures."""
-        return SpaceStats(self.model, len(self._index), self.dimension, repr(self._index))
+        return SpaceStats(self.model, len(self._index), self.dimension, repr(self._index), self._index.recall)

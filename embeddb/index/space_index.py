@@ -20,6 +20,7 @@ from embeddb.index.approximate import Approximate
 from embeddb.index.exact import CodeMoment, Codes, best, scan, scan_places
 from embeddb.index.metric import check_finite_scores, prepared
 from embeddb.index.policy import IndexPolicy
+from embeddb.index.recall import RECALL_K, LiveRecall
 from embeddb.index.snapshot import Snapshot, SnapshotFile
 from embeddb.index.vectors import Moment, Vectors
 from embeddb.options import Effort
@@ -111,6 +112,7 @@ class SpaceIndex:
         self._vectors = Vectors(metric, dimension)
         self._codes = self._new_codes(0)
         self._approximate: Approximate | None = None
+        self._live_recall = LiveRecall(f"recall-{name}")
         self._publish()
         self._searches = Batcher(f"search-{name}", self._answer, MAX_SEARCHES_AT_ONCE, MAX_QUEUE)
 
@@ -124,6 +126,11 @@ class SpaceIndex:
         effort = approximate.effort(self._policy.recall)
         point = next(each for each in approximate.curve if each.effort == effort)
         return f"{approximate.factory}, effort {point.effort}: recall {point.recall:.3f}"
+
+    @property
+    def recall(self) -> float | None:
+        """The recall@10 of live searches of balanced effort; None where none was compared."""
+        return self._live_recall.mean
 
     # -- Changing ---------------------------------------------------------------------------------------
 
@@ -204,6 +211,7 @@ class SpaceIndex:
             self._closed = True
         self.settle()
         self._searches.close()
+        self._live_recall.close()
         self._save()
 
     # -- Searching --------------------------------------------------------------------------------------
@@ -303,6 +311,11 @@ class SpaceIndex:
         missed = places[:, min(k, present) - 1] < 0 if present else np.zeros(len(queries), np.bool_)
         if missed.any():
             found[missed], places[missed] = _scan_all(moment, queries[torch.from_numpy(missed)], k, mask)
+        if effort is Effort.BALANCED and k >= RECALL_K and self._live_recall.due():
+            one = queries[:1]
+            self._live_recall.compare(
+                places[0, :RECALL_K], lambda: _scan_all(moment, one, RECALL_K, mask)[1][0]
+            )
         return found, places
 
     # -- Upkeep -----------------------------------------------------------------------------------------
@@ -398,6 +411,7 @@ class SpaceIndex:
             self._codes = self._new_codes(0 if approximate is None else len(approximate))
             self._built_for = 0 if approximate is None else len(moment)
             self._publish()
+            self._live_recall.forget()
         log.info("%s: %r", self._name, self)
         self._saved = 0
         self._save()

@@ -91,10 +91,18 @@ class DatabaseCollector(Collector):
         vectors = GaugeMetricFamily(
             "embeddb_vectors", "Vectors in a space.", labels=["collection", "model", "index"]
         )
+        recall = GaugeMetricFamily(
+            "embeddb_recall",
+            "Recall@10 of live searches that were compared with exact search.",
+            labels=["collection", "model"],
+        )
         for name, spaces in stats.spaces.items():
             for space in spaces:
                 vectors.add_metric([name, space.model, space.index], space.vectors)
+                if space.recall is not None:
+                    recall.add_metric([name, space.model], space.recall)
         yield vectors
+        yield recall
         yield from self._queues()
 
     def _queues(self) -> Iterable[Metric]:

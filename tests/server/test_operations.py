@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from prometheus_client import CollectorRegistry
@@ -17,6 +20,7 @@ from prometheus_client import CollectorRegistry
 import embeddb
 from embeddb.database import Database
 from embeddb.errors import NotFoundError
+from embeddb.query import CollectionSettings
 from embeddb_client import Client, PutItem
 from embeddb_protos.v1 import items_pb2, items_pb2_grpc
 from embeddb_server import Server, logs
@@ -66,6 +70,29 @@ def test_calls_are_counted_by_method_and_status(own: Database, photo: Path) -> N
     assert registry.get_sample_value("embeddb_items", {"collection": "default"}) == 3
     assert registry.get_sample_value("embeddb_queue_inputs_total", {"queue": "tiny-image"}) == 3
     assert registry.get_sample_value("embeddb_queue_waiting", {"queue": "tiny-image"}) == 0
+
+
+def test_the_recall_of_live_searches_is_told(own: Database) -> None:
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector(own))
+    collection = own.create_collection("many", ["given"], CollectionSettings(index="IVF2,SQ8"))
+    angles = np.linspace(0, 6, 200)
+    collection.put_many(
+        [PutItem(f"{a:.3f}", features={"given": [math.cos(a), math.sin(a)]}) for a in angles.tolist()]
+    )
+    collection.settle()
+    labels = {"collection": "many", "model": "given"}
+    assert registry.get_sample_value("embeddb_recall", labels) is None
+    server = Server(own)
+    server.start()
+    with Client(server.address) as client:
+        client.collection("many").search([1.0, 0.0])
+        deadline = time.monotonic() + 30
+        while (told := client.stats().spaces["many"][0].recall) is None:
+            assert time.monotonic() < deadline
+    server.stop(drain_seconds=5)
+    assert 0.5 <= told <= 1
+    assert registry.get_sample_value("embeddb_recall", labels) == told
 
 
 def test_metrics_are_served_over_http(start: Start, tmp_path: Path, free_port: int) -> None:

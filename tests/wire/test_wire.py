@@ -225,6 +225,6 @@ def test_models_and_stats() -> None:
         4096,
         (model,),
         (CollectionInfo("default", ("clip",), 3),),
-        {"default": (SpaceStats("clip", 3, 512, "exact"),)},
+        {"default": (SpaceStats("clip", 3, 512, "exact"), SpaceStats("vit", 9, 64, "HNSW32", 0.96))},
     )
     assert stats_from(stats_message(stats)) == stats

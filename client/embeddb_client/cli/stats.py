@@ -44,7 +44,7 @@ def _shown(figures: Stats, address: str) -> Group:
         f"embeddb {figures.version} on {address}, up {figures.uptime_seconds:.0f} s, "
         f"{figures.bytes_on_disk / 2**20:.1f} MiB on disk"
     )
-    columns = ["collection", "items", "model", "vectors", "dimension", "index"]
+    columns = ["collection", "items", "model", "vectors", "dimension", "index", "live recall"]
     return Group(line, make_table(columns, list(_rows(figures))))
 
 
@@ -52,6 +52,7 @@ def _rows(figures: Stats) -> Iterator[tuple[object, ...]]:
     for collection in figures.collections:
         named = (collection.name, f"{collection.items:,}")
         for space in figures.spaces[collection.name]:
-            yield (*named, space.model, f"{space.vectors:,}", space.dimension, space.index)
+            recall = "" if space.recall is None else f"{space.recall:.3f}"
+            yield (*named, space.model, f"{space.vectors:,}", space.dimension, space.index, recall)
         if not collection.models:
-            yield (*named, "", "", "", "")
+            yield (*named, "", "", "", "", "")

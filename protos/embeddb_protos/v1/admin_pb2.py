@@ -26,7 +26,7 @@ from embeddb_protos.v1 import collections_pb2 as embeddb__protos_dot_v1_dot_coll
 from embeddb_protos.v1 import models_pb2 as embeddb__protos_dot_v1_dot_models__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65mbeddb_protos/v1/admin.proto\x12\nembeddb.v1\x1a#embeddb_protos/v1/collections.proto\x1a\x1e\x65mbeddb_protos/v1/models.proto\"\x17\n\x0fGetStatsRequestJ\x04\x08\x01\x10\n\"T\n\nSpaceStats\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07vectors\x18\x02 \x01(\x04\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\r\n\x05index\x18\x04 \x01(\tJ\x04\x08\x05\x10\x1e\"k\n\x0f\x43ollectionStats\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\x12&\n\x06spaces\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.SpaceStatsJ\x04\x08\x03\x10\n\"\xad\x01\n\x10GetStatsResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x02 \x01(\x01\x12\x15\n\rbytes_on_disk\x18\x03 \x01(\x04\x12!\n\x06models\x18\x04 \x03(\x0b\x32\x11.embeddb.v1.Model\x12\x30\n\x0b\x63ollections\x18\x05 \x03(\x0b\x32\x1b.embeddb.v1.CollectionStatsJ\x04\x08\x06\x10\x1e\x32U\n\x0c\x41\x64minService\x12\x45\n\x08GetStats\x12\x1b.embeddb.v1.GetStatsRequest\x1a\x1c.embeddb.v1.GetStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65mbeddb_protos/v1/admin.proto\x12\nembeddb.v1\x1a#embeddb_protos/v1/collections.proto\x1a\x1e\x65mbeddb_protos/v1/models.proto\"\x17\n\x0fGetStatsRequestJ\x04\x08\x01\x10\n\"t\n\nSpaceStats\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07vectors\x18\x02 \x01(\x04\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\r\n\x05index\x18\x04 \x01(\t\x12\x13\n\x06recall\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_recallJ\x04\x08\x06\x10\x1e\"k\n\x0f\x43ollectionStats\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\x12&\n\x06spaces\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.SpaceStatsJ\x04\x08\x03\x10\n\"\xad\x01\n\x10GetStatsResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x02 \x01(\x01\x12\x15\n\rbytes_on_disk\x18\x03 \x01(\x04\x12!\n\x06models\x18\x04 \x03(\x0b\x32\x11.embeddb.v1.Model\x12\x30\n\x0b\x63ollections\x18\x05 \x03(\x0b\x32\x1b.embeddb.v1.CollectionStatsJ\x04\x08\x06\x10\x1e\x32U\n\x0c\x41\x64minService\x12\x45\n\x08GetStats\x12\x1b.embeddb.v1.GetStatsRequest\x1a\x1c.embeddb.v1.GetStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATSREQUEST']._serialized_start=114
   _globals['_GETSTATSREQUEST']._serialized_end=137
   _globals['_SPACESTATS']._serialized_start=139
-  _globals['_SPACESTATS']._serialized_end=223
-  _globals['_COLLECTIONSTATS']._serialized_start=225
-  _globals['_COLLECTIONSTATS']._serialized_end=332
-  _globals['_GETSTATSRESPONSE']._serialized_start=335
-  _globals['_GETSTATSRESPONSE']._serialized_end=508
-  _globals['_ADMINSERVICE']._serialized_start=510
-  _globals['_ADMINSERVICE']._serialized_end=595
+  _globals['_SPACESTATS']._serialized_end=255
+  _globals['_COLLECTIONSTATS']._serialized_start=257
+  _globals['_COLLECTIONSTATS']._serialized_end=364
+  _globals['_GETSTATSRESPONSE']._serialized_start=367
+  _globals['_GETSTATSRESPONSE']._serialized_end=540
+  _globals['_ADMINSERVICE']._serialized_start=542
+  _globals['_ADMINSERVICE']._serialized_end=627
 # @@protoc_insertion_point(module_scope)

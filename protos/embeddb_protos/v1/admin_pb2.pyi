@@ -13,16 +13,18 @@ class GetStatsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class SpaceStats(_message.Message):
-    __slots__ = ("model", "vectors", "dimension", "index")
+    __slots__ = ("model", "vectors", "dimension", "index", "recall")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VECTORS_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
     model: str
     vectors: int
     dimension: int
     index: str
-    def __init__(self, model: _Optional[str] = ..., vectors: _Optional[int] = ..., dimension: _Optional[int] = ..., index: _Optional[str] = ...) -> None: ...
+    recall: float
+    def __init__(self, model: _Optional[str] = ..., vectors: _Optional[int] = ..., dimension: _Optional[int] = ..., index: _Optional[str] = ..., recall: _Optional[float] = ...) -> None: ...
 
 class CollectionStats(_message.Message):
     __slots__ = ("collection", "spaces")

@@ -238,6 +238,7 @@ def stats_message(stats: Stats) -> admin_pb2.GetStatsResponse:
                         vectors=space.vectors,
                         dimension=space.dimension,
                         index=space.index,
+                        recall=space.recall,
                     )
                     for space in stats.spaces[collection.name]
                 ],
@@ -257,7 +258,14 @@ def stats_from(message: admin_pb2.GetStatsResponse) -> Stats:
         collections=tuple(collection_from(each.collection) for each in message.collections),
         spaces={
             each.collection.name: tuple(
-                SpaceStats(space.model, space.vectors, space.dimension, space.index) for space in each.spaces
+                SpaceStats(
+                    space.model,
+                    space.vectors,
+                    space.dimension,
+                    space.index,
+                    space.recall if space.HasField("recall") else None,
+                )
+                for space in each.spaces
             )
             for each in message.collections
         },

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import grpc
 from prometheus_client import CollectorRegistry, start_http_server
@@ -19,7 +17,7 @@ from embeddb.database import Database
 from embeddb.errors import EmbeddbError, FailedPreconditionError
 from embeddb_server import logs, maintenance
 from embeddb_server.config import Config, load, to_toml
-from embeddb_server.keys import KeyFile, Role
+from embeddb_server.keys import KeyFile
 from embeddb_server.metrics import DatabaseCollector, MetricsInterceptor
 from embeddb_server.server import Server
 from embeddb_server.services.euclides import SimilarService
@@ -144,37 +142,10 @@ def show_config(arguments: Sequence[str]) -> None:
     print(to_toml(load(arguments)))
 
 
-def keys(arguments: Sequence[str]) -> None:
-    """Add, list and remove API keys; a server that is running heeds it at once."""
-    parser = argparse.ArgumentParser(prog="embeddb-server keys", description=keys.__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the server's data folder")
-    commands = parser.add_subparsers(dest="command", required=True)
-    add = commands.add_parser("add", help="make a key and print its secret, which is stored nowhere")
-    add.add_argument("name")
-    add.add_argument("--role", choices=[role.name.lower() for role in Role], default="read")
-    add.add_argument("--collection", action="append", default=[], help="the only ones it opens")
-    add.add_argument("--secret", type=Path, help="a file with the secret, if it is not to be made")
-    commands.add_parser("list", help="print names, roles and collections")
-    commands.add_parser("remove", help="make a key worthless").add_argument("name")
-    options = parser.parse_args(arguments)
-    options.data.mkdir(parents=True, exist_ok=True)
-    file = KeyFile(options.data)
-    if options.command == "add":
-        secret = None if options.secret is None else options.secret.read_text().strip()
-        made = file.add(options.name, Role[options.role.upper()], options.collection, secret)
-        if secret is None:
-            print(made)
-    elif options.command == "remove":
-        file.remove(options.name)
-    else:
-        for key in file.all():
-            print(key.name, key.role.name.lower(), ",".join(key.collections) or "*", key.created, sep="\t")
-
-
 COMMANDS = {
     "serve": serve,
     "config": show_config,
-    "keys": keys,
+    "keys": maintenance.keys,
     "verify": maintenance.verify,
     "backup": maintenance.backup,
     "restore": maintenance.restore,

@@ -9,8 +9,9 @@ from pathlib import Path
 from embeddb.errors import DataLossError
 from embeddb.storage import backup as copy_folder
 from embeddb.storage import verify as verify_folder
+from embeddb_server.keys import KeyFile, Role
 
-__all__ = ["backup", "restore", "verify"]
+__all__ = ["backup", "keys", "restore", "verify"]
 
 
 def verify(arguments: Sequence[str]) -> None:
@@ -44,6 +45,32 @@ def restore(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     names = copy_folder(options.backup, options.data)
     print(f"{options.data} holds {len(names)} collection(s): {', '.join(names)}")
+
+
+def keys(arguments: Sequence[str]) -> None:
+    """Add, list and remove API keys; a server that is running heeds it at once."""
+    parser = _parser("keys", "Add, list and remove API keys; a server that is running heeds it at once.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    add = commands.add_parser("add", help="make a key and print its secret, which is stored nowhere")
+    add.add_argument("name")
+    add.add_argument("--role", choices=[role.name.lower() for role in Role], default="read")
+    add.add_argument("--collection", action="append", default=[], help="the only ones it opens")
+    add.add_argument("--secret", type=Path, help="a file with the secret, if it is not to be made")
+    commands.add_parser("list", help="print names, roles and collections")
+    commands.add_parser("remove", help="make a key worthless").add_argument("name")
+    options = parser.parse_args(arguments)
+    options.data.mkdir(parents=True, exist_ok=True)
+    file = KeyFile(options.data)
+    if options.command == "add":
+        secret = None if options.secret is None else options.secret.read_text().strip()
+        made = file.add(options.name, Role[options.role.upper()], options.collection, secret)
+        if secret is None:
+            print(made)
+    elif options.command == "remove":
+        file.remove(options.name)
+    else:
+        for key in file.all():
+            print(key.name, key.role.name.lower(), ",".join(key.collections) or "*", key.created, sep="\t")
 
 
 def _parser(command: str, description: str) -> argparse.ArgumentParser:

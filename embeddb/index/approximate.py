@@ -66,8 +66,6 @@ class Approximate:
         self.index = index
         self.factory = factory
         self.curve = tuple(curve)
-        # Where the index has the vectors themselves, its order is the true one: no longer list is needed.
-        self._exact_codes = _has_whole_vectors(index)
         # FAISS may not search an index while it adds to it.
         self.lock = threading.Lock()
 
@@ -109,8 +107,7 @@ class Approximate:
         Returns:
             As `embeddb.index.exact.scan`.
         """
-        longer = max(k + SHORTLIST_EXTRA, min(SHORTLIST_FACTOR * k + SHORTLIST_EXTRA, 1000))
-        size = min(k if self._exact_codes else longer, len(self))
+        size = min(max(k + SHORTLIST_EXTRA, min(SHORTLIST_FACTOR * k + SHORTLIST_EXTRA, 1000)), len(self))
         selector = None
         if allowed is not None:
             # FAISS's Python wrapper takes the array alone, which its type stubs do not know.
@@ -169,13 +166,6 @@ class Approximate:
         if isinstance(faiss.downcast_index(self.index), faiss.IndexPreTransform):
             return faiss.SearchParametersPreTransform(index_params=parameters)  # type: ignore[call-arg]
         return parameters
-
-
-def _has_whole_vectors(index: faiss.Index) -> bool:
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexHNSW):
-        return isinstance(faiss.downcast_index(index.storage), faiss.IndexFlat)
-    return isinstance(index, faiss.IndexIVFFlat)
 
 
 def _recall(own: int, exact: Places, found: Places) -> float:

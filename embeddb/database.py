@@ -59,6 +59,7 @@ class Database:
     ) -> None:
         self._started = time.monotonic()
         self._lock = threading.RLock()
+        self._closed = False
         self._folder = DataFolder(path, Durability(durability))
         self._registry = Registry(models or ModelSettings())
         self._collections: dict[str, Collection] = {}
@@ -262,7 +263,11 @@ class Database:
         return self._registry.queues()
 
     def close(self) -> None:
-        """Finish what is under way and close; the database cannot be used after."""
+        """Finish what is under way and close; the database cannot be used after. Once more does nothing."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
         for collection in self._collections.values():
             collection.close()
         self._registry.close()

@@ -58,7 +58,7 @@ class Model:
             fingerprint=network.fingerprint,
             options=options,
         )
-        self._runner = Runner(network, options)
+        self._runner = Runner(name, network, options)
         self.running = self._runner.running
         self._keep = settings.predictions
         # One forward pass at a time: two would only take the cores from one another.

@@ -53,6 +53,7 @@ class Runner:
     """Runs a network as its options say; what they leave open is chosen by measuring, here.
 
     Args:
+        name: the model's, for the log.
         network: as it was loaded, in float32 on the CPU; its module is changed.
         options: the device and the precision.
 
@@ -60,7 +61,8 @@ class Runner:
         FailedPreconditionError: there is no such device, or the network does not run as the options say.
     """
 
-    def __init__(self, network: Network, options: RunOptions) -> None:
+    def __init__(self, name: str, network: Network, options: RunOptions) -> None:
+        self._name = name
         self._network = network
         self._device = _device(options.device)
         network.module.to(self._device)
@@ -99,9 +101,8 @@ class Runner:
         plain, reference = ways[0], self._measure(ways[0])
         measured = {plain: reference} | {way: self._try(way, reference) for way in ways[1:]}
         best = _fastest(plain, measured)
-        log.info(
-            "%s: %s", best, "; ".join(f"{way} {m.seconds * 1e3:.1f} ms" for way, m in measured.items() if m)
-        )
+        times = "; ".join(f"{way} {m.seconds * 1e3:.1f} ms" for way, m in measured.items() if m)
+        log.info("model %r runs in %s, as measured: %s", self._name, best, times)
         return best
 
     def _measure(self, way: _Way) -> Measured:
@@ -127,11 +128,11 @@ class Runner:
         try:
             measured = self._measure(way)
         except FailedPreconditionError as error:
-            log.info("not taken: %s", error)
+            log.info("model %r, not taken: %s", self._name, error)
             return None
         cosine = measured.cosine(reference)
         if cosine < MIN_COSINE:
-            log.info("not taken: %s, since its cosine to float32 is %.5f", way, cosine)
+            log.info("model %r, not taken: %s, whose cosine to float32 is %.5f", self._name, way, cosine)
             return None
         return measured
 

@@ -104,6 +104,7 @@ BOTH = (torch.float32, torch.bfloat16)
 )
 def test_auto_takes_bfloat16_only_where_it_is_faster_and_close(
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
     seconds: float,
     noise: float,
     types: Sequence[torch.dtype],
@@ -112,8 +113,10 @@ def test_auto_takes_bfloat16_only_where_it_is_faster_and_close(
     timed(monkeypatch, {torch.float32: 1.0, torch.bfloat16: seconds})
     network = Layers(types=types, noise=noise)
     weight = next(network.module.parameters()).detach().clone()
-    ran = Runner(network, RunOptions())
+    caplog.set_level("INFO", "embeddb")
+    ran = Runner("layers", network, RunOptions())
     assert ran.running.precision == chosen
+    assert "model 'layers' runs in " + chosen in caplog.text
     if chosen == "float32":
         assert torch.equal(next(network.module.parameters()), weight), "the weights are the exact ones again"
 
@@ -122,7 +125,7 @@ def test_a_precision_that_does_not_run_is_refused_where_it_was_asked_for() -> No
     with pytest.raises(
         FailedPreconditionError, match=r"does not run in float16 on cpu: no kernel for [^\n]*$"
     ):
-        Runner(Layers(types=BOTH), RunOptions(precision=Precision.FLOAT16))
+        Runner("layers", Layers(types=BOTH), RunOptions(precision=Precision.FLOAT16))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the machine has CUDA")

@@ -115,3 +115,12 @@ def test_a_model_that_cannot_be_loaded_again_is_refused_by_name(tmp_path: Path) 
         database.drop_collection("c")
         database.remove_model("net")
         assert database.models() == []
+
+
+def test_closing_a_database_again_does_nothing_to_who_has_the_folder_now(tmp_path: Path) -> None:
+    first = embeddb.open(tmp_path)
+    first.close()
+    with embeddb.open(tmp_path):
+        first.close()
+        with pytest.raises(FailedPreconditionError):
+            embeddb.open(tmp_path)

@@ -10,8 +10,11 @@ threads of one Python process. The peers are installed into the folder `--cache`
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,6 +55,18 @@ def write_data(folder: Path, count: int, dimension: int, queries: int) -> None:
         np.save(folder / f"{name}.npy", array)
 
 
+def run(command: list[object]) -> None:
+    """Run a contender; with it ends whatever server it has started, however it ends."""
+    with subprocess.Popen([str(each) for each in command], cwd=HERE, start_new_session=True) as child:
+        try:
+            code = child.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    if code:
+        sys.exit(f"{command[3]} failed")
+
+
 def versions() -> dict[str, str]:
     """Of what is measured."""
     pins = (line.split("==") for line in PEERS.read_text().splitlines() if "==" in line)
@@ -89,7 +104,7 @@ def main() -> None:
             figures = folder / "figures.json"
             command = [python, "-m", "contenders", name, "--data", folder, "--folder", folder / name]
             command += ["--seconds", str(options.seconds), "--json", figures]
-            subprocess.run(command, cwd=HERE, check=True)
+            run(command)
             results |= json.loads(figures.read_text())
             shutil.rmtree(folder / name)
     print(f"\n{options.vectors:,} vectors of {options.dimension} dimensions, cosine, top {K}\n")

@@ -131,12 +131,13 @@ class Ingest:
         """Check an item against the collection.
 
         Raises:
-            InvalidArgumentError: features do not fit, the image cannot be read, or no model encodes it.
+            InvalidArgumentError: features do not fit, the image cannot be read or cut to its box, or no model
+                encodes it.
             NotFoundError: features are given for a model that the collection does not have.
         """
         for name, vector in item.features.items():
             self._check_features(name, vector)
-        modality, payload = _payload(item.content)
+        modality, payload = self._payload(item.content)
         missing = [info for name, info in self._models.items() if name not in item.features]
         models = [info.name for info in missing if modality in info.modalities]
         if not models and not item.features:
@@ -190,11 +191,11 @@ class Ingest:
             row=record.row,
         )
 
-
-def _payload(content: Image | Text | None) -> tuple[Modality | None, bytes | None]:
-    match content:
-        case Image():
-            return Modality.IMAGE, content.read()
-        case Text(text):
-            return Modality.TEXT, text.encode()
-    return None, None
+    def _payload(self, content: Image | Text | None) -> tuple[Modality | None, bytes | None]:
+        """What is stored of a content; of an image with a box, what is inside it."""
+        match content:
+            case Image():
+                return Modality.IMAGE, self._registry.cut(content).read()
+            case Text(text):
+                return Modality.TEXT, text.encode()
+        return None, None

@@ -47,6 +47,7 @@ __all__ = [
     "Backfill",
     "BackfillState",
     "Between",
+    "Box",
     "CollectionInfo",
     "CollectionSettings",
     "Contribution",
@@ -82,12 +83,14 @@ __all__ = [
     "check_id",
     "check_metadata",
     "check_name",
+    "cut_out",
     "item_ids",
     "leaves",
     "unit",
 ]
 
 Floats = npt.NDArray[np.float32]
+Box = tuple[int, int, int, int]
 
 MAX_ID_BYTES = 480
 """Longest item id, in bytes of UTF-8 (LMDB keys end at 511)."""
@@ -213,17 +216,30 @@ class Image(Operand):
     Arrays are (height, width) or (height, width, 3 or 4) uint8; they and PIL images are kept as PNG, which
     loses nothing. A path is read when the bytes are needed, not here.
 
+    Args:
+        source: the picture.
+        box: left, top, right and bottom of the part that is meant, in pixels of the picture as it is seen,
+            upright as its EXIF orientation says; right and bottom are the first ones outside. Who embeds or
+            stores the image cuts it out; `crop` does so here and now.
+
     Raises:
-        InvalidArgumentError: the source is of another type, or an array of another shape or dtype.
+        InvalidArgumentError: the source is of another type, or an array of another shape or dtype; or the
+            box is not four whole numbers that enclose something.
     """
 
     source: str | bytes
+    box: Box | None = None
 
-    def __init__(self, source: str | Path | bytes | PIL.Image.Image | npt.NDArray[np.uint8]) -> None:
+    def __init__(
+        self,
+        source: str | Path | bytes | PIL.Image.Image | npt.NDArray[np.uint8],
+        box: Sequence[int] | None = None,
+    ) -> None:
         object.__setattr__(self, "source", _image_source(source))
+        object.__setattr__(self, "box", None if box is None else _as_box(box, "the image"))
 
     def read(self) -> bytes:
-        """The encoded bytes.
+        """The encoded bytes, of the whole picture where there is a box.
 
         Raises:
             InvalidArgumentError: the file cannot be read or is empty.
@@ -244,8 +260,7 @@ class Image(Operand):
         It is cut out here, so that nothing else is sent or stored, and kept as PNG, which loses nothing.
 
         Args:
-            box: left, top, right and bottom, in pixels of the image as it is seen, upright as its
-                EXIF orientation says; right and bottom are the first ones outside.
+            box: as in `Image`; inside the image's own box, if it has one, and counted from its corner.
 
         Raises:
             InvalidArgumentError: the image cannot be read, or the box does not lie inside it.
@@ -255,17 +270,12 @@ class Image(Operand):
                 upright = PIL.ImageOps.exif_transpose(image)
         except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
             raise InvalidArgumentError("image", self.source, f"cannot be decoded: {error}") from None
-        width, height = upright.size
-        whole = len(box) == 4 and all(isinstance(n, int | np.integer) for n in box)
-        if not whole or not (0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
-            allowed = f"must be left, top, right, bottom in pixels, inside {width} x {height}"
-            raise InvalidArgumentError("box", tuple(box), allowed)
-        left, top, right, bottom = (int(n) for n in box)
-        return Image(upright.crop((left, top, right, bottom)))
+        whole = upright if self.box is None else cut_out(upright, self.box)
+        return Image(cut_out(whole, box))
 
     def __repr__(self) -> str:
         shown = f"<{len(self.source):,} bytes>" if isinstance(self.source, bytes) else repr(self.source)
-        return f"Image({shown})"
+        return f"Image({shown})" if self.box is None else f"Image({shown}, box={self.box})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -952,6 +962,33 @@ def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
         raise InvalidArgumentError(field_name, "NaN or infinity", "must be finite everywhere")
     vector.setflags(write=False)
     return vector
+
+
+def cut_out(image: PIL.Image.Image, box: Sequence[int]) -> PIL.Image.Image:
+    """The part of an upright picture inside a box (see `Image`).
+
+    Raises:
+        InvalidArgumentError: the box does not lie inside it.
+    """
+    width, height = image.size
+    left, top, right, bottom = _as_box(box, f"{width} x {height}")
+    if right > width or bottom > height:
+        raise _bad_box(box, f"{width} x {height}")
+    return image.crop((left, top, right, bottom))
+
+
+def _as_box(box: Sequence[int], inside: str) -> Box:
+    whole = len(box) == 4 and all(isinstance(n, int | np.integer) for n in box)
+    # No image is larger than what four bytes hold, which is how a box is sent.
+    if not whole or not (0 <= box[0] < box[2] < 1 << 32 and 0 <= box[1] < box[3] < 1 << 32):
+        raise _bad_box(box, inside)
+    left, top, right, bottom = (int(n) for n in box)
+    return left, top, right, bottom
+
+
+def _bad_box(box: Sequence[int], inside: str) -> InvalidArgumentError:
+    allowed = f"must be left, top, right, bottom in pixels, inside {inside}"
+    return InvalidArgumentError("box", tuple(box), allowed)
 
 
 def _check_count(field_name: str, count: int) -> None:

@@ -14,6 +14,8 @@ weights = st.floats(-1e6, 1e6).filter(lambda weight: weight == 0 or abs(weight) 
 vectors = arrays.arrays(
     np.float32, st.integers(1, 8), elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
 )
+spans = st.lists(st.integers(0, 2**32 - 1), min_size=2, max_size=2, unique=True).map(sorted)
+boxes = st.tuples(spans, spans).map(lambda xy: (xy[0][0], xy[1][0], xy[0][1], xy[1][1]))
 
 
 def sums(operands: st.SearchStrategy[Operand]) -> st.SearchStrategy[Expression]:
@@ -24,7 +26,7 @@ leaves: st.SearchStrategy[Operand] = st.one_of(
     texts.map(Text),
     ids.map(Item),
     vectors.map(Vector),
-    st.binary(min_size=1, max_size=20).map(Image),
+    st.builds(Image, st.binary(min_size=1, max_size=20), st.none() | boxes),
 )
 operands = st.recursive(
     leaves,

@@ -13,7 +13,7 @@ from PIL import Image as PilImage
 from PIL import ImageOps
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.query import Between, Expression, Hit, Image, Item, Operand, Text, Unit
+from embeddb.query import Between, Expression, Hit, Image, Item, Operand, Text, Unit, cut_out
 
 __all__ = ["Answer", "open_upright", "write_page"]
 
@@ -142,7 +142,8 @@ def open_upright(image: Image) -> PilImage.Image | None:
     """The picture as its camera meant it, in RGB; None for one that this machine cannot show."""
     try:
         with PilImage.open(io.BytesIO(image.read())) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
+            upright = ImageOps.exif_transpose(picture).convert("RGB")
+        return upright if image.box is None else cut_out(upright, image.box)
     except (OSError, ValueError, PilImage.DecompressionBombError, InvalidArgumentError):
         return None
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from PIL import Image as PilImage
+
 from embeddb.batching import Priority, QueueFigures
 from embeddb.deadline import Deadline, current
 from embeddb.errors import (
@@ -26,7 +28,7 @@ from embeddb.models.loaders import LOADERS
 from embeddb.models.model import Model
 from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
-from embeddb.query import Embedding, Image, Modality, ModelInfo, RunOptions, Text
+from embeddb.query import Embedding, Image, Modality, ModelInfo, RunOptions, Text, cut_out
 
 __all__ = ["EmbedRequest", "Registry"]
 
@@ -224,8 +226,7 @@ class Registry:
             wanted = {name: _or_raise(models[name]) for name in request.models}
             content: Any
             if isinstance(request.content, Image):
-                limits = (self._settings.max_image_bytes, self._settings.max_image_pixels)
-                content, modality = decode(request.content.read(), *limits), Modality.IMAGE
+                content, modality = self._decode(request.content), Modality.IMAGE
             else:
                 content, modality = request.content.text, Modality.TEXT
             return {
@@ -237,7 +238,21 @@ class Registry:
             log.exception("preparing %r for %s failed", request.content, ", ".join(request.models))
             return InternalError(f"preparing the content failed: {error}")
 
+    def cut(self, image: Image) -> Image:
+        """What is inside an image's box, as a PNG of its own; the image itself if it has none.
+
+        Raises:
+            InvalidArgumentError: it cannot be decoded or is over a limit, or its box is not inside it.
+        """
+        return image if image.box is None else Image(self._decode(image))
+
     # -- Inside -----------------------------------------------------------------------------------------
+
+    def _decode(self, image: Image) -> PilImage.Image:
+        """The picture within the operator's limits, or the part of it that is inside its box."""
+        limits = (self._settings.max_image_bytes, self._settings.max_image_pixels)
+        picture = decode(image.read(), *limits)
+        return picture if image.box is None else cut_out(picture, image.box)
 
     def _entry(self, name: str) -> _Entry:
         entry = self._entries.get(name)

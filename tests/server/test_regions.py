@@ -13,8 +13,11 @@ import pytest
 import embeddb
 from embeddb.errors import InvalidArgumentError
 from embeddb.models import ModelSettings
-from embeddb.query import Image, Precision, RunOptions
+from embeddb.query import Image, Precision, PutItem, RunOptions
 from embeddb_client import Client, Collection
+from embeddb_protos.v1 import common_pb2, expressions_pb2
+from embeddb_protos.wire.expressions import expression_from
+from embeddb_protos.wire.items import content_from
 from tests.conftest import PHOTOS
 
 CHELSEA = PHOTOS / "chelsea.png"
@@ -76,6 +79,64 @@ def test_detections_are_items_of_their_own_that_name_their_parent(
         cut = photo.crop(FACE)
     stored = photos.get("cat/face", with_features=True).features["tiny"]
     assert np.allclose(stored, client.embed("tiny", cut).features, atol=1e-5)
+
+
+def test_a_box_is_cut_out_by_who_embeds_and_stores_the_image(
+    database: embeddb.Database, client: Client, make_collection: Callable[..., Collection]
+) -> None:
+    remote = make_collection("tiny")
+    cut = Image(CHELSEA).crop(FACE)
+    for collection in (remote, database.collection(remote.name)):
+        where = type(collection).__module__
+        collection.put(where, Image(CHELSEA, FACE))
+        item = collection.get(where, with_payload=True, with_features=True)
+        assert isinstance(item.payload, Image)
+        assert item.payload.box is None
+        assert np.array_equal(pixels(item.payload), pixels(cut))
+        assert np.allclose(item.features["tiny"], client.embed("tiny", cut).features, atol=1e-5)
+        assert collection.compare(Image(CHELSEA, FACE), cut) == pytest.approx(1, abs=1e-5)
+        assert collection.compare(Image(CHELSEA, FACE), Image(CHELSEA)) < 0.9999
+        assert collection.put(where, Image(CHELSEA, FACE)) == "unchanged"
+    for embedder in (client, database):
+        boxed = embedder.embed("tiny", Image(CHELSEA, FACE)).features
+        assert np.allclose(boxed, embedder.embed("tiny", cut).features, atol=1e-5)
+
+
+def test_a_box_outside_its_image_fails_alone(
+    database: embeddb.Database, make_collection: Callable[..., Collection]
+) -> None:
+    remote = make_collection("tiny")
+    outside = Image(CHELSEA, (0, 0, 452, 10))
+    for collection in (remote, database.collection(remote.name)):
+        good, bad = collection.put_many([PutItem("good", CHELSEA), PutItem("bad", outside)])
+        assert good.error is None
+        with pytest.raises(InvalidArgumentError, match=r"^box: .*inside 451 x 300$"):
+            raise bad.error or AssertionError("it was stored")
+        with pytest.raises(InvalidArgumentError, match=r"^box: .*inside 451 x 300$"):
+            collection.search(outside)
+        assert [item.id for item in collection.items()] == ["good"]
+
+
+def test_a_picture_over_the_operators_limit_is_not_decoded_for_its_box(tmp_path: Path) -> None:
+    with embeddb.open(tmp_path, models=ModelSettings(max_image_pixels=1000)) as database:
+        database.register_model("net", {"loader": "timm", "architecture": "test_vit", "seed": 0})
+        collection = database.create_collection("c", ["net"])
+        for use in (lambda image: collection.put("a", image), collection.search):
+            with pytest.raises(InvalidArgumentError, match="must be at most 1,000 pixels"):
+                use(Image(CHELSEA, (0, 0, 10, 10)))
+
+
+def test_a_box_means_an_image() -> None:
+    box = common_pb2.Box(right=1, bottom=1)
+    for malformed in (
+        common_pb2.Content(text="a", box=box),
+        common_pb2.Content(box=box),
+        common_pb2.Content(image=b"a", box=common_pb2.Box()),
+    ):
+        with pytest.raises(InvalidArgumentError, match=r"^box: "):
+            content_from(malformed)
+    with pytest.raises(InvalidArgumentError, match=r"^box: .*must be absent, since item is no image"):
+        expression_from(expressions_pb2.Expression(terms=[{"item": "a", "box": box}]))
 
 
 @pytest.mark.parametrize(("kept", "expected"), [(0, 0), (2, 2), (1000, 7)])

@@ -25,12 +25,26 @@ class Vector(_message.Message):
     def __init__(self, data: _Optional[bytes] = ..., dimension: _Optional[int] = ...) -> None: ...
 
 class Content(_message.Message):
-    __slots__ = ("image", "text")
+    __slots__ = ("image", "text", "box")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     text: str
-    def __init__(self, image: _Optional[bytes] = ..., text: _Optional[str] = ...) -> None: ...
+    box: Box
+    def __init__(self, image: _Optional[bytes] = ..., text: _Optional[str] = ..., box: _Optional[_Union[Box, _Mapping]] = ...) -> None: ...
+
+class Box(_message.Message):
+    __slots__ = ("left", "top", "right", "bottom")
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    RIGHT_FIELD_NUMBER: _ClassVar[int]
+    BOTTOM_FIELD_NUMBER: _ClassVar[int]
+    left: int
+    top: int
+    right: int
+    bottom: int
+    def __init__(self, left: _Optional[int] = ..., top: _Optional[int] = ..., right: _Optional[int] = ..., bottom: _Optional[int] = ...) -> None: ...
 
 class Prediction(_message.Message):
     __slots__ = ("label", "score")

@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from embeddb_protos.v1 import common_pb2 as embeddb__protos_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#embeddb_protos/v1/expressions.proto\x12\nembeddb.v1\x1a\x1e\x65mbeddb_protos/v1/common.proto\"3\n\nExpression\x12\x1f\n\x05terms\x18\x01 \x03(\x0b\x32\x10.embeddb.v1.TermJ\x04\x08\x02\x10\n\"\xe4\x01\n\x04Term\x12\x13\n\x06weight\x18\x01 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x0e\n\x04item\x18\x04 \x01(\tH\x00\x12$\n\x06vector\x18\x05 \x01(\x0b\x32\x12.embeddb.v1.VectorH\x00\x12,\n\nexpression\x18\x06 \x01(\x0b\x32\x16.embeddb.v1.ExpressionH\x00\x12&\n\x07\x62\x65tween\x18\x07 \x01(\x0b\x32\x13.embeddb.v1.BetweenH\x00\x42\t\n\x07operandB\t\n\x07_weightJ\x04\x08\x08\x10\x10\"`\n\x07\x42\x65tween\x12%\n\x05start\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Expression\x12#\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x16.embeddb.v1.Expression\x12\t\n\x01t\x18\x03 \x01(\x01\"X\n\nArithmetic\x12$\n\x07\x63ombine\x18\x01 \x01(\x0e\x32\x13.embeddb.v1.Combine\x12\x14\n\x0ckeep_lengths\x18\x02 \x01(\x08\x12\x0e\n\x06\x63\x65nter\x18\x03 \x01(\x08*Z\n\x07\x43ombine\x12\x17\n\x13\x43OMBINE_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x43OMBINE_SUM\x10\x01\x12\x13\n\x0f\x43OMBINE_PRODUCT\x10\x02\x12\x10\n\x0c\x43OMBINE_BEST\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#embeddb_protos/v1/expressions.proto\x12\nembeddb.v1\x1a\x1e\x65mbeddb_protos/v1/common.proto\"3\n\nExpression\x12\x1f\n\x05terms\x18\x01 \x03(\x0b\x32\x10.embeddb.v1.TermJ\x04\x08\x02\x10\n\"\x82\x02\n\x04Term\x12\x13\n\x06weight\x18\x01 \x01(\x01H\x01\x88\x01\x01\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x03 \x01(\tH\x00\x12\x0e\n\x04item\x18\x04 \x01(\tH\x00\x12$\n\x06vector\x18\x05 \x01(\x0b\x32\x12.embeddb.v1.VectorH\x00\x12,\n\nexpression\x18\x06 \x01(\x0b\x32\x16.embeddb.v1.ExpressionH\x00\x12&\n\x07\x62\x65tween\x18\x07 \x01(\x0b\x32\x13.embeddb.v1.BetweenH\x00\x12\x1c\n\x03\x62ox\x18\x08 \x01(\x0b\x32\x0f.embeddb.v1.BoxB\t\n\x07operandB\t\n\x07_weightJ\x04\x08\t\x10\x10\"`\n\x07\x42\x65tween\x12%\n\x05start\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Expression\x12#\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x16.embeddb.v1.Expression\x12\t\n\x01t\x18\x03 \x01(\x01\"X\n\nArithmetic\x12$\n\x07\x63ombine\x18\x01 \x01(\x0e\x32\x13.embeddb.v1.Combine\x12\x14\n\x0ckeep_lengths\x18\x02 \x01(\x08\x12\x0e\n\x06\x63\x65nter\x18\x03 \x01(\x08*Z\n\x07\x43ombine\x12\x17\n\x13\x43OMBINE_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x43OMBINE_SUM\x10\x01\x12\x13\n\x0f\x43OMBINE_PRODUCT\x10\x02\x12\x10\n\x0c\x43OMBINE_BEST\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'embeddb_protos.v1.expressions_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COMBINE']._serialized_start=555
-  _globals['_COMBINE']._serialized_end=645
+  _globals['_COMBINE']._serialized_start=585
+  _globals['_COMBINE']._serialized_end=675
   _globals['_EXPRESSION']._serialized_start=83
   _globals['_EXPRESSION']._serialized_end=134
   _globals['_TERM']._serialized_start=137
-  _globals['_TERM']._serialized_end=365
-  _globals['_BETWEEN']._serialized_start=367
-  _globals['_BETWEEN']._serialized_end=463
-  _globals['_ARITHMETIC']._serialized_start=465
-  _globals['_ARITHMETIC']._serialized_end=553
+  _globals['_TERM']._serialized_end=395
+  _globals['_BETWEEN']._serialized_start=397
+  _globals['_BETWEEN']._serialized_end=493
+  _globals['_ARITHMETIC']._serialized_start=495
+  _globals['_ARITHMETIC']._serialized_end=583
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ class Expression(_message.Message):
     def __init__(self, terms: _Optional[_Iterable[_Union[Term, _Mapping]]] = ...) -> None: ...
 
 class Term(_message.Message):
-    __slots__ = ("weight", "image", "text", "item", "vector", "expression", "between")
+    __slots__ = ("weight", "image", "text", "item", "vector", "expression", "between", "box")
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class Term(_message.Message):
     VECTOR_FIELD_NUMBER: _ClassVar[int]
     EXPRESSION_FIELD_NUMBER: _ClassVar[int]
     BETWEEN_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
     weight: float
     image: bytes
     text: str
@@ -41,7 +42,8 @@ class Term(_message.Message):
     vector: _common_pb2.Vector
     expression: Expression
     between: Between
-    def __init__(self, weight: _Optional[float] = ..., image: _Optional[bytes] = ..., text: _Optional[str] = ..., item: _Optional[str] = ..., vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., expression: _Optional[_Union[Expression, _Mapping]] = ..., between: _Optional[_Union[Between, _Mapping]] = ...) -> None: ...
+    box: _common_pb2.Box
+    def __init__(self, weight: _Optional[float] = ..., image: _Optional[bytes] = ..., text: _Optional[str] = ..., item: _Optional[str] = ..., vector: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ..., expression: _Optional[_Union[Expression, _Mapping]] = ..., between: _Optional[_Union[Between, _Mapping]] = ..., box: _Optional[_Union[_common_pb2.Box, _Mapping]] = ...) -> None: ...
 
 class Between(_message.Message):
     __slots__ = ("start", "end", "t")

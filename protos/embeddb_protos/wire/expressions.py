@@ -7,12 +7,14 @@ import numpy.typing as npt
 
 from embeddb.errors import InvalidArgumentError
 from embeddb.options import Arithmetic, Combine
-from embeddb.query import Between, Expression, Image, Item, Operand, Sum, Text, Unit, Vector
+from embeddb.query import Between, Box, Expression, Image, Item, Operand, Sum, Text, Unit, Vector
 from embeddb_protos.v1 import analysis_pb2, common_pb2, expressions_pb2
 
 __all__ = [
     "arithmetic_from",
     "arithmetic_message",
+    "box_from",
+    "box_message",
     "expression_from",
     "expression_message",
     "matrix_from",
@@ -63,6 +65,26 @@ def matrix_from(message: analysis_pb2.Matrix) -> npt.NDArray[np.float32]:
     return values.reshape(message.rows, message.columns)
 
 
+def box_message(box: Box) -> common_pb2.Box:
+    """The part of an image that is meant, as a message."""
+    left, top, right, bottom = box
+    return common_pb2.Box(left=left, top=top, right=right, bottom=bottom)
+
+
+def box_from(message: common_pb2.Content | expressions_pb2.Term, kind: str | None) -> Box | None:
+    """The part that is meant of what a message holds; None for all of it.
+
+    Raises:
+        InvalidArgumentError: there is a box, and what it holds is no image.
+    """
+    if not message.HasField("box"):
+        return None
+    box = (message.box.left, message.box.top, message.box.right, message.box.bottom)
+    if kind != "image":
+        raise InvalidArgumentError("box", box, f"must be absent, since {kind or 'nothing'} is no image")
+    return box
+
+
 def expression_message(expression: Expression) -> expressions_pb2.Expression:
     """The expression as a message; images are read here.
 
@@ -75,6 +97,8 @@ def expression_message(expression: Expression) -> expressions_pb2.Expression:
         match operand:
             case Image():
                 term.image = operand.read()
+                if operand.box is not None:
+                    term.box.CopyFrom(box_message(operand.box))
             case Text(text):
                 term.text = text
             case Item(item_id):
@@ -128,9 +152,10 @@ def arithmetic_from(message: expressions_pb2.Arithmetic) -> Arithmetic:
 
 
 def _operand_from(term: expressions_pb2.Term) -> Operand:
+    box = box_from(term, term.WhichOneof("operand"))
     match term.WhichOneof("operand"):
         case "image":
-            return Image(term.image)
+            return Image(term.image, box)
         case "text":
             return Text(term.text)
         case "item":

@@ -22,7 +22,7 @@ from embeddb.query import (
 )
 from embeddb_protos.v1 import common_pb2, items_pb2, models_pb2
 from embeddb_protos.wire.errors import error_from, error_message
-from embeddb_protos.wire.expressions import vector_from, vector_message
+from embeddb_protos.wire.expressions import box_from, box_message, vector_from, vector_message
 
 __all__ = [
     "MODALITIES",
@@ -80,7 +80,8 @@ def json_object(field: str, text: str) -> Mapping[str, Any]:
 def content_message(content: Image | Text) -> common_pb2.Content:
     """A payload as a message; an image is read here."""
     if isinstance(content, Image):
-        return common_pb2.Content(image=content.read())
+        box = None if content.box is None else box_message(content.box)
+        return common_pb2.Content(image=content.read(), box=box)
     return common_pb2.Content(text=content.text)
 
 
@@ -88,11 +89,12 @@ def content_from(message: common_pb2.Content) -> Image | Text:
     """The payload that a message holds.
 
     Raises:
-        InvalidArgumentError: it holds none, or an empty one.
+        InvalidArgumentError: it holds none, an empty one, or a box that is none or of a text.
     """
+    box = box_from(message, message.WhichOneof("kind"))
     match message.WhichOneof("kind"):
         case "image":
-            return Image(message.image)
+            return Image(message.image, box)
         case "text":
             return Text(message.text)
     raise InvalidArgumentError("content", "none", "an image or a text must be set")

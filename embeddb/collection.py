@@ -77,7 +77,7 @@ class Collection(CollectionCalls):
         self.name = name
         self._settings = settings
         self._store = store
-        self._selection = Selection(store)
+        self._selection = Selection(store, lambda: self._spaces.models)
         self._registry = registry
         self._spaces = Spaces(name, models, filling, settings, store, registry, save)
 

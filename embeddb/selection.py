@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +30,14 @@ class Selection:
 
     Args:
         store: the collection's storage.
+        models: says which are the collection's models. What a dropped one predicted stays in the records, and
+            no filter sees it.
     """
 
-    def __init__(self, store: CollectionStore) -> None:
+    def __init__(self, store: CollectionStore, models: Callable[[], Iterable[str]]) -> None:
         self._store = store
+        self._models = models
+        self._seen: Set[str] = frozenset()
         self._lock = threading.Lock()
         self._columns = Columns()
 
@@ -46,22 +50,25 @@ class Selection:
         """
         condition = parse(text)
         with self._lock:
+            models = frozenset(self._models())
+            if models != self._seen:
+                self._columns, self._seen = Columns(), models
             self._catch_up()
             return matching(condition, self._columns, text)
 
     def _catch_up(self) -> None:
         while records := self._store.records_after(self._columns.last_row, BATCH_RECORDS):
-            self._columns.append(_attributes(records))
+            self._columns.append(_attributes(records, self._seen))
         if self._store.count() < (1 - MAX_DEAD_SHARE) * len(self._columns):
             self._columns = Columns()
             self._catch_up()
 
 
-def _attributes(records: Sequence[Record]) -> list[Attributes]:
+def _attributes(records: Sequence[Record], models: Set[str]) -> list[Attributes]:
     # In one call, which is three times as fast as one a record.
     metadata = json.loads(f"[{','.join(record.metadata_json for record in records)}]")
     modalities = [None if record.modality is None else record.modality.value for record in records]
     return [
-        Attributes(record.row, modality, parsed, record.predictions)
+        Attributes(record.row, modality, parsed, {m: p for m, p in record.predictions.items() if m in models})
         for record, modality, parsed in zip(records, modalities, metadata, strict=True)
     ]

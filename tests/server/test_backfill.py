@@ -192,8 +192,12 @@ def test_a_new_version_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
         collection.drop_model("nix")
     with pytest.raises(FailedPreconditionError, match="itself"):
         collection.drop_model("old", replaced_by="old")
+    predicted = {name: f'score("{name}") >= 0' for name in ("old", "new")}
+    assert len(collection.search(image(3), filter=predicted["old"], k=COUNT)) == COUNT
     collection.drop_model("old", replaced_by="new")
     assert collection.info().models == ("new", "other")
+    assert collection.search(image(3), filter=predicted["old"]) == []
+    assert len(collection.search(image(3), filter=predicted["new"], k=COUNT)) == COUNT
     hit = collection.search(image(3), k=1, with_features=True, with_predictions=True)[0]
     assert (hit.id, set(hit.item.features), set(hit.item.predictions)) == ("03", {"new"}, {"new"})
     own.remove_model("old")

@@ -199,9 +199,9 @@ def test_an_index_that_has_grown_is_tuned_anew(
     add(index, 0, clustered(1000))
     index.settle()
     small = repr(index)
-    for part in range(1, 12):
+    for part in range(1, 7):
         add(index, 1000 * part, clustered(1000, seed=part))
-    index.settle()
+        index.settle()  # So that it is tuned at 3,000 and at 7,000, however fast the thread is.
     assert repr(index) != small
     assert recall(index, Effort.BALANCED) >= 0.93
 

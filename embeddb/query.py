@@ -937,11 +937,24 @@ def check_metadata(metadata: Mapping[str, Any]) -> str:
     if not isinstance(metadata, Mapping):
         raise InvalidArgumentError("item.metadata", metadata, "must be a JSON object")
     try:
+        # JSON's own encoder makes a string of any other key, and then one of two may be lost.
+        _check_keys(metadata)
         text = _JSON.encode(dict(metadata))
         text.encode()  # JSON may escape half a surrogate pair, which no UTF-8 can hold.
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError("item.metadata", metadata, f"must be plain JSON: {error}") from None
     return text
+
+
+def _check_keys(value: object) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"the key {key!r} is not a string")
+            _check_keys(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_keys(inner)
 
 
 def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:

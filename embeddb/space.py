@@ -76,8 +76,7 @@ class Space:
 
     def lookup(self, item_ids: Sequence[str]) -> list[Floats | EmbeddbError]:
         """The stored features of items, in order, an error in the place of each that has none."""
-        rows = self._store.rows(item_ids)
-        features = self._store.features(self.model, [row for row in rows if row is not None])
+        rows, features = self._store.lookup(self.model, item_ids)
         outcomes: list[Floats | EmbeddbError] = []
         for item_id, row in zip(item_ids, rows, strict=True):
             if row is None:

@@ -18,6 +18,8 @@ from embeddb.errors import InvalidArgumentError
 
 __all__ = ["decode"]
 
+# Transforms make the shorter side as long as the network's input, and gigabytes of a line one pixel high.
+MAX_ASPECT_RATIO = 100
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
@@ -45,6 +47,10 @@ def decode(data: bytes, max_bytes: int, max_pixels: int) -> PilImage.Image:
                 if width * height > max_pixels:
                     given = f"{width} x {height} pixels"
                     raise InvalidArgumentError("image", given, f"must be at most {max_pixels:,} pixels")
+                if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
+                    given = f"{width} x {height} pixels"
+                    allowed = f"must not be more than {MAX_ASPECT_RATIO} times as long one way as the other"
+                    raise InvalidArgumentError("image", given, allowed)
                 upright = ImageOps.exif_transpose(image)
                 return _as_rgb(upright)
     except UnidentifiedImageError:

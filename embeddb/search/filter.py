@@ -156,14 +156,15 @@ def parse(text: str) -> Condition:
         raise InvalidArgumentError("filter", text, f"cannot be read{where}: {error.msg}") from None
     except (ValueError, MemoryError, RecursionError) as error:
         raise InvalidArgumentError("filter", text, f"cannot be read: {error}") from None
-    return _Reader(text).condition(tree.body, 0)
+    return _Reader(text, line).condition(tree.body, 0)
 
 
 class _Reader:
     """Turns Python's syntax tree into conditions, and refuses what is not part of the language."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, line: str) -> None:
         self._text = text
+        self._line = line
 
     def condition(self, node: ast.expr, depth: int) -> Condition:
         if depth > MAX_DEPTH:
@@ -267,4 +268,6 @@ class _Reader:
         return False
 
     def _error(self, node: ast.expr, reason: str) -> InvalidArgumentError:
-        return InvalidArgumentError("filter", self._text, f"{ast.unparse(node)[:60]!r} {reason}")
+        # The text, for to print a tree again recurses as deep as the tree goes.
+        part = ast.get_source_segment(self._line, node) or self._line
+        return InvalidArgumentError("filter", self._text, f"{part[:60]!r} {reason}")

@@ -140,6 +140,16 @@ class CollectionStore:
         with self._env.read() as transaction:
             return [self._row(transaction, item_id) for item_id in ids]
 
+    def lookup(self, model: str, ids: Sequence[str]) -> tuple[list[int | None], dict[int, Floats]]:
+        """The rows of ids and their features in a space, at one moment; see `rows` and `features`."""
+        with self._env.read() as transaction:
+            rows = [self._row(transaction, item_id) for item_id in ids]
+            space = read_spaces(transaction, self._env.database).get(model)
+            if space is None:
+                return rows, {}
+            blocks = open_blocks(transaction, self._env.database, model, space)
+            return rows, blocks.read([row for row in rows if row is not None])
+
     def payloads(self, rows: Iterable[int]) -> list[bytes | None]:
         """The payloads of rows, in order; None where there is none."""
         database = self._env.database("payloads")

@@ -35,7 +35,10 @@ class DataFolder:
         self._collections = self._path / COLLECTIONS
         self._durability = durability
         self._stores: dict[str, CollectionStore] = {}
-        self._path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FailedPreconditionError(f"{self._path} is no folder for data: {error.strerror}") from None
         self._lock = locked(self._path)
         try:
             # Collections come after the catalogue: where they are and it is not, it was lost.

@@ -59,9 +59,10 @@ def keys(arguments: Sequence[str]) -> None:
     commands.add_parser("list", help="print names, roles and collections")
     commands.add_parser("remove", help="make a key worthless").add_argument("name")
     options = parser.parse_args(arguments)
-    options.data.mkdir(parents=True, exist_ok=True)
     file = KeyFile(options.data)
     if options.command == "add":
+        # Before the server's first start, which wants a key where it listens beyond this machine.
+        options.data.mkdir(parents=True, exist_ok=True)
         secret = None if options.secret is None else options.secret.read_text().strip()
         made = file.add(options.name, Role[options.role.upper()], options.collection, secret)
         if secret is None:

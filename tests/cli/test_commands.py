@@ -370,3 +370,22 @@ def test_backfill_and_drop(run: Run, pets: Collection) -> None:
     dropped = run("models", "drop", "tiny", "--replaced-by", "given", "--force", "-c", pets.name)
     assert dropped.out == f"{pets.name}: models starter, given\n"
     assert run("models", "drop", "given", "-c", pets.name, "--json").json["models"] == ["starter"]
+
+
+def test_an_empty_name_or_filter_widens_nothing(run: Run, pets: Collection) -> None:
+    for command in (
+        ["search", "cat", "-c", ""],
+        ["rm", "cup", "-c", ""],
+        ["search", "cat", "-c", pets.name, "--filter", " "],
+        ["rm", "-c", pets.name, "--filter", ""],
+        ["search", "cat", "-c", pets.name, "--per-group", "2"],
+    ):
+        ran = run(*command)
+        assert ran.code != 0, command
+        assert len(ran.err.splitlines()) == 1
+    assert pets.info().items == 3
+
+
+def test_what_others_wrote_does_not_command_the_terminal(run: Run, pets: Collection) -> None:
+    pets.put("\x1b[31mred\nline", "a text")
+    assert "\\x1b[31mred\\nline" in run("ls", "-c", pets.name).out

@@ -164,3 +164,9 @@ def test_an_image_is_decoded_once_for_several_models(
     assert outcome["means"].features.tolist() == outcome["other"].features.tolist()
     assert len(times) == 1
     assert len(network.runs) == 1
+
+
+def test_a_line_of_pixels_is_refused() -> None:
+    line = encoded(PilImage.new("RGB", (20_000, 1)))
+    with pytest.raises(InvalidArgumentError, match="20000 x 1 pixels' given, must not be more than 100 times"):
+        images.decode(line, MAX_BYTES, MAX_PIXELS)

@@ -252,3 +252,9 @@ def test_columns_agree_with_items_one_by_one(
         columns.append([Attributes(row, None, item) for row, item in numbered])
     expected = [row for row, item in enumerate(rows) if holds(condition, item)]
     np.testing.assert_array_equal(matching(condition, columns, ""), expected)
+
+
+@pytest.mark.parametrize("nested", ["not " * 500 + "a", "(" * 500 + "a" + ")" * 500, "-" * 500 + "1 < a"])
+def test_what_is_nested_too_deep_is_refused(nested: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="filter"):
+        parse(nested)

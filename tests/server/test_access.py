@@ -160,6 +160,8 @@ def test_the_command_makes_lists_and_removes_keys(tmp_path: Path, capsys: pytest
     assert main(["keys", *data, "remove", "you"]) == 1
     assert capsys.readouterr().err.count("embeddb-server: ") == 2
     assert main(["keys", *data, "remove", "me"]) == 0
+    assert main(["keys", "--data", str(tmp_path / "mistyped"), "list"]) == 0
+    assert not (tmp_path / "mistyped").exists()
     assert KeyFile(tmp_path).all() == []
 
 

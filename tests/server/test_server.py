@@ -215,3 +215,9 @@ def test_a_stream_of_garbage_does_not_keep_the_server_from_ending(database: Data
         with pytest.raises(grpc.RpcError):
             list(call(iter([b"\xff\xff"])))
     server.stop(drain_seconds=0.1)
+
+
+def test_a_data_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["--data", str(tmp_path / "file"), "--port", "0"]) == 1
+    assert "file is no folder for data" in capsys.readouterr().err

@@ -200,3 +200,10 @@ def test_all_is_sorted_and_complete(module: object) -> None:
     names = module.__all__  # type: ignore[attr-defined]
     assert list(names) == sorted(names, key=lambda n: (not n.isupper(), n[0].islower(), n))
     assert all(hasattr(module, name) for name in names)
+
+
+def test_keys_of_metadata_are_strings() -> None:
+    # JSON's encoder would make "1" of 1, and one of the two would be lost.
+    for metadata in ({1: "a", "1": "b"}, {"inner": [{2: "c"}]}):
+        with pytest.raises(InvalidArgumentError, match="is not a string"):
+            PutItem("a", Text("t"), metadata)  # type: ignore[dict-item]

@@ -81,17 +81,17 @@ def ls(
 def rm(
     item_ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The items.")] = None,
     where: Annotated[
-        str, typer.Option("--filter", help="Delete the items that satisfy this, such as 'price < 20'.")
-    ] = "",
+        str | None, typer.Option("--filter", help="Delete the items that satisfy this, such as 'price < 20'.")
+    ] = None,
     collection: CollectionName = None,
     server: Server = None,
     as_json: Json = False,
 ) -> None:
     """Delete items, by their ids or by a filter."""
-    if bool(item_ids) == bool(where):
+    if bool(item_ids) == (where is not None):
         raise typer.BadParameter("give either ids or --filter", param_hint="ID...")
     with connect(server, collection) as client:
-        if where:
+        if where is not None:
             deleted = client.delete_where(where)
             if as_json:
                 print_json({"deleted": deleted})

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from embeddb.query import check_name
 from embeddb_client.access import Access
 from embeddb_client.cli.completion import collection_names, context_names
 from embeddb_client.cli.config import Config
@@ -70,7 +71,8 @@ def connect(server: str | None, collection: str | None = None) -> Client:
         certificate=os.environ.get("EMBEDDB_TLS_CERTIFICATE"),
         key=os.environ.get("EMBEDDB_TLS_KEY"),
     )
-    return Client(context.server, collection=collection or context.collection, access=access)
+    named = context.collection if collection is None else check_name("--collection", collection)
+    return Client(context.server, collection=named, access=access)
 
 
 def print_json(value: Any) -> None:
@@ -90,13 +92,18 @@ def make_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Tabl
     for place in kept:
         table.add_column(columns[place], overflow="fold")
     for row in rows:
-        table.add_row(*(str(row[place]) for place in kept))
+        table.add_row(*(printable(str(row[place])) for place in kept))
     return table
 
 
 def in_short(metadata: Mapping[str, Any]) -> str:
     """Metadata as a table shows it: JSON on one line, nothing for none."""
     return json.dumps(dict(metadata), ensure_ascii=False) if metadata else ""
+
+
+def printable(text: str) -> str:
+    """The text with control characters spelled out: ids and metadata are what other people wrote."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def pairs(values: Sequence[str], option: str) -> Mapping[str, Any]:

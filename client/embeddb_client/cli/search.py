@@ -61,8 +61,9 @@ def search(
         bool, typer.Option("--include-operands", help="Items that the expression names may be hits.")
     ] = False,
     where: Annotated[
-        str, typer.Option("--filter", "-f", help="What hits satisfy, such as 'price < 20 and not sold'.")
-    ] = "",
+        str | None,
+        typer.Option("--filter", "-f", help="What hits satisfy, such as 'price < 20 and not sold'."),
+    ] = None,
     combine: Annotated[Combine, typer.Option("--combine", help="How operands make one score.")] = Combine.SUM,
     center: Annotated[
         bool, typer.Option("--center", help="Subtract the mean of each operand's modality first.")
@@ -80,7 +81,9 @@ def search(
     group_by: Annotated[
         str | None, typer.Option("--group-by", help="The best of each value of this metadata field.")
     ] = None,
-    per_group: Annotated[int, typer.Option("--per-group", help="How many of each value at most.")] = 1,
+    per_group: Annotated[
+        int | None, typer.Option("--per-group", help="How many of each value at most; 1 unless told.")
+    ] = None,
     diverse: Annotated[
         float | None,
         typer.Option("--diversify", help="Hits that differ: 1 is the score alone, 0 the difference."),
@@ -107,6 +110,10 @@ def search(
         check_terminal()
     if diverse is not None and reciprocal:
         raise typer.BadParameter("cannot be combined with --k-reciprocal", param_hint="--diversify")
+    if where is not None and not where.strip():
+        raise typer.BadParameter("is empty; leave it out to search everything", param_hint="--filter")
+    if per_group is not None and group_by is None:
+        raise typer.BadParameter("needs --group-by FIELD", param_hint="--per-group")
     parsed = parse(expression)
     with connect(server, collection) as client:
         hits = client.search(
@@ -115,14 +122,14 @@ def search(
             model=model[0] if model and len(model) == 1 else None,
             fusion=Fusion(model, fuse) if model and len(model) > 1 else None,
             include_operands=include_operands,
-            filter=where,
+            filter=where or "",
             arithmetic=Arithmetic(combine=combine, center=center),
             explain=explain,
             effort=effort,
             candidates=candidates,
             offset=offset,
             min_score=min_score,
-            group=None if group_by is None else Group(group_by, per_group),
+            group=None if group_by is None else Group(group_by, 1 if per_group is None else per_group),
             rerank=KReciprocal() if reciprocal else None if diverse is None else Diversify(diverse),
             with_payload=pictures or html is not None,
             with_predictions=True,

@@ -168,5 +168,5 @@ def test_an_image_is_decoded_once_for_several_models(
 
 def test_a_line_of_pixels_is_refused() -> None:
     line = encoded(PilImage.new("RGB", (20_000, 1)))
-    with pytest.raises(InvalidArgumentError, match="20000 x 1 pixels' given, must not be more than 100 times"):
+    with pytest.raises(InvalidArgumentError, match="20000 x 1 pixels' given, must not be"):
         images.decode(line, MAX_BYTES, MAX_PIXELS)

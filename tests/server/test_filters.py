@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -114,6 +115,7 @@ def test_delete_by_filter_spares_what_is_replaced_meanwhile(shop: Collection, da
     here = database.collection(shop.name)
     while thread.is_alive():
         here.delete_where("price < 1000")
+        time.sleep(0.001)  # Else this thread hardly ever lets the other one have the interpreter's lock.
     thread.join()
     assert len(shop.search(QUERY, k=300, filter="price == 1000")) == 200
     assert shop.info().items == 200

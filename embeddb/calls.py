@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-from embeddb.errors import EmbeddbError
+from embeddb.errors import EmbeddbError, or_raise
 from embeddb.options import Arithmetic
 from embeddb.query import (
     DEFAULT_K,
@@ -32,8 +32,6 @@ from embeddb.questions import Compare, Question, Verdict
 __all__ = ["CollectionCalls"]
 
 A = TypeVar("A")
-
-T = TypeVar("T")
 
 
 class CollectionCalls(ABC):
@@ -90,7 +88,7 @@ class CollectionCalls(ABC):
             NotFoundError: there is none of that id.
         """
         view = View(with_payload, with_features, with_predictions)
-        return _or_raise(self.get_many([item_id], view=view)[0])
+        return or_raise(self.get_many([item_id], view=view)[0])
 
     def delete(self, item_id: str) -> None:
         """Delete one item. When it returns, searches do not find it.
@@ -136,7 +134,7 @@ class CollectionCalls(ABC):
         """
         view = View(with_payload, with_features, with_predictions)
         question = Search((expression,), k, model, include_operands, view, **options)
-        return _or_raise(self.search_many(question)[0])
+        return or_raise(self.search_many(question)[0])
 
     def compare(
         self, a: object, b: object, *, model: str | None = None, arithmetic: Arithmetic | None = None
@@ -289,9 +287,3 @@ class CollectionCalls(ABC):
     @abstractmethod
     def info(self) -> CollectionInfo:
         """Return the collection's models and how many items it holds."""
-
-
-def _or_raise(outcome: T | EmbeddbError) -> T:
-    if isinstance(outcome, EmbeddbError):
-        raise outcome
-    return outcome

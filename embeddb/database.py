@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from embeddb.batching import QueueFigures
 from embeddb.collection import Collection
-from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError
+from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError, or_raise
 from embeddb.index import check_factory
 from embeddb.models import EmbedRequest, ModelSettings, Priority, Registry
 from embeddb.query import (
@@ -152,10 +152,7 @@ class Database:
 
     def embed(self, model: str, content: object) -> Embedding:
         """Run one content through a model, storing nothing; see `embed_many`."""
-        outcome = self.embed_many(model, [content])[0]
-        if isinstance(outcome, EmbeddbError):
-            raise outcome
-        return outcome
+        return or_raise(self.embed_many(model, [content])[0])
 
     def embed_many(self, model: str, contents: Sequence[object]) -> list[Embedding | EmbeddbError]:
         """Run contents through a model, storing nothing.

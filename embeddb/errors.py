@@ -20,7 +20,7 @@ can put them on the wire and the client can raise the same error again.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "AlreadyExistsError",
@@ -36,7 +36,10 @@ __all__ = [
     "ResourceExhaustedError",
     "UnauthenticatedError",
     "UnavailableError",
+    "or_raise",
 ]
+
+T = TypeVar("T")
 
 
 class EmbeddbError(Exception):
@@ -159,3 +162,10 @@ def _shorten(value: object, limit: int = 80) -> str:
         return f"{len(value):,} bytes"
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def or_raise(outcome: T | EmbeddbError) -> T:
+    """Give one outcome of a batch, or raise it if it is an error."""
+    if isinstance(outcome, EmbeddbError):
+        raise outcome
+    return outcome

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from embeddb.errors import EmbeddbError
+from embeddb.errors import EmbeddbError, or_raise
 from embeddb.query import CollectionInfo, CollectionSettings, Embedding, ModelInfo, RunOptions, Stats
 from embeddb_client import exchanges
 from embeddb_client.access import Access
-from embeddb_client.async_collection import AsyncCollection, or_raise
+from embeddb_client.async_collection import AsyncCollection
 from embeddb_client.async_connection import AsyncConnection
 from embeddb_client.client import DEFAULT_ADDRESS, LOAD_SECONDS
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-from embeddb.errors import EmbeddbError
+from embeddb.errors import EmbeddbError, or_raise
 from embeddb.options import Arithmetic
 from embeddb.query import (
     DEFAULT_K,
@@ -225,13 +225,6 @@ class AsyncCollection:
     async def info(self) -> CollectionInfo:
         """Return the collection's models and how many items it holds."""
         return await self._connection.send(exchanges.get_collection(self.name))
-
-
-def or_raise(outcome: T | EmbeddbError) -> T:
-    """Give the one outcome of a batch of one, or raise it."""
-    if isinstance(outcome, EmbeddbError):
-        raise outcome
-    return outcome
 
 
 async def _batches(items: Iterable[PutItem] | AsyncIterable[PutItem]) -> AsyncIterator[Batch]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from embeddb.errors import EmbeddbError
+from embeddb.errors import EmbeddbError, or_raise
 from embeddb.query import CollectionInfo, CollectionSettings, Embedding, ModelInfo, RunOptions, Stats
 from embeddb_client import exchanges
 from embeddb_client.access import Access
@@ -111,10 +111,7 @@ class Client(Collection):
 
     def embed(self, model: str, content: object) -> Embedding:
         """Run one content through a model, storing nothing; see `embed_many`."""
-        outcome = self.embed_many(model, [content])[0]
-        if isinstance(outcome, EmbeddbError):
-            raise outcome
-        return outcome
+        return or_raise(self.embed_many(model, [content])[0])
 
     def embed_many(self, model: str, contents: Sequence[object]) -> list[Embedding | EmbeddbError]:
         """Run contents through a model, storing nothing.

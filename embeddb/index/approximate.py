@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from embeddb.index.exact import CodeMoment, best, scan, score
+from embeddb.index.exact import best, scan_all, score
 from embeddb.index.vectors import Moment
 from embeddb.query import Metric
 
@@ -136,7 +136,7 @@ class Approximate:
         places = np.sort(np.random.default_rng(1).choice(living, count, replace=False))
         queries = moment.vectors[torch.from_numpy(places)]
         covered = moment.until(len(self))
-        exact = scan(covered, CodeMoment(0, covered.vectors, 0.0), queries, TUNED_K + 1, covered.living())[1]
+        exact = scan_all(covered, queries, TUNED_K + 1, covered.living())[1]
         curve: list[Point] = []
         most = self._most()
         effort = min(MIN_EFFORT, most)

@@ -22,7 +22,7 @@ from embeddb.index.metric import ranking, scores
 from embeddb.index.vectors import Moment
 from embeddb.query import Metric
 
-__all__ = ["CodeMoment", "Codes", "best", "scan", "scan_places", "score"]
+__all__ = ["CodeMoment", "Codes", "best", "scan", "scan_all", "scan_places", "score"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -105,10 +105,15 @@ def scan(
     return np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
 
 
+def scan_all(moment: Moment, queries: torch.Tensor, k: int, allowed: Mask | None) -> tuple[Floats, Places]:
+    """`scan` for places that have no codes: their vectors stand for them."""
+    return scan(moment, CodeMoment(0, moment.vectors, 0.0), queries, k, allowed)
+
+
 def scan_places(moment: Moment, queries: torch.Tensor, k: int, places: Places) -> tuple[Floats, Places]:
     """The best k of some places, in full precision; otherwise as `scan`."""
     part = moment.part(places)
-    found, where = scan(part, CodeMoment(0, part.vectors, 0.0), queries, k, None)
+    found, where = scan_all(part, queries, k, None)
     chosen = np.full(where.shape, -1, np.int64)
     chosen[where >= 0] = places[where[where >= 0]]
     return found, chosen

@@ -17,7 +17,7 @@ from embeddb.batching import Batcher, Priority
 from embeddb.deadline import current
 from embeddb.errors import DataLossError, DeadlineExceededError, InvalidArgumentError
 from embeddb.index.approximate import Approximate
-from embeddb.index.exact import CodeMoment, Codes, best, scan, scan_places
+from embeddb.index.exact import CodeMoment, Codes, best, scan, scan_all, scan_places
 from embeddb.index.metric import check_finite_scores, prepared
 from embeddb.index.policy import IndexPolicy
 from embeddb.index.recall import RECALL_K, LiveRecall
@@ -286,7 +286,7 @@ class SpaceIndex:
         if state.approximate is None:
             return scan(moment, state.codes, queries, k, mask)
         if effort is Effort.EXACT:
-            return _scan_all(moment, queries, k, mask)
+            return scan_all(moment, queries, k, mask)
         return self._approximately(state, state.approximate, queries, k, mask, effort)
 
     def _approximately(
@@ -310,11 +310,11 @@ class SpaceIndex:
             found, places = best(np.hstack([found, tail[0]]), np.hstack([places, tail[1]]), k)
         missed = places[:, min(k, present) - 1] < 0 if present else np.zeros(len(queries), np.bool_)
         if missed.any():
-            found[missed], places[missed] = _scan_all(moment, queries[torch.from_numpy(missed)], k, mask)
+            found[missed], places[missed] = scan_all(moment, queries[torch.from_numpy(missed)], k, mask)
         if effort is Effort.BALANCED and k >= RECALL_K and self._live_recall.due():
             one = queries[:1]
             self._live_recall.compare(
-                places[0, :RECALL_K], lambda: _scan_all(moment, one, RECALL_K, mask)[1][0]
+                places[0, :RECALL_K], lambda: scan_all(moment, one, RECALL_K, mask)[1][0]
             )
         return found, places
 
@@ -430,10 +430,6 @@ class SpaceIndex:
 
     def _goes_on(self) -> bool:
         return not self._closed
-
-
-def _scan_all(moment: Moment, queries: torch.Tensor, k: int, mask: Mask | None) -> tuple[Floats, Places]:
-    return scan(moment, CodeMoment(0, moment.vectors, 0.0), queries, k, mask)
 
 
 def _catch_up(vectors: Vectors, now: Moment, before: Moment) -> None:

@@ -22,6 +22,7 @@ from embeddb.errors import (
     FailedPreconditionError,
     InternalError,
     NotFoundError,
+    or_raise,
 )
 from embeddb.models.images import decode
 from embeddb.models.loaders import LOADERS
@@ -223,7 +224,7 @@ class Registry:
         """Decode a content and queue it at its models."""
         try:
             deadline.check()
-            wanted = {name: _or_raise(models[name]) for name in request.models}
+            wanted = {name: or_raise(models[name]) for name in request.models}
             content: Any
             if isinstance(request.content, Image):
                 content, modality = self._decode(request.content), Modality.IMAGE
@@ -288,12 +289,6 @@ class Registry:
             entry.refusal = str(error)
             raise FailedPreconditionError(f"model {info.name!r} is not available: {error}") from error
         return model
-
-
-def _or_raise(model: Model | EmbeddbError) -> Model:
-    if isinstance(model, EmbeddbError):
-        raise model
-    return model
 
 
 def _outcome(

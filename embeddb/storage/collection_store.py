@@ -144,11 +144,7 @@ class CollectionStore:
         """The rows of ids and their features in a space, at one moment; see `rows` and `features`."""
         with self._env.read() as transaction:
             rows = [self._row(transaction, item_id) for item_id in ids]
-            space = read_spaces(transaction, self._env.database).get(model)
-            if space is None:
-                return rows, {}
-            blocks = open_blocks(transaction, self._env.database, model, space)
-            return rows, blocks.read([row for row in rows if row is not None])
+            return rows, self._features(transaction, model, [row for row in rows if row is not None])
 
     def payloads(self, rows: Iterable[int]) -> list[bytes | None]:
         """The payloads of rows, in order; None where there is none."""
@@ -164,10 +160,7 @@ class CollectionStore:
     def features(self, model: str, rows: Iterable[int]) -> dict[int, Floats]:
         """The features of rows in a space, (d,) float32 by row; rows without them are left out."""
         with self._env.read() as transaction:
-            space = read_spaces(transaction, self._env.database).get(model)
-            if space is None:
-                return {}
-            return open_blocks(transaction, self._env.database, model, space).read(rows)
+            return self._features(transaction, model, rows)
 
     def scan(self, model: str) -> Iterator[tuple[Rows, Floats]]:
         """Iterate over a space.
@@ -257,6 +250,12 @@ class CollectionStore:
     def _row(self, transaction: lmdb.Transaction, item_id: str) -> int | None:
         stored = transaction.get(item_id.encode(), db=self._env.database("ids"))
         return None if stored is None else row_of(stored)
+
+    def _features(self, transaction: lmdb.Transaction, model: str, rows: Iterable[int]) -> dict[int, Floats]:
+        space = read_spaces(transaction, self._env.database).get(model)
+        if space is None:
+            return {}
+        return open_blocks(transaction, self._env.database, model, space).read(rows)
 
     def _record(self, transaction: lmdb.Transaction, row: int) -> Record | None:
         key = row_key(row)

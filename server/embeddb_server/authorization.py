@@ -97,7 +97,7 @@ class AuthorizationInterceptor(grpc.ServerInterceptor):
 
     def _authenticate(self, header: str) -> Key | None:
         """The caller's key; None where none is needed."""
-        if not self._keys.all():
+        if not self._keys:
             return None
         scheme, _, secret = header.partition(" ")
         if not header:

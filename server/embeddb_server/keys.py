@@ -61,6 +61,10 @@ class KeyFile:
         self._read_at: tuple[int, int] | None = None
         self._keys: dict[str, Key] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there are any keys."""
+        return bool(self._current())
+
     def find(self, secret: str) -> Key | None:
         """The key with this secret."""
         return self._current().get(_hash(secret))

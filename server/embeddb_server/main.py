@@ -115,7 +115,7 @@ def _check_exposure(config: Config, keys: KeyFile) -> None:
     """
     if config.is_local or config.allow_anonymous:
         return
-    if config.tls_client_ca is None and not keys.all():
+    if config.tls_client_ca is None and not keys:
         raise FailedPreconditionError(
             f"{config.address} can be reached from other machines, and callers need neither key nor "
             f"certificate. Make a key (embeddb-server keys add NAME --data {config.data}), or set "

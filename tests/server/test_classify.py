@@ -14,7 +14,7 @@ from PIL import Image as PilImage
 from embeddb.calls import CollectionCalls
 from embeddb.database import Database
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError, NotFoundError
-from embeddb.query import Image, Item, Prediction, PutItem, Text
+from embeddb.query import Image, Item, Precision, Prediction, PutItem, RunOptions, Text
 from embeddb.questions import Classify, Neighbours, OwnClasses, ZeroShot
 from embeddb_client import Collection
 from embeddb_protos.v1 import analysis_pb2
@@ -40,7 +40,9 @@ def classified(
     file = tmp_path_factory.mktemp("architectures") / f"{ARCHITECTURE}.json"
     file.write_text(json.dumps(CONFIG))
     open_clip.add_model_config(file)
-    database.register_model("clip", {"loader": "open_clip", "architecture": ARCHITECTURE, "seed": 7})
+    # Measured precision may come out as bfloat16, and the library that it is compared with runs in float32.
+    spec = {"loader": "open_clip", "architecture": ARCHITECTURE, "seed": 7}
+    database.register_model("clip", spec, options=RunOptions(precision=Precision.FLOAT32))
     collection = client.create_collection("classified", ["starter", "clip", "tiny"])
     kinds = ["animal", "thing", "vehicle", "vehicle"]
     collection.put_many(

@@ -1,0 +1,147 @@
+"""Items: what is put, and what is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.query.expressions import Floats, Image, Text, as_content, as_vector
+from embeddb.query.models import Modality, Prediction
+from embeddb.query.names import check_id
+
+__all__ = [
+    "ItemPage",
+    "PutItem",
+    "PutResult",
+    "PutStatus",
+    "StoredItem",
+    "View",
+    "check_metadata",
+]
+
+
+@dataclass(frozen=True)
+class PutItem:
+    """An item to be stored.
+
+    Args:
+        id: chosen by the user; an item of that id is replaced whole.
+        content: the payload that the collection's models embed: an `Image` or `Text`, or what `as_content`
+            makes one of. None if all features are given.
+        metadata: a JSON object.
+        features: precomputed vectors by model name, (d,) numbers each, kept as float32; they take the place
+            of that model's encoding.
+
+    Attributes:
+        metadata_json: the metadata as text, made once for all who store or send it.
+
+    Raises:
+        InvalidArgumentError: the id, the metadata or a vector is malformed, or there is neither content
+            nor features.
+    """
+
+    id: str
+    content: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[str, Any] = field(default_factory=dict)
+    metadata_json: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_id(self.id)
+        object.__setattr__(self, "metadata_json", check_metadata(self.metadata))
+        if self.content is not None:
+            object.__setattr__(self, "content", as_content(self.content))
+        elif not self.features:
+            raise InvalidArgumentError("item.content", None, "content or features must be given")
+        vectors = {model: as_vector(f"item.features[{model}]", v) for model, v in self.features.items()}
+        object.__setattr__(self, "features", vectors)
+
+
+class PutStatus(StrEnum):
+    """What a put did."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class PutResult:
+    """What became of one item of a batch. Where `status` is FAILED, `error` says why, and nothing changed."""
+
+    id: str
+    status: PutStatus
+    error: EmbeddbError | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StoredItem:
+    """An item as it is stored.
+
+    Attributes:
+        modality: of its payload; None for an item of features alone.
+        payload: the image or text itself, if asked for and kept.
+        features: by model name, (d,) float32 each, if asked for.
+        predictions: by model name, most likely first.
+    """
+
+    id: str
+    metadata: Mapping[str, Any]
+    modality: Modality | None = None
+    payload: Image | Text | None = None
+    features: Mapping[str, Floats] = field(default_factory=dict)
+    predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ItemPage:
+    """A page of a listing in id order; `next_token` is empty on the last one."""
+
+    items: Sequence[StoredItem]
+    next_token: str
+
+
+@dataclass(frozen=True)
+class View:
+    """Which parts of an item to return beside its id, metadata and modality."""
+
+    payload: bool = False
+    features: bool = False
+    predictions: bool = False
+
+
+_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def check_metadata(metadata: Mapping[str, Any]) -> str:
+    """Return the metadata as JSON text.
+
+    Raises:
+        InvalidArgumentError: it is not an object of plain JSON values.
+    """
+    if not isinstance(metadata, Mapping):
+        raise InvalidArgumentError("item.metadata", metadata, "must be a JSON object")
+    try:
+        # JSON's own encoder makes a string of any other key, and then one of two may be lost.
+        _check_keys(metadata)
+        text = _JSON.encode(dict(metadata))
+        text.encode()  # JSON may escape half a surrogate pair, which no UTF-8 can hold.
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgumentError("item.metadata", metadata, f"must be plain JSON: {error}") from None
+    return text
+
+
+def _check_keys(value: object) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"the key {key!r} is not a string")
+            _check_keys(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_keys(inner)

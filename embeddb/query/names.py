@@ -1,0 +1,55 @@
+"""What ids and names may be."""
+
+from __future__ import annotations
+
+from embeddb.errors import InvalidArgumentError
+
+__all__ = [
+    "MAX_ID_BYTES",
+    "MAX_NAME_LENGTH",
+    "check_id",
+    "check_name",
+    "is_utf8",
+]
+
+MAX_ID_BYTES = 480
+"""Longest item id, in bytes of UTF-8 (LMDB keys end at 511)."""
+MAX_NAME_LENGTH = 64
+"""Longest name of a model or a collection, in characters."""
+
+
+def check_id(item_id: str) -> str:
+    """Return the id if it is one: 1 to `MAX_ID_BYTES` bytes of UTF-8, without a NUL.
+
+    Raises:
+        InvalidArgumentError: it is not.
+    """
+    allowed = f"must be a string of 1 to {MAX_ID_BYTES} bytes in UTF-8 without NUL"
+    if not isinstance(item_id, str) or not item_id or "\0" in item_id or not is_utf8(item_id):
+        raise InvalidArgumentError("item.id", item_id, allowed)
+    size = len(item_id.encode())
+    if size > MAX_ID_BYTES:
+        raise InvalidArgumentError("item.id", item_id, f"{allowed}, and this has {size}")
+    return item_id
+
+
+def check_name(field_name: str, name: str) -> str:
+    """Return the name of a model or collection if it is one: letters, digits, '.', '_', '-', 1 to 64 of them.
+
+    Raises:
+        InvalidArgumentError: it is not.
+    """
+    well_formed = isinstance(name, str) and 1 <= len(name) <= MAX_NAME_LENGTH and name[0] not in ".-"
+    if not well_formed or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
+        allowed = "must be 1 to 64 of A-Z a-z 0-9 . _ - and not start with . or -"
+        raise InvalidArgumentError(field_name, name, allowed)
+    return name
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a string can be sent: one with half a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

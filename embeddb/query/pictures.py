@@ -1,0 +1,92 @@
+"""Pictures in whatever form they are given, and boxes in them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+from embeddb.errors import InvalidArgumentError
+
+__all__ = [
+    "Box",
+    "as_box",
+    "cut_out",
+    "image_source",
+]
+
+Box = tuple[int, int, int, int]
+
+
+def cut_out(image: PIL.Image.Image, box: Sequence[int]) -> PIL.Image.Image:
+    """The part of an upright picture inside a box (see `Image`).
+
+    Raises:
+        InvalidArgumentError: the box does not lie inside it.
+    """
+    width, height = image.size
+    left, top, right, bottom = as_box(box, f"{width} x {height}")
+    if right > width or bottom > height:
+        raise _bad_box(box, f"{width} x {height}")
+    return image.crop((left, top, right, bottom))
+
+
+def as_box(box: Sequence[int], inside: str) -> Box:
+    """Return the box as four integers: left, top, right, bottom in pixels, none of them empty or reversed.
+
+    Args:
+        box: what was given.
+        inside: what it must lie in, for the message.
+
+    Raises:
+        InvalidArgumentError: it is none.
+    """
+    whole = len(box) == 4 and all(isinstance(n, int | np.integer) for n in box)
+    # No image is larger than what four bytes hold, which is how a box is sent.
+    if not whole or not (0 <= box[0] < box[2] < 1 << 32 and 0 <= box[1] < box[3] < 1 << 32):
+        raise _bad_box(box, inside)
+    left, top, right, bottom = (int(n) for n in box)
+    return left, top, right, bottom
+
+
+def _bad_box(box: Sequence[int], inside: str) -> InvalidArgumentError:
+    allowed = f"must be left, top, right, bottom in pixels, inside {inside}"
+    return InvalidArgumentError("box", tuple(box), allowed)
+
+
+def image_source(source: object) -> str | bytes:
+    """Return a path as a string and all else as an encoded image: bytes as they are, pixels as PNG.
+
+    Raises:
+        InvalidArgumentError: it is none: of arrays, uint8 of (h, w) or (h, w, 3 or 4) is taken.
+    """
+    match source:
+        case str() | Path():
+            return str(source)
+        case bytes():
+            if not source:
+                raise InvalidArgumentError("image", source, "must be an encoded image")
+            return source
+        case PIL.Image.Image():
+            return _as_png(source)
+        case np.ndarray():
+            channels_fit = source.ndim == 2 or (source.ndim == 3 and source.shape[2] in (3, 4))
+            if source.dtype != np.uint8 or not channels_fit or source.size == 0:
+                given = f"{source.dtype} array of shape {source.shape}"
+                raise InvalidArgumentError("image", given, "must be uint8 (h, w) or (h, w, 3 or 4)")
+            return _as_png(PIL.Image.fromarray(source))
+        case _:
+            allowed = "must be a path, bytes, a PIL image or a numpy array"
+            raise InvalidArgumentError("image", type(source).__name__, allowed)
+
+
+def _as_png(image: PIL.Image.Image) -> bytes:
+    if image.mode not in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"):
+        image = image.convert("RGB")
+    buffer = io.BytesIO()
+    # Level 1: these bytes are read once or twice, so time matters more than the last percents of size.
+    image.save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()

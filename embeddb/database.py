@@ -288,6 +288,7 @@ class Database:
         settings = CollectionSettings(**record["settings"])
         infos = [self.model(model) for model in record["models"]]
         store = self._folder.collection(name)
+        log.info("collection %r has %d items", name, store.count())
         self._collections[name] = Collection(
             name, infos, record.get("filling", []), settings, store, self._registry, save
         )

@@ -9,6 +9,6 @@ from embeddb.batching import Priority
 from embeddb.models.model import Model
 from embeddb.models.network import Network, Output
 from embeddb.models.registry import EmbedRequest, Registry
-from embeddb.models.settings import ModelSettings
+from embeddb.settings import ModelSettings
 
 __all__ = ["EmbedRequest", "Model", "ModelSettings", "Network", "Output", "Priority", "Registry"]

@@ -15,8 +15,8 @@ from embeddb.deadline import Deadline
 from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError
 from embeddb.models.network import ImageTextNetwork, Network, Output
 from embeddb.models.runner import Runner
-from embeddb.models.settings import ModelSettings
 from embeddb.query import Embedding, Modality, ModelInfo, Prediction, RunOptions
+from embeddb.settings import ModelSettings
 
 __all__ = ["Model"]
 

@@ -27,9 +27,9 @@ from embeddb.errors import (
 from embeddb.models.images import decode
 from embeddb.models.loaders import LOADERS
 from embeddb.models.model import Model
-from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
 from embeddb.query import Embedding, Image, Modality, ModelInfo, RunOptions, Text, cut_out
+from embeddb.settings import ModelSettings
 
 __all__ = ["EmbedRequest", "Registry"]
 
@@ -276,6 +276,7 @@ class Registry:
 
     def _load_again(self, entry: _Entry) -> Model:
         info = entry.info
+        log.info("loading model %r", info.name)
         try:
             model = self._make(info.name, info.spec, info.options)
             loaded = model.info.fingerprint

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
 
 from embeddb.errors import PermissionDeniedError, UnauthenticatedError
-from embeddb_server.handlers import Behaviour, Handler, wrap
+from embeddb_server.handlers import Behaviour, CallInterceptor, Method
 from embeddb_server.keys import Key, KeyFile, Role
 
 __all__ = ["OPEN", "REQUIRED", "SERVER_WIDE", "AuthorizationInterceptor"]
@@ -58,7 +58,7 @@ OPEN = "/grpc.health.v1.Health/"
 """Probes carry no key."""
 
 
-class AuthorizationInterceptor(grpc.ServerInterceptor):
+class AuthorizationInterceptor(CallInterceptor):
     """Refuses calls that their key does not allow; where there are no keys, every call passes.
 
     A key comes as the metadata `authorization: Bearer KEY`.
@@ -67,33 +67,23 @@ class AuthorizationInterceptor(grpc.ServerInterceptor):
     def __init__(self, keys: KeyFile) -> None:
         self._keys = keys
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Wrap the call's handler in the checks; what they raise is a call's error like any other."""
-        handler = continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or method.startswith(OPEN):
-            return handler
-        metadata = dict(handler_call_details.invocation_metadata or ())
-        header = str(metadata.get("authorization", ""))
+    def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
+        """The behaviour after the checks; what they raise is a call's error like any other."""
+        if method.name.startswith(OPEN):
+            return behaviour
+        header = str(method.metadata.get("authorization", ""))
 
-        def guard(behaviour: Behaviour) -> Behaviour:
-            def guarded(request: Any, context: grpc.ServicerContext) -> Any:
-                key = self._authenticate(header)
-                if key is None:
-                    return behaviour(request, context)
-                _check_role(key, method)
-                if handler.request_streaming:
-                    return behaviour(_checked(key, method, request), context)
-                _check_collection(key, method, request)
+        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+            key = self._authenticate(header)
+            if key is None:
                 return behaviour(request, context)
+            _check_role(key, method.name)
+            if method.takes_stream:
+                return behaviour(_checked(key, method.name, request), context)
+            _check_collection(key, method.name, request)
+            return behaviour(request, context)
 
-            return guarded
-
-        return wrap(handler, guard)
+        return guarded
 
     def _authenticate(self, header: str) -> Key | None:
         """The caller's key; None where none is needed."""

@@ -16,9 +16,9 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from embeddb.errors import FailedPreconditionError
-from embeddb.models import ModelSettings
+from embeddb.settings import ModelSettings
 
-__all__ = ["Config", "load", "to_toml"]
+__all__ = ["Config", "config", "load", "to_toml"]
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1)]
@@ -29,7 +29,7 @@ class Config(BaseSettings):
 
     The setting log_level, for example, is the flag --log-level, EMBEDDB_SERVER_LOG_LEVEL in the environment
     and log_level = "info" in the file that --config names; a flag goes before the environment, and that
-    before the file.
+    before the file. Other commands, each with a --help of its own: config, keys, verify, backup, restore.
     """
 
     model_config = SettingsConfigDict(
@@ -82,6 +82,7 @@ class Config(BaseSettings):
         ModelSettings.max_image_pixels, description="largest image, width times height"
     )
     max_calls: Count = Field(1000, description="most calls under way; more are refused")
+    max_streams: Count = Field(64, description="most streams open at once; more are refused")
 
     tls_certificate: FilePath | None = Field(None, description="PEM file of the server's certificate chain")
     tls_key: FilePath | None = Field(None, description="PEM file of its private key")
@@ -165,10 +166,15 @@ def load(flags: Sequence[str]) -> Config:
         raise FailedPreconditionError(f"settings are wrong:\n{mistakes}") from None
 
 
-def to_toml(config: Config) -> str:
+def config(arguments: Sequence[str]) -> None:
+    """Print the settings that the server would run with, as TOML."""
+    print(to_toml(load(arguments)))
+
+
+def to_toml(settings: Config) -> str:
     """The settings as a TOML file that gives the same ones again; what is not set stands as a comment."""
     lines = []
-    for key, value in config.model_dump(mode="json", exclude={"config"}).items():
+    for key, value in settings.model_dump(mode="json", exclude={"config"}).items():
         # JSON's strings, numbers, truth values and arrays are also TOML's.
         lines.append(f"# {key} =" if value is None else f"{key} = {json.dumps(value, ensure_ascii=False)}")
     return "\n".join(lines)

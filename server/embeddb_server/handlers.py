@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import grpc
 
-__all__ = ["Behaviour", "Handler", "wrap"]
+__all__ = ["Behaviour", "CallInterceptor", "Method", "inside"]
 
 # Generic for the type checker alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -16,12 +19,75 @@ Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 """Takes a request, or an iterator over a stream of them, and returns a response, or an iterator."""
 
 
-def wrap(handler: Handler, around: Callable[[Behaviour], Behaviour]) -> Handler:
-    """The same handler with another behaviour."""
-    kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
-    behaviour = next(each for each in kinds if each is not None)
-    requests = "stream" if handler.request_streaming else "unary"
-    responses = "stream" if handler.response_streaming else "unary"
-    make = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
-    wrapped: Handler = make(around(behaviour), handler.request_deserializer, handler.response_serializer)
-    return wrapped
+@dataclass(frozen=True)
+class Method:
+    """What an interceptor knows of a call before its request is there.
+
+    Attributes:
+        name: the method's full name, such as "/embeddb.v1.SearchService/Search".
+        metadata: what the caller sent beside the request.
+        takes_stream: whether there is a stream of requests.
+        gives_stream: whether there is a stream of responses.
+        parse: makes a request of its bytes; None where requests are bytes.
+    """
+
+    name: str
+    metadata: dict[str, Any]
+    takes_stream: bool
+    gives_stream: bool
+    parse: Callable[[bytes], Any] | None
+
+
+class CallInterceptor(grpc.ServerInterceptor):
+    """An interceptor that puts something around the behaviour of every method that there is."""
+
+    parses = False
+    """Whether the behaviour that `around` gives takes requests as the bytes that came."""
+
+    @abstractmethod
+    def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
+        """The behaviour with something around it."""
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """The method's handler with another behaviour; None if there is no such method."""
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = Method(
+            handler_call_details.method,
+            dict(handler_call_details.invocation_metadata or ()),
+            handler.request_streaming,
+            handler.response_streaming,
+            handler.request_deserializer,
+        )
+        kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+        behaviour = next(each for each in kinds if each is not None)
+        requests = "stream" if method.takes_stream else "unary"
+        responses = "stream" if method.gives_stream else "unary"
+        make = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
+        made: Handler = make(
+            self.around(behaviour, method), None if self.parses else method.parse, handler.response_serializer
+        )
+        return made
+
+
+def inside(
+    make: Callable[[grpc.ServicerContext], AbstractContextManager[None]],
+    behaviour: Behaviour,
+    method: Method,
+) -> Behaviour:
+    """The behaviour inside a context: a call is in it until its answer, a stream until its end."""
+
+    def unary(request: Any, context: grpc.ServicerContext) -> Any:
+        with make(context):
+            return behaviour(request, context)
+
+    def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        with make(context):
+            yield from behaviour(request, context)
+
+    return stream if method.gives_stream else unary

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 import grpc
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from embeddb.database import Database
-from embeddb_server.handlers import Behaviour, Handler, wrap
+from embeddb_server.handlers import Behaviour, CallInterceptor, Method, inside
+
+if TYPE_CHECKING:
+    from embeddb.database import Database
 
 __all__ = ["DatabaseCollector", "MetricsInterceptor"]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-class MetricsInterceptor(grpc.ServerInterceptor):
-    """Counts calls by method and status, and how long they take; a stream counts once, when it ends."""
+class MetricsInterceptor(CallInterceptor):
+    """Counts calls by method and status, and how long they take; a stream counts once, when it ends.
+
+    Calls of methods that there are not are not counted.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._calls = Counter("embeddb_calls", "Calls that ended.", ["method", "code"], registry=registry)
@@ -29,48 +36,22 @@ class MetricsInterceptor(grpc.ServerInterceptor):
         )
         self._running = Gauge("embeddb_calls_running", "Calls under way.", ["method"], registry=registry)
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Wrap the call's handler; calls of methods that there are not are not counted."""
-        handler = continuation(handler_call_details)
-        if handler is None:
-            return None
-        count = self._count_stream if handler.response_streaming else self._count_unary
-        return wrap(handler, lambda behaviour: count(behaviour, handler_call_details.method))
+    def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
+        """The behaviour, counted."""
+        return inside(partial(self._counted, method.name), behaviour, method)
 
-    def _count_unary(self, behaviour: Behaviour, method: str) -> Behaviour:
-        def counted(request: Any, context: grpc.ServicerContext) -> Any:
-            begun = self._begin(method)
-            try:
-                return behaviour(request, context)
-            finally:
-                self._end(method, context, begun)
-
-        return counted
-
-    def _count_stream(self, behaviour: Behaviour, method: str) -> Behaviour:
-        def counted(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            begun = self._begin(method)
-            try:
-                yield from behaviour(request, context)
-            finally:
-                self._end(method, context, begun)
-
-        return counted
-
-    def _begin(self, method: str) -> float:
+    @contextmanager
+    def _counted(self, method: str, context: grpc.ServicerContext) -> Iterator[None]:
+        begun = time.perf_counter()
         self._running.labels(method).inc()
-        return time.perf_counter()
-
-    def _end(self, method: str, context: grpc.ServicerContext, begun: float) -> None:
-        # gRPC leaves the code out where a call went well; the stubs leave out the method.
-        code = context.code() or grpc.StatusCode.OK  # type: ignore[attr-defined]
-        self._calls.labels(method, code.name).inc()
-        self._seconds.labels(method).observe(time.perf_counter() - begun)
-        self._running.labels(method).dec()
+        try:
+            yield
+        finally:
+            # gRPC leaves the code out where a call went well; the stubs leave out the method.
+            code = context.code() or grpc.StatusCode.OK  # type: ignore[attr-defined]
+            self._calls.labels(method, code.name).inc()
+            self._seconds.labels(method).observe(time.perf_counter() - begun)
+            self._running.labels(method).dec()
 
 
 class DatabaseCollector(Collector):

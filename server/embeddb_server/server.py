@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
 from concurrent import futures
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from embeddb.database import Database
 from embeddb.errors import FailedPreconditionError
 from embeddb_protos.euclides import similar_pb2_grpc
 from embeddb_protos.v1 import (
@@ -37,13 +38,20 @@ from embeddb_server.services.euclides import SimilarService
 from embeddb_server.services.items import ItemService
 from embeddb_server.services.models import ModelService
 from embeddb_server.services.search import SearchService
+from embeddb_server.services.served import Served
+from embeddb_server.streams import StreamInterceptor
 
-__all__ = ["MAX_MESSAGE_BYTES", "Server"]
+if TYPE_CHECKING:
+    from embeddb.database import Database
+
+__all__ = ["MAX_MESSAGE_BYTES", "MAX_STREAMS", "Server"]
 
 MAX_MESSAGE_BYTES = 128 << 20
 """Largest message taken or sent unless the operator says otherwise, in bytes."""
-# An open stream holds a thread for as long as it lives, so there are more than there are cores.
-THREADS = 128
+MAX_STREAMS = 64
+"""Most streams open at once unless the operator says otherwise."""
+# For calls that are no streams: more than there are cores, for most wait for a model or a disk.
+CALL_THREADS = 64
 DRAIN_SECONDS = 30.0
 # What a call that was cancelled is given to come to its end.
 CANCEL_SECONDS = 2.0
@@ -64,14 +72,17 @@ class Server:
     """Serves one database. Listens from `start` to `stop`; the database stays its owner's to close.
 
     Args:
-        database: what to serve.
+        database: what to serve; None if it is not open yet, and `serve` will be called. Until then health
+            tells that nothing is served, and calls are told to come again.
         address: host and port, such as "127.0.0.1:7080"; port 0 takes a free one.
         keys: the API keys that callers need, once there are any; nobody needs one if None.
         credentials: for TLS; connections are in clear if None.
         max_message_bytes: largest message taken or sent.
         max_calls: most calls under way; more are refused with RESOURCE_EXHAUSTED.
+        max_streams: most streams among them; more are refused likewise.
         interceptors: see every call first, in this order.
-        similar: serves EuclidesDB's API beside ours; nobody does if None.
+        euclides_collection: serves EuclidesDB's API, too, over this collection; nobody does if None.
+        euclides_shutdown: what its Shutdown calls; its callers may not if None.
 
     Raises:
         FailedPreconditionError: the address cannot be bound.
@@ -79,20 +90,30 @@ class Server:
 
     def __init__(
         self,
-        database: Database,
+        database: Database | None,
         address: str = "127.0.0.1:0",
         *,
         keys: KeyFile | None = None,
         credentials: grpc.ServerCredentials | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_calls: int | None = None,
+        max_streams: int = MAX_STREAMS,
         interceptors: Sequence[grpc.ServerInterceptor] = (),
-        similar: SimilarService | None = None,
+        euclides_collection: str | None = None,
+        euclides_shutdown: Callable[[], None] | None = None,
     ) -> None:
+        self._served = Served(database)
+        self._is_open = database is not None
         authorization = [] if keys is None else [AuthorizationInterceptor(keys)]
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(THREADS, thread_name_prefix="grpc"),
-            interceptors=[*interceptors, ErrorInterceptor(), *authorization],
+            # An open stream holds a thread for as long as it lives.
+            futures.ThreadPoolExecutor(CALL_THREADS + max_streams, thread_name_prefix="grpc"),
+            interceptors=[
+                *interceptors,
+                ErrorInterceptor(),
+                *authorization,
+                StreamInterceptor(max_streams),
+            ],
             maximum_concurrent_rpcs=max_calls,
             options=[
                 ("grpc.max_receive_message_length", max_message_bytes),
@@ -101,40 +122,79 @@ class Server:
                 ("grpc.so_reuseport", 0),
             ],
         )
-        items_pb2_grpc.add_ItemServiceServicer_to_server(ItemService(database), self._server)
-        search_pb2_grpc.add_SearchServiceServicer_to_server(SearchService(database), self._server)
-        analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(AnalysisService(database), self._server)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(database), self._server)
-        collections_pb2_grpc.add_CollectionServiceServicer_to_server(
-            CollectionService(database), self._server
-        )
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(database), self._server)
+        served, server = self._served, self._server
+        items_pb2_grpc.add_ItemServiceServicer_to_server(ItemService(served), server)
+        search_pb2_grpc.add_SearchServiceServicer_to_server(SearchService(served), server)
+        analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(AnalysisService(served), server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(served), server)
+        collections_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionService(served), server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(served), server)
         self._services = SERVICES
-        if similar is not None:
-            similar_pb2_grpc.add_SimilarServicer_to_server(similar, self._server)
+        if euclides_collection is not None:
+            similar = SimilarService(served, euclides_collection, euclides_shutdown)
+            similar_pb2_grpc.add_SimilarServicer_to_server(similar, server)
             self._services = (*SERVICES, euclides.SERVICE)
         self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
-        )
-        try:
-            if credentials is None:
-                port = self._server.add_insecure_port(address)
-            else:
-                port = self._server.add_secure_port(address, credentials)
-        except RuntimeError as error:
-            raise FailedPreconditionError(f"cannot listen on {address}: {error}") from None
-        self.address = f"{address.rpartition(':')[0]}:{port}"
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        self.address = _bind(server, address, credentials)
 
     def start(self) -> None:
-        """Begin to serve; health says so from now on."""
+        """Begin to take calls; health says that they are served, if the database is open."""
         self._server.start()
-        for service in ("", *self._services):
-            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        if self._is_open:
+            self._set_health(health_pb2.HealthCheckResponse.SERVING)
+
+    def serve(self, database: Database) -> None:
+        """Serve a database that was not open when the server was made; health says so from now on."""
+        self._served.database = database
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
     def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
         """Refuse new calls at once, let those under way finish for up to `drain_seconds`, and return."""
         self._health.enter_graceful_shutdown()
-        # gRPC forgets to count out a stream whose request was no message, and would wait for it for ever.
+        # What does not heed its cancellation is not waited for.
         self._server.stop(drain_seconds).wait(drain_seconds + CANCEL_SECONDS)
+
+    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for service in ("", *self._services):
+            self._health.set(service, status)
+
+
+def _bind(server: grpc.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
+    """Take an address; returns it with the port that was taken.
+
+    Raises:
+        FailedPreconditionError: it cannot be taken.
+    """
+    _check_address(address)
+    try:
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise FailedPreconditionError(f"cannot listen on {address}: {error}") from None
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+def _check_address(address: str) -> None:
+    """Try an address first: gRPC would write pages of log and not say what is wrong."""
+    host, _, port = address.rpartition(":")
+    reason = "it has no address"
+    try:
+        candidates = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        candidates, reason = [], error.strerror or reason
+    for family, kind, protocol, _, where in candidates:
+        with socket.socket(family, kind, protocol) as attempt:
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                attempt.bind(where)
+            except OSError as error:
+                reason = error.strerror or reason
+            else:
+                return
+    raise FailedPreconditionError(f"cannot listen on {address}: {reason}")

@@ -21,6 +21,7 @@ from embeddb_protos.euclides import similar_pb2, similar_pb2_grpc
 from embeddb_protos.wire.errors import error_from_call
 from embeddb_server import Server
 from embeddb_server.services.euclides import SimilarService
+from embeddb_server.services.served import Served
 from tests.conftest import PHOTOS
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ print(json.dumps(said))
 def address(database: Database) -> Iterator[str]:
     """A server with EuclidesDB's API over the collection `legacy`, whose callers cannot end it."""
     database.create_collection("legacy", ["tiny", "starter"])
-    server = Server(database, similar=SimilarService(database, "legacy"))
+    server = Server(database, euclides_collection="legacy")
     server.start()
     yield server.address
     server.stop(drain_seconds=1)
@@ -160,7 +161,7 @@ def test_smaller_is_nearer_for_every_metric(
     collection = database.create_collection(f"legacy-{metric}", ["given"], CollectionSettings(metric=metric))
     for item_id, vector in {"1": [1, 0, 0, 0], "2": [1, 1, 0, 0]}.items():
         collection.put(item_id, features={"given": vector})
-    service = SimilarService(database, collection.name)
+    service = SimilarService(Served(database), collection.name)
     request = similar_pb2.FindSimilarImageByIdRequest(top_k=2, image_id=1, models=["given"])
     (result,) = service.FindSimilarImageById(request, None).results
     assert sorted(result.top_k_ids) == nearest

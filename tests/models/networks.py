@@ -10,9 +10,9 @@ import torch
 from PIL import Image as PilImage
 
 from embeddb.models.network import Output
-from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
 from embeddb.query import Modality
+from embeddb.settings import ModelSettings
 
 __all__ = ["Means", "image"]
 

@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import embeddb
 from embeddb.database import Database
-from embeddb.errors import InternalError, UnavailableError
+from embeddb.errors import InternalError, InvalidArgumentError, UnavailableError
 from embeddb.query import PutItem
 from embeddb_client import Client
 from embeddb_protos.v1 import collections_pb2, collections_pb2_grpc
@@ -92,9 +92,50 @@ def test_a_folder_in_use_and_a_port_in_use_are_one_line(
     _, address = start(tmp_path / "a")
     assert main(["--data", str(tmp_path / "a"), "--port", "0"]) == 1
     assert "is open in another process" in capsys.readouterr().err
-    assert main(["--data", str(tmp_path / "b"), "--port", address.rpartition(":")[2]]) == 1
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("embeddb-server: cannot listen on 127.0.0.1:")
+    taken = ["--data", str(tmp_path / "b"), "--port", address.rpartition(":")[2], "--log-level", "error"]
+    command = [sys.executable, "-m", "embeddb_server.main", *taken]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == f"embeddb-server: cannot listen on {address}: Address already in use\n"
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["keys", "list"], ["config"], ["--help"], ["verify", "--help"]], ids=lambda each: each[0]
+)
+def test_what_does_not_serve_does_not_wait_for_torch(arguments: list[str], tmp_path: Path) -> None:
+    if "--help" not in arguments:
+        arguments = [*arguments[:1], "--data", str(tmp_path), *arguments[1:]]
+    script = (
+        "import sys; from embeddb_server.main import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "finally:\n    assert 'torch' not in sys.modules and 'faiss' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_until_the_database_is_open_callers_are_told_to_come_again(database: Database) -> None:
+    server = Server(None)
+    server.start()
+    with grpc.insecure_channel(server.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        names = ("", "embeddb.v1.SearchService")
+        for name in names:
+            status = health.Check(health_pb2.HealthCheckRequest(service=name)).status
+            assert status == health_pb2.HealthCheckResponse.NOT_SERVING
+        stub = collections_pb2_grpc.CollectionServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.GetCollection(collections_pb2.GetCollectionRequest())
+        error = error_from_call(caught.value)
+        assert isinstance(error, UnavailableError)
+        assert "the server is starting" in str(error)
+        server.serve(database)
+        assert stub.GetCollection(collections_pb2.GetCollectionRequest()).collection.name == "default"
+        for name in names:
+            status = health.Check(health_pb2.HealthCheckRequest(service=name)).status
+            assert status == health_pb2.HealthCheckResponse.SERVING
+    server.stop(drain_seconds=1)
 
 
 @pytest.mark.parametrize("port", ["65536", "-1", "http"])
@@ -207,14 +248,22 @@ def test_safe_calls_are_retried_while_the_server_comes_up(tmp_path: Path) -> Non
         servers[0].stop(drain_seconds=0)
 
 
-def test_a_stream_of_garbage_does_not_keep_the_server_from_ending(database: Database) -> None:
+@pytest.mark.parametrize("method", ["ItemService/StreamPutItems", "SearchService/Search"])
+def test_bytes_that_are_no_message_are_the_callers_mistake(method: str, database: Database) -> None:
     server = Server(database)
     server.start()
     with grpc.insecure_channel(server.address) as channel:
-        call = channel.stream_stream("/embeddb.v1.ItemService/StreamPutItems")
-        with pytest.raises(grpc.RpcError):
-            list(call(iter([b"\xff\xff"])))
-    server.stop(drain_seconds=0.1)
+        make = channel.stream_stream if "Stream" in method else channel.unary_unary
+        request = iter([b"\xff\xff"]) if "Stream" in method else b"\xff\xff"
+        with pytest.raises(grpc.RpcError) as caught:
+            list(make(f"/embeddb.v1.{method}")(request))
+        error = error_from_call(caught.value)
+        assert isinstance(error, InvalidArgumentError)
+        assert str(error) == "request: 2 bytes given, must be a message as the method takes it"
+    # A stream that gRPC itself had found wanting would keep the server from ending.
+    begun = time.monotonic()
+    server.stop(drain_seconds=20)
+    assert time.monotonic() - begun < 10
 
 
 def test_a_data_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

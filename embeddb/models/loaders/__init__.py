@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 from embeddb.models.network import Network
-from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
+from embeddb.settings import ModelSettings
 
 __all__ = ["LOADERS"]
 

@@ -39,9 +39,9 @@ from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumen
 from embeddb.models.fingerprint import fingerprint, tokenizer_facts
 from embeddb.models.loaders.keys import exactly_one, seeded, take_seed, take_statistics
 from embeddb.models.network import Network, Output
-from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec, model_file, model_folder
 from embeddb.query import Modality
+from embeddb.settings import ModelSettings
 
 __all__ = ["OpenClipNetwork", "load_open_clip"]
 

@@ -36,9 +36,9 @@ from embeddb.errors import InvalidArgumentError
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.keys import take_labels, take_pair
 from embeddb.models.network import Network, Output
-from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec, model_file
 from embeddb.query import Modality
+from embeddb.settings import ModelSettings
 
 __all__ = ["load_pt2", "load_torchscript"]
 

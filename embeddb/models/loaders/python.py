@@ -22,9 +22,9 @@ import torch
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError
 from embeddb.models.network import Network
 from embeddb.models.probe import probes
-from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
 from embeddb.query import Modality
+from embeddb.settings import ModelSettings
 
 __all__ = ["load_python"]
 

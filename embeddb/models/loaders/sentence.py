@@ -28,9 +28,9 @@ from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.models.fingerprint import fingerprint, tokenizer_facts
 from embeddb.models.loaders.keys import exactly_one
 from embeddb.models.network import Network, Output
-from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec, model_folder
 from embeddb.query import Modality
+from embeddb.settings import ModelSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

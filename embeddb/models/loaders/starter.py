@@ -26,10 +26,10 @@ from embeddb.errors import FailedPreconditionError
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.timm import TimmNetwork
 from embeddb.models.network import Network, Output
-from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec, model_file
 from embeddb.models.weights import load_in_order, read_state_dict
 from embeddb.query import Modality
+from embeddb.settings import ModelSettings
 
 __all__ = ["CLASSIFIER", "load_starter"]
 

@@ -34,10 +34,10 @@ from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.keys import exactly_one, seeded, take_labels, take_seed, take_statistics
 from embeddb.models.network import Network, Output
-from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec, model_file
 from embeddb.models.weights import load_by_name, load_in_order, read_state_dict
 from embeddb.query import Modality
+from embeddb.settings import ModelSettings
 
 __all__ = ["TimmNetwork", "load_timm"]
 

@@ -47,10 +47,10 @@ from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumen
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.keys import exactly_one, seeded, take_pair, take_seed, take_statistics
 from embeddb.models.network import Network, Output
-from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec, model_file
 from embeddb.models.weights import load_by_name, read_state_dict, rename
 from embeddb.query import Modality
+from embeddb.settings import ModelSettings
 
 __all__ = ["Embedder", "EmbedderShape", "evaluation_transform", "load_triplet"]
 

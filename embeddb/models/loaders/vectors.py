@@ -16,9 +16,9 @@ from PIL import Image as PilImage
 from embeddb.errors import InvalidArgumentError
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.network import Network, Output
-from embeddb.models.settings import ModelSettings
 from embeddb.models.spec import Spec
 from embeddb.query import Modality
+from embeddb.settings import ModelSettings
 
 __all__ = ["load_vectors"]
 

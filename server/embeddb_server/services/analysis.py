@@ -6,17 +6,14 @@ from typing import Any
 
 import grpc
 
-from embeddb.database import Database
 from embeddb.questions import Calibrate, Classify, Compare, Duplicates, Evaluate, Question
 from embeddb_protos.v1 import analysis_pb2, analysis_pb2_grpc
 from embeddb_protos.wire.questions import CODECS
+from embeddb_server.services.served import Service
 
 
-class AnalysisService(analysis_pb2_grpc.AnalysisServiceServicer):
+class AnalysisService(Service, analysis_pb2_grpc.AnalysisServiceServicer):
     """Compares, classifies, evaluates, and finds thresholds."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def Compare(  # noqa: D102, N802 - documented in the .proto
         self, request: analysis_pb2.CompareRequest, context: grpc.ServicerContext

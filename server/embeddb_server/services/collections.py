@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import grpc
 
-from embeddb.database import Database
 from embeddb_protos.v1 import collections_pb2, collections_pb2_grpc
 from embeddb_protos.wire.service import backfill_message, collection_message, settings_from
 from embeddb_server.services.batches import page_by_name
+from embeddb_server.services.served import Service
 
 
-class CollectionService(collections_pb2_grpc.CollectionServiceServicer):
+class CollectionService(Service, collections_pb2_grpc.CollectionServiceServicer):
     """Creates, lists and drops collections, and adds models to them."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def CreateCollection(  # noqa: D102, N802 - documented in the .proto
         self, request: collections_pb2.CreateCollectionRequest, context: grpc.ServicerContext

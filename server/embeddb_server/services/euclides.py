@@ -6,14 +6,17 @@ import base64
 import logging
 import math
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import grpc
 
-from embeddb.collection import Collection
-from embeddb.database import Database
 from embeddb.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
 from embeddb.query import Expression, Hit, Image, Item, Metric
 from embeddb_protos.euclides import similar_pb2, similar_pb2_grpc
+from embeddb_server.services.served import Served, Service
+
+if TYPE_CHECKING:
+    from embeddb.collection import Collection
 
 __all__ = ["SERVICE", "SimilarService"]
 
@@ -24,19 +27,17 @@ INT32 = range(-(1 << 31), 1 << 31)
 log = logging.getLogger(__name__)
 
 
-class SimilarService(similar_pb2_grpc.SimilarServicer):
+class SimilarService(Service, similar_pb2_grpc.SimilarServicer):
     """Puts, deletes and finds pictures whose ids are 32-bit numbers.
 
     Args:
-        database: what to serve.
+        served: the database, once it is open.
         collection: the name of the collection whose models are EuclidesDB's model spaces.
         shutdown: ends the server; None if callers may not.
     """
 
-    def __init__(
-        self, database: Database, collection: str, shutdown: Callable[[], None] | None = None
-    ) -> None:
-        self._database = database
+    def __init__(self, served: Served, collection: str, shutdown: Callable[[], None] | None = None) -> None:
+        super().__init__(served)
         self._name = collection
         self._shutdown = shutdown
 

@@ -6,20 +6,17 @@ from collections.abc import Iterator
 
 import grpc
 
-from embeddb.database import Database
 from embeddb.errors import EmbeddbError
 from embeddb.query import PutItem, PutResult, PutStatus, StoredItem
 from embeddb_protos.v1 import items_pb2, items_pb2_grpc
 from embeddb_protos.wire.errors import error_message
 from embeddb_protos.wire.items import item_message, put_item_from, put_result_message, view_from
 from embeddb_server.services.batches import answer_each, page_size, parse_each
+from embeddb_server.services.served import Service
 
 
-class ItemService(items_pb2_grpc.ItemServiceServicer):
+class ItemService(Service, items_pb2_grpc.ItemServiceServicer):
     """Puts, gets, deletes and lists items."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def PutItems(  # noqa: D102, N802 - documented in the .proto
         self, request: items_pb2.PutItemsRequest, context: grpc.ServicerContext

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import grpc
 
-from embeddb.database import Database
 from embeddb.errors import EmbeddbError
 from embeddb.query import Embedding
 from embeddb_protos.v1 import models_pb2, models_pb2_grpc
@@ -12,13 +11,11 @@ from embeddb_protos.wire.errors import error_message
 from embeddb_protos.wire.items import content_from, embedding_message, json_object
 from embeddb_protos.wire.service import model_message, options_from
 from embeddb_server.services.batches import answer_each, page_by_name, parse_each
+from embeddb_server.services.served import Service
 
 
-class ModelService(models_pb2_grpc.ModelServiceServicer):
+class ModelService(Service, models_pb2_grpc.ModelServiceServicer):
     """Registers, lists and removes models, and runs contents through them."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def RegisterModel(  # noqa: D102, N802 - documented in the .proto
         self, request: models_pb2.RegisterModelRequest, context: grpc.ServicerContext

@@ -6,20 +6,17 @@ from collections.abc import Iterator
 
 import grpc
 
-from embeddb.database import Database
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb_protos.v1 import search_pb2, search_pb2_grpc
 from embeddb_protos.wire.errors import error_message
 from embeddb_protos.wire.expressions import expression_from
 from embeddb_protos.wire.search import result_message, search_from
 from embeddb_server.services.batches import answer_each, parse_each
+from embeddb_server.services.served import Service
 
 
-class SearchService(search_pb2_grpc.SearchServiceServicer):
+class SearchService(Service, search_pb2_grpc.SearchServiceServicer):
     """Finds items."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
 
     def Search(  # noqa: D102, N802 - documented in the .proto
         self, request: search_pb2.SearchRequest, context: grpc.ServicerContext

@@ -1,0 +1,117 @@
+"""Serving a data folder, from the settings to the last call."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import grpc
+from prometheus_client import CollectorRegistry, start_http_server
+
+import embeddb
+from embeddb.errors import FailedPreconditionError
+from embeddb_server import logs
+from embeddb_server.config import Config, load
+from embeddb_server.keys import KeyFile
+from embeddb_server.metrics import DatabaseCollector, MetricsInterceptor
+from embeddb_server.server import Server
+from embeddb_server.tracing import tracing
+
+__all__ = ["serve"]
+
+log = logging.getLogger("embeddb_server")
+
+
+def serve(arguments: Sequence[str]) -> None:
+    """Serve a data folder until SIGTERM or SIGINT."""
+    config = load(arguments)
+    logs.configure(config.log_level, config.log_format)
+    end = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end.set())
+    file = KeyFile(config.data)
+    _check_exposure(config, file)
+    with ExitStack() as stack:
+        interceptors = [stack.enter_context(tracing())] if config.tracing else []
+        figures = CollectorRegistry()
+        if config.metrics_port is not None:
+            interceptors.append(stack.enter_context(_metrics(config, figures)))
+        server = Server(
+            None,
+            config.listen,
+            keys=file,
+            credentials=_credentials(config),
+            max_message_bytes=config.max_message_bytes,
+            max_calls=config.max_calls,
+            max_streams=config.max_streams,
+            interceptors=interceptors,
+            euclides_collection=config.euclides_collection,
+            euclides_shutdown=end.set if config.euclides_shutdown else None,
+        )
+        # The port is taken before the data folder is touched, and probes are answered while models load.
+        server.start()
+        stack.callback(server.stop, 0)
+        log.info("opening %s", config.data)
+        with embeddb.open(
+            config.data, models=config.model_settings, durability=config.durability
+        ) as database:
+            figures.register(DatabaseCollector(database))
+            server.serve(database)
+            # Whoever starts the server in a script waits for this line.
+            data = config.data.resolve()
+            ready = f"embeddb-server {embeddb.__version__} ready on {server.address}, data in {data}"
+            print(ready, flush=True)
+            end.wait()
+            log.info("draining")
+            server.stop(config.drain_seconds)
+    log.info("stopped")
+
+
+@contextmanager
+def _metrics(config: Config, registry: CollectorRegistry) -> Iterator[MetricsInterceptor]:
+    """Serve metrics over HTTP, until the block ends."""
+    try:
+        http, thread = start_http_server(config.metrics_port or 0, config.address, registry)
+    except OSError as error:
+        message = f"metrics_port: cannot listen on {config.metrics_port}: {error.strerror}"
+        raise FailedPreconditionError(message) from None
+    log.info("metrics on http://%s:%d/metrics", config.address, http.server_port)
+    try:
+        yield MetricsInterceptor(registry)
+    finally:
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+
+def _check_exposure(config: Config, keys: KeyFile) -> None:
+    """Callers from other machines have to show who they are, unless the operator says otherwise.
+
+    Raises:
+        FailedPreconditionError: anybody could call.
+    """
+    if config.is_local or config.allow_anonymous:
+        return
+    if config.tls_client_ca is None and not keys:
+        raise FailedPreconditionError(
+            f"{config.address} can be reached from other machines, and callers need neither key nor "
+            f"certificate. Make a key (embeddb-server keys add NAME --data {config.data}), or set "
+            f"tls_client_ca, or say --allow-anonymous if the network alone decides who calls"
+        )
+    if config.tls_certificate is None:
+        log.warning("API keys travel in clear: set tls_certificate and tls_key, or have a proxy do TLS")
+
+
+def _credentials(config: Config) -> grpc.ServerCredentials | None:
+    """For TLS, and mutual TLS where there is a CA for callers; None without a certificate."""
+    if config.tls_certificate is None or config.tls_key is None:
+        return None
+    authority = config.tls_client_ca
+    return grpc.ssl_server_credentials(
+        [(config.tls_key.read_bytes(), config.tls_certificate.read_bytes())],
+        root_certificates=None if authority is None else authority.read_bytes(),
+        require_client_auth=authority is not None,
+    )

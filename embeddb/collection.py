@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -207,11 +206,11 @@ class Collection(CollectionCalls):
         models = self._spaces.models
         rows = [record.row for record in records]
         payloads = self._store.payloads(rows) if view.payload else [None] * len(rows)
-        features = {model: self._store.features(model, rows) if view.features else {} for model in models}
+        features = {model: self._store.features(model, rows) for model in models} if view.features else {}
         return [
             StoredItem(
                 id=record.id,
-                metadata=json.loads(record.metadata_json),
+                metadata_json=record.metadata_json,
                 modality=record.modality,
                 payload=_content(record.modality, payload),
                 features={

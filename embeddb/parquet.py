@@ -118,7 +118,7 @@ def _row(item: StoredItem, models: Iterable[str]) -> dict[str, Any]:
         payload = item.payload.text.encode()
     return {
         "id": item.id,
-        "metadata": json.dumps(dict(item.metadata), ensure_ascii=False),
+        "metadata": item.metadata_json,
         "modality": item.modality,
         "payload": payload,
         **{FEATURES + model: item.features.get(model) for model in models},

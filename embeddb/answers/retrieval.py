@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -92,9 +92,9 @@ class Retrieval:
         if not queries:
             return {}
         arithmetic = self._arithmetic
-        left_out = {place: self._left_out(place) for place in queries}
+        left_out = self._left_out(queries)
         probes = [self._probes(query) for query in queries.values()]
-        deepest = depth + max(map(len, left_out.values()))
+        deepest = depth + max(map(len, left_out.values()), default=0)
         scores, rows = self._nearest(np.concatenate(probes), deepest)
         stops = np.cumsum([len(each) for each in probes])
         rankings = {}
@@ -104,14 +104,21 @@ class Retrieval:
                 ranking = self._scored(query, np.unique(rows[start:stop]))
             else:
                 ranking = Ranking.best_first(rows[start], scores[start])
-            rankings[place] = ranking.without(left_out[place]).part(0, depth)
+            rankings[place] = ranking.without(left_out.get(place, ())).part(0, depth)
         return rankings
 
-    def _left_out(self, place: int) -> set[int]:
+    def _left_out(self, places: Iterable[int]) -> dict[int, set[int]]:
+        """The rows of the items that the expressions at these places name, where they name any."""
         if self._search.include_operands:
-            return set()
-        named = self._store.rows(item_ids(self._search.expressions[place]))
-        return {row for row in named if row is not None}
+            return {}
+        named = {place: item_ids(self._search.expressions[place]) for place in places}
+        ids = list(dict.fromkeys(item_id for each in named.values() for item_id in each))
+        rows = dict(zip(ids, self._store.rows(ids), strict=True)) if ids else {}
+        return {
+            place: {row for item_id in each if (row := rows[item_id]) is not None}
+            for place, each in named.items()
+            if each
+        }
 
     def _probes(self, query: Query) -> npt.NDArray[np.float32]:
         if self._space.metric is Metric.COSINE:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
@@ -84,6 +85,7 @@ class StoredItem:
     """An item as it is stored.
 
     Attributes:
+        metadata_json: the metadata as text, as it is stored and sent.
         modality: of its payload; None for an item of features alone.
         payload: the image or text itself, if asked for and kept.
         features: by model name, (d,) float32 each, if asked for.
@@ -91,11 +93,17 @@ class StoredItem:
     """
 
     id: str
-    metadata: Mapping[str, Any]
+    metadata_json: str = "{}"
     modality: Modality | None = None
     payload: Image | Text | None = None
     features: Mapping[str, Floats] = field(default_factory=dict)
     predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+
+    @cached_property
+    def metadata(self) -> Mapping[str, Any]:
+        """A JSON object, parsed when it is first asked for: of most hits it never is."""
+        metadata: dict[str, Any] = json.loads(self.metadata_json)
+        return metadata
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from embeddb.storage.sealed import seal, unseal
 
 __all__ = ["Catalogue"]
 
-FORMAT = 1
+FORMAT = 2
 """The version of everything under a data folder; raised with any change that older code cannot read."""
 
 DROPPED = {"dropped": True}
@@ -37,12 +37,20 @@ class Catalogue:
             stored = transaction.get(b"format", db=meta)
             version = None if stored is None else int(bytes(stored))
         if version is None:
-            self._env.write(lambda txn: txn.put(b"format", str(FORMAT).encode(), db=meta))
+            self.upgrade()
         elif version > FORMAT:
             self._env.close()
             raise FailedPreconditionError(
                 f"{path.parent} has format {version}, and this embeddb knows up to {FORMAT}; use a newer one"
             )
+
+    def upgrade(self) -> None:
+        """Make the folder one of this version's format, before what older ones cannot read is written.
+
+        Nothing else changes: records of format 1 are read as they are.
+        """
+        stored = str(FORMAT).encode()
+        self._env.write(lambda txn: txn.put(b"format", stored, db=self._env.database("meta")))
 
     def models(self) -> dict[str, dict[str, Any]]:
         """The records of all models, by name."""

@@ -47,6 +47,7 @@ class DataFolder:
             self._lock.release()
             raise
         try:
+            self.catalogue.upgrade()
             self._finish_drops()
             for name in self.catalogue.collections():
                 self._stores[name] = CollectionStore(self._collections / name, name, durability)

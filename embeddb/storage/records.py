@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,10 @@ from embeddb.query import Modality, Prediction
 __all__ = ["Committed", "Delete", "Put", "Record", "Written", "to_bytes"]
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+# The layout, the modality, and the bytes of hash, id and metadata. A record of format 1 begins with "{".
+_SIZES = struct.Struct("<BBHII")
+_LAYOUT = 2
+_MODALITIES = (None, Modality.IMAGE, Modality.TEXT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,20 +86,44 @@ class Committed:
     removed: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Record:
-    """An item as stored, without its payload and features, which are kept apart."""
+    """An item as stored, without its payload and features, which are kept apart.
+
+    Attributes:
+        metadata_json: a JSON object as text, read by who needs it.
+        predictions_json: the predictions as they are stored; `predictions` reads them.
+    """
 
     row: int
     id: str
     metadata_json: str
     modality: Modality | None
     content_hash: bytes
-    predictions: Mapping[str, Sequence[Prediction]]
+    predictions_json: bytes
 
     @classmethod
-    def from_bytes(cls, row: int, stored: bytes) -> Record:
+    def from_bytes(cls, row: int, stored: bytes | memoryview) -> Record:
         """The record that is stored under a row."""
+        body = bytes(stored)
+        if body[0] != _LAYOUT:
+            return cls._of_format_1(row, body)
+        _, modality, hash_size, id_size, metadata_size = _SIZES.unpack_from(body)
+        id_start = _SIZES.size + hash_size
+        metadata_start = id_start + id_size
+        predictions_start = metadata_start + metadata_size
+        return cls(
+            row,
+            body[id_start:metadata_start].decode(),
+            body[metadata_start:predictions_start].decode(),
+            _MODALITIES[modality],
+            body[_SIZES.size : id_start],
+            body[predictions_start:],
+        )
+
+    @classmethod
+    def _of_format_1(cls, row: int, stored: bytes) -> Record:
+        """A record as folders of format 1 have it: one JSON object."""
         fields = json.loads(stored)
         return cls(
             row=row,
@@ -102,22 +131,29 @@ class Record:
             metadata_json=fields["metadata"],
             modality=None if fields["modality"] is None else Modality(fields["modality"]),
             content_hash=bytes.fromhex(fields["hash"]),
-            predictions={
-                model: tuple(Prediction(label, score) for label, score in found)
-                for model, found in fields["predictions"].items()
-            },
+            predictions_json=json.dumps(fields["predictions"]).encode() if fields["predictions"] else b"",
         )
+
+    @property
+    def predictions(self) -> Mapping[str, Sequence[Prediction]]:
+        """By model name, most likely first."""
+        if not self.predictions_json:
+            return {}
+        return {
+            model: tuple(Prediction(label, score) for label, score in found)
+            for model, found in json.loads(self.predictions_json).items()
+        }
 
 
 def to_bytes(item: Put | Record) -> bytes:
-    """The record of an item as it is stored under its row."""
-    fields = {
-        "id": item.id,
-        "metadata": item.metadata_json,
-        "modality": item.modality,
-        "hash": item.content_hash.hex(),
-        "predictions": {
-            model: [(p.label, p.score) for p in found] for model, found in item.predictions.items()
-        },
-    }
-    return _JSON.encode(fields).encode()
+    """The record of an item as it is stored under its row.
+
+    The sizes of its parts, the hash, the id, the metadata as JSON, and the predictions as JSON, or nothing
+    where there are none: what most readers do not ask for is passed over without being parsed.
+    """
+    item_id, metadata = item.id.encode(), item.metadata_json.encode()
+    predictions = {model: [(p.label, p.score) for p in found] for model, found in item.predictions.items()}
+    sizes = len(item.content_hash), len(item_id), len(metadata)
+    encoded = _JSON.encode(predictions).encode() if predictions else b""
+    head = _SIZES.pack(_LAYOUT, _MODALITIES.index(item.modality), *sizes)
+    return b"".join((head, item.content_hash, item_id, metadata, encoded))

@@ -7,6 +7,7 @@ features.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -153,7 +154,7 @@ class _Contents:
         for key, value in self._values("items"):
             row = row_of(key)
             with self._damage(f"the record in row {row} is damaged", "the item is deleted", "items", key):
-                self._records[row] = Record.from_bytes(row, bytes(unseal(key, value)))
+                self._records[row] = Record.from_bytes(row, unseal(key, value))
 
     def _check_ids(self) -> None:
         rows: dict[str, int] = {}
@@ -245,7 +246,7 @@ class _Contents:
         """Note as damaged what cannot be read inside."""
         try:
             yield
-        except (DataLossError, ValueError, KeyError):
+        except (DataLossError, ValueError, KeyError, IndexError, struct.error):
             self._found(problem, repair, self._deleting(name, key))
 
     def _found(self, problem: str, repair: str, change: Callable[[], object]) -> None:

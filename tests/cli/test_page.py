@@ -35,7 +35,7 @@ def written(path: Path, *answers: Answer, **named: object) -> str:
 
 
 def test_nothing_that_was_stored_or_typed_becomes_markup(tmp_path: Path) -> None:
-    item = StoredItem(SCRIPT, {}, payload=Text(SCRIPT), predictions={"m": [Prediction(SCRIPT, 0.5)]})
+    item = StoredItem(SCRIPT, payload=Text(SCRIPT), predictions={"m": [Prediction(SCRIPT, 0.5)]})
     expression = Text(SCRIPT) + Item(SCRIPT) - unit(Text(SCRIPT) + Image(f"{SCRIPT}.jpg"))
     answer = Answer(expression, [Hit(item, 0.5)], SCRIPT, SCRIPT, SCRIPT)
     write_page(tmp_path / "page.html", SCRIPT, {SCRIPT: [answer]}, SCRIPT)
@@ -60,7 +60,7 @@ def test_operands_are_drawn_with_their_signs_and_weights(tmp_path: Path) -> None
 
 
 def test_a_contact_sheet_of_all_hits(tmp_path: Path) -> None:
-    hits = [Hit(StoredItem(f"{n}.jpg", {}, payload=picture(600, 900)), 1 - n / 20) for n in range(30)]
+    hits = [Hit(StoredItem(f"{n}.jpg", payload=picture(600, 900)), 1 - n / 20) for n in range(30)]
     page = written(tmp_path, Answer(Text("many"), hits))
     assert [max(shown.size) for shown in shown_pictures(page)] == [THUMBNAIL] * 30
     assert re.findall(r'class="score">([^<]+)<', page) == [f"{hit.score:.3f}" for hit in hits]
@@ -71,9 +71,9 @@ def test_a_contact_sheet_of_all_hits(tmp_path: Path) -> None:
 
 def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:
     hits = [
-        Hit(StoredItem("broken", {}, payload=Image(b"no picture")), 0.9),
-        Hit(StoredItem("words", {}, payload=Text("words that were stored")), 0.8),
-        Hit(StoredItem("features", {}), 0.7),
+        Hit(StoredItem("broken", payload=Image(b"no picture")), 0.9),
+        Hit(StoredItem("words", payload=Text("words that were stored")), 0.8),
+        Hit(StoredItem("features"), 0.7),
     ]
     page = written(tmp_path, Answer(Image("/missing/picture.jpg"), hits))
     assert shown_pictures(page) == []
@@ -84,7 +84,7 @@ def test_what_cannot_be_shown_is_named(tmp_path: Path) -> None:
 def test_photographs_are_upright(tmp_path: Path) -> None:
     exif = PilImage.Exif()
     exif[0x0112] = 6  # Orientation: turned by a quarter.
-    turned = Hit(StoredItem("turned", {}, payload=picture(900, 600, exif=exif)), 1.0)
+    turned = Hit(StoredItem("turned", payload=picture(900, 600, exif=exif)), 1.0)
     assert shown_pictures(written(tmp_path, Answer(Text("a"), [turned])))[0].size == (240, 360)
 
 

@@ -54,7 +54,7 @@ def test_the_demo_finds_what_it_should_and_leaves_nothing_but_its_page(tmp_path:
 
 def test_a_question_that_finds_something_else_is_complained_of(demo: ModuleType) -> None:
     question = demo.Question(Text("a pet"), ["cat"])
-    wrong = [Hit(StoredItem("dog", {}), 0.9), Hit(StoredItem("cat", {}), 0.8)]
+    wrong = [Hit(StoredItem("dog"), 0.9), Hit(StoredItem("cat"), 0.8)]
     assert demo.complaint(question, wrong[::-1]) is None
     assert demo.complaint(question, wrong) == "Text('a pet') found dog first, and should find cat"
     assert demo.complaint(question, []) == "Text('a pet') found nothing first, and should find cat"

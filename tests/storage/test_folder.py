@@ -47,9 +47,9 @@ def test_a_newer_format_is_refused_by_name_and_left_as_it_is(tmp_path: Path) -> 
     with lmdb.open(str(tmp_path / "catalogue"), max_dbs=4) as env:
         meta = env.open_db(b"meta")
         with env.begin(write=True) as transaction:
-            transaction.put(b"format", b"2", db=meta)
+            transaction.put(b"format", b"3", db=meta)
     for _ in range(2):
-        with pytest.raises(FailedPreconditionError, match="has format 2, and this embeddb knows up to 1"):
+        with pytest.raises(FailedPreconditionError, match="has format 3, and this embeddb knows up to 2"):
             DataFolder(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -19,7 +20,7 @@ MakeCollection = Callable[..., Collection]
 
 
 def hits(*metadata: dict[str, object]) -> list[Hit]:
-    return [Hit(StoredItem(str(n), each), 1.0 - n) for n, each in enumerate(metadata)]
+    return [Hit(StoredItem(str(n), json.dumps(each)), 1.0 - n) for n, each in enumerate(metadata)]
 
 
 def test_a_search_as_a_table(make_collection: MakeCollection) -> None:

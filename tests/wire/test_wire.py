@@ -177,7 +177,7 @@ def test_what_is_left_out_of_a_message_is_the_default() -> None:
 
 @pytest.mark.parametrize("group", ["a", 1, 1.5, True, False, None])
 def test_the_value_that_hits_are_grouped_by(group: str | float | bool | None) -> None:
-    received = result_from(result_message([Hit(StoredItem("a", {}), 0.5, group=group)]))
+    received = result_from(result_message([Hit(StoredItem("a"), 0.5, group=group)]))
     assert isinstance(received, list)
     assert (received[0].group, type(received[0].group)) == (group, type(group))
 
@@ -189,7 +189,7 @@ def test_an_arithmetic_of_a_later_version_is_refused() -> None:
 
 
 def test_explanations() -> None:
-    hit = Hit(StoredItem("a", {}), 0.5, (Contribution(2.0, 0.25, 0.75), Contribution(-1.0, 0.5, -0.25)))
+    hit = Hit(StoredItem("a"), 0.5, (Contribution(2.0, 0.25, 0.75), Contribution(-1.0, 0.5, -0.25)))
     received = result_from(result_message([hit]))
     assert isinstance(received, list)
     assert received[0].explanation == hit.explanation
@@ -198,7 +198,7 @@ def test_explanations() -> None:
 def test_stored_items_and_hits() -> None:
     item = StoredItem(
         "a",
-        {"n": 1, "f": 1.0},
+        '{"n":1,"f":1.0}',
         Modality.IMAGE,
         Image(b"jpeg"),
         {"m": np.array([1, 2], np.float32)},

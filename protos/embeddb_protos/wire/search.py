@@ -11,7 +11,7 @@ from embeddb.query import DEFAULT_CANDIDATES, DEFAULT_K, Contribution, Expressio
 from embeddb_protos.v1 import search_pb2
 from embeddb_protos.wire.errors import error_from, error_message
 from embeddb_protos.wire.expressions import arithmetic_from, arithmetic_message, expression_message
-from embeddb_protos.wire.items import item_from, item_message, view_from, view_message
+from embeddb_protos.wire.items import fill_item, item_from, view_from, view_message
 
 __all__ = [
     "k_reciprocal_from",
@@ -148,7 +148,10 @@ def _rerank_from(message: search_pb2.SearchRequest) -> Diversify | KReciprocal |
 
 
 def _hit_message(hit: Hit) -> search_pb2.Hit:
-    message = search_pb2.Hit(item=item_message(hit.item), score=hit.score, model=hit.model or "")
+    message = search_pb2.Hit(score=hit.score)
+    fill_item(message.item, hit.item)
+    if hit.model is not None:
+        message.model = hit.model
     for each in hit.explanation:
         message.explanation.add(weight=each.weight, similarity=each.similarity, share=each.share)
     if hit.group is not None:
@@ -157,7 +160,9 @@ def _hit_message(hit: Hit) -> search_pb2.Hit:
 
 
 def _hit_from(message: search_pb2.Hit) -> Hit:
-    explanation = tuple(Contribution(c.weight, c.similarity, c.share) for c in message.explanation)
+    parts = message.explanation
+    # As with the maps of an item: most hits have none.
+    explanation = tuple(Contribution(c.weight, c.similarity, c.share) for c in parts) if parts else ()
     group = json.loads(message.group_json) if message.group_json else None
     return Hit(item_from(message.item), message.score, explanation, group, message.model or None)
 

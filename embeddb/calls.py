@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
+from embeddb.arguments import checked
 from embeddb.errors import EmbeddbError, or_raise
 from embeddb.options import Arithmetic
 from embeddb.query import (
@@ -69,7 +70,10 @@ class CollectionCalls(ABC):
         Raises:
             InvalidArgumentError: a field is malformed, or no model of the collection encodes the content.
         """
-        result = self.put_many([PutItem(item_id, content, metadata or {}, features or {})])[0]
+        item = PutItem(
+            item_id, content, {} if metadata is None else metadata, {} if features is None else features
+        )
+        result = self.put_many([item])[0]
         if result.error is not None:
             raise result.error
         return result.status
@@ -147,6 +151,7 @@ class CollectionCalls(ABC):
         """
         return float(self.ask(Compare((a,), (b,), model, arithmetic or Arithmetic()))[0, 0])
 
+    @checked
     def verify(
         self,
         a: object,

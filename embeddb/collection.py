@@ -9,10 +9,10 @@ from embeddb.answers.analysis import Analysis
 from embeddb.answers.cut import Found
 from embeddb.answers.fused import FusedRetrieval
 from embeddb.answers.retrieval import Retrieval
+from embeddb.arguments import check, checked
 from embeddb.calls import CollectionCalls
 from embeddb.errors import (
     EmbeddbError,
-    InvalidArgumentError,
     NotFoundError,
 )
 from embeddb.ingest import Ingest
@@ -33,6 +33,7 @@ from embeddb.query import (
     StoredItem,
     Text,
     View,
+    check_page_size,
 )
 from embeddb.questions import Question
 from embeddb.selection import Selection
@@ -47,7 +48,6 @@ A = TypeVar("A")
 BATCH_ITEMS = 1000
 BATCH_CONTENTS = 64
 BATCH_DELETES = 1000
-MAX_PAGE = 1000
 
 
 class Collection(CollectionCalls):
@@ -82,6 +82,7 @@ class Collection(CollectionCalls):
 
     # -- Items ------------------------------------------------------------------------------------------
 
+    @checked
     def put_many(  # noqa: D102 - documented in CollectionCalls
         self,
         items: Iterable[PutItem],
@@ -97,6 +98,7 @@ class Collection(CollectionCalls):
                 on_progress(done)
         return results
 
+    @checked
     def get_many(  # noqa: D102 - documented in CollectionCalls
         self, item_ids: Sequence[str], *, view: View | None = None
     ) -> list[StoredItem | EmbeddbError]:
@@ -107,6 +109,7 @@ class Collection(CollectionCalls):
             for item_id, record in zip(item_ids, records, strict=True)
         ]
 
+    @checked
     def delete_many(self, item_ids: Sequence[str]) -> list[EmbeddbError | None]:  # noqa: D102
         written = self._store.write([Delete(item_id) for item_id in item_ids])
         return [
@@ -114,6 +117,7 @@ class Collection(CollectionCalls):
             for item_id, each in zip(item_ids, written, strict=True)
         ]
 
+    @checked
     def delete_where(self, filter: str) -> int:  # noqa: A002, D102 - documented in CollectionCalls
         rows = self._selection.rows(filter).tolist()
         deleted = 0
@@ -125,19 +129,21 @@ class Collection(CollectionCalls):
                 deleted += sum(each.replaced is not None for each in self._store.write(deletes))
         return deleted
 
+    @checked
     def list_items(  # noqa: D102 - documented in CollectionCalls
         self, *, page_size: int = 100, page_token: str = "", prefix: str = "", view: View | None = None
     ) -> ItemPage:
-        if not 1 <= page_size <= MAX_PAGE:
-            raise InvalidArgumentError("page_size", page_size, f"must be 1 to {MAX_PAGE}")
         # One more than the page tells whether there is another.
-        records = self._store.list_records(after=page_token, limit=page_size + 1, prefix=prefix)
+        records = self._store.list_records(
+            after=page_token, limit=check_page_size(page_size) + 1, prefix=prefix
+        )
         page = records[:page_size]
         token = page[-1].id if len(records) > page_size else ""
         return ItemPage(self._items(page, view or View()), token)
 
     # -- Search -----------------------------------------------------------------------------------------
 
+    @checked
     def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:  # noqa: D102
         answers = self._answers(search)
         wanted = {found.row for answer in answers if not isinstance(answer, EmbeddbError) for found in answer}
@@ -163,21 +169,25 @@ class Collection(CollectionCalls):
 
     # -- Other questions --------------------------------------------------------------------------------
 
+    @checked
     def ask(self, question: Question[A]) -> A:  # noqa: D102 - documented in CollectionCalls
         space = self._spaces.get(question.model)
         return Analysis(space, self._store, self._selection, self._registry).answer(question)
 
     # -- Models -----------------------------------------------------------------------------------------
 
+    @checked
     def add_model(self, model: str) -> None:  # noqa: D102 - documented in CollectionCalls
         self._spaces.add(model)
 
+    @checked
     def backfill(self, model: str) -> Backfill:  # noqa: D102 - documented in CollectionCalls
         return self._spaces.backfill(model)
 
     def backfills(self) -> list[Backfill]:  # noqa: D102 - documented in CollectionCalls
         return self._spaces.backfills()
 
+    @checked
     def drop_model(  # noqa: D102 - documented in CollectionCalls
         self, model: str, *, replaced_by: str | None = None, force: bool = False
     ) -> None:
@@ -236,7 +246,7 @@ def _batches(items: Iterable[PutItem]) -> Iterator[list[PutItem]]:
     batch: list[PutItem] = []
     contents = 0
     for item in items:
-        batch.append(item)
+        batch.append(check("items", item, PutItem))
         contents += item.content is not None
         if len(batch) == BATCH_ITEMS or contents == BATCH_CONTENTS:
             yield batch

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from embeddb.arguments import checked
 from embeddb.batching import QueueFigures
 from embeddb.collection import Collection
 from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError, or_raise
@@ -26,6 +27,8 @@ from embeddb.query import (
     Stats,
     as_content,
     check_name,
+    check_names,
+    json_text,
 )
 from embeddb.storage import DataFolder, Durability
 from embeddb.version import __version__
@@ -76,6 +79,7 @@ class Database:
 
     # -- Models -----------------------------------------------------------------------------------------
 
+    @checked
     def register_model(
         self, name: str, spec: Mapping[str, Any], options: RunOptions | None = None
     ) -> ModelInfo:
@@ -93,6 +97,7 @@ class Database:
                 options say.
         """
         check_name("model.name", name)
+        json_text("spec", spec)
         # Loading takes seconds or minutes, and nobody else should wait for it: no lock is held.
         info = self._registry.register(name, spec, options or RunOptions())
         try:
@@ -106,6 +111,7 @@ class Database:
         """All registered models, in the order of names."""
         return self._registry.infos()
 
+    @checked
     def model(self, name: str) -> ModelInfo:
         """One registered model.
 
@@ -114,6 +120,7 @@ class Database:
         """
         return self._registry.info(name)
 
+    @checked
     def load_model(self, name: str) -> ModelInfo:
         """Load a model that is not loaded, even where that failed before.
 
@@ -124,6 +131,7 @@ class Database:
         self._registry.load(name)
         return self.model(name)
 
+    @checked
     def unload_model(self, name: str) -> ModelInfo:
         """Free a model's memory once what is queued is done; its next use loads it again.
 
@@ -133,6 +141,7 @@ class Database:
         self._registry.unload(name)
         return self.model(name)
 
+    @checked
     def remove_model(self, name: str) -> None:
         """Unload and forget a model.
 
@@ -154,6 +163,7 @@ class Database:
         """Run one content through a model, storing nothing; see `embed_many`."""
         return or_raise(self.embed_many(model, [content])[0])
 
+    @checked
     def embed_many(self, model: str, contents: Sequence[object]) -> list[Embedding | EmbeddbError]:
         """Run contents through a model, storing nothing.
 
@@ -170,6 +180,7 @@ class Database:
 
     # -- Collections ------------------------------------------------------------------------------------
 
+    @checked
     def create_collection(
         self, name: str, models: Sequence[str] = (), settings: CollectionSettings | None = None
     ) -> Collection:
@@ -183,20 +194,21 @@ class Database:
         Raises:
             AlreadyExistsError: the name is taken.
             NotFoundError: a model is not registered.
-            InvalidArgumentError: the index does not fit a model's dimension.
+            InvalidArgumentError: a model is there twice, or the index does not fit its dimension.
         """
         check_name("collection.name", name)
+        chosen = check_names("models", models)
         with self._lock:
             if name in self._collections:
                 raise AlreadyExistsError("collection", name)
             settings = settings or CollectionSettings()
-            chosen = list(dict.fromkeys(models))
             for model in chosen:
                 check_factory(settings.index, self.model(model).dimension)
             record = _collection_record(chosen, [], settings)
             self._folder.create_collection(name, record)
             return self._open_collection(name, record)
 
+    @checked
     def collection(self, name: str = DEFAULT) -> Collection:
         """The collection of that name.
 
@@ -212,6 +224,7 @@ class Database:
         """All collections, in the order of names."""
         return [collection.info() for _, collection in sorted(self._collections.items())]
 
+    @checked
     def drop_collection(self, name: str) -> None:
         """Delete a collection with all its items.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
+from embeddb.arguments import check_fields
 from embeddb.errors import InvalidArgumentError
 
 __all__ = ["Arithmetic", "Combine", "Diversify", "Effort", "Fusion", "FusionMethod", "Group", "KReciprocal"]
@@ -71,6 +72,7 @@ class Arithmetic:
     center: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self, "arithmetic.")
         object.__setattr__(self, "combine", choice("arithmetic.combine", Combine, self.combine))
         if self.combine is not Combine.SUM and not self.normalise:
             allowed = f"must be true where operands are combined by {self.combine}, which only sees angles"
@@ -100,6 +102,7 @@ class Diversify:
     weight: float = 0.5
 
     def __post_init__(self) -> None:
+        check_fields(self, "diversify.")
         _check_share("diversify.weight", self.weight)
 
 
@@ -124,6 +127,7 @@ class KReciprocal:
     weight: float = 0.3
 
     def __post_init__(self) -> None:
+        check_fields(self, "k_reciprocal.")
         if self.k1 < 1:
             raise InvalidArgumentError("k_reciprocal.k1", self.k1, "must be at least 1")
         if not 1 <= self.k2 <= self.k1:
@@ -170,8 +174,7 @@ class Fusion:
     weights: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "models", tuple(self.models))
-        object.__setattr__(self, "weights", tuple(self.weights))
+        check_fields(self, "fusion.")
         object.__setattr__(self, "method", choice("fusion.method", FusionMethod, self.method))
         if not self.models or len(set(self.models)) < len(self.models):
             raise InvalidArgumentError("fusion.models", self.models, "must be models, each of them once")
@@ -204,6 +207,7 @@ class Group:
     size: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self, "group.")
         if not self.field:
             raise InvalidArgumentError("group.field", self.field, "must name a field of the metadata")
         if self.size < 1:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from embeddb.arguments import checked
 from embeddb.errors import InvalidArgumentError
 from embeddb.query import Between, Expression, Operand, Sum, as_expression, unit
 
 __all__ = ["analogy", "away_from", "between", "direction", "mean", "recommend"]
 
 
+@checked
 def mean(expressions: Sequence[object]) -> Expression:
     """The prototype of many: the mean of their unit vectors.
 
@@ -37,6 +39,7 @@ def between(start: object, end: object, t: float = 0.5) -> Expression:
     return Between(as_expression(start), as_expression(end), t)
 
 
+@checked
 def direction(positives: Sequence[object], negatives: Sequence[object]) -> Expression:
     """What sets one group apart from another, as one operand: `face + 0.5 * direction(smiling, neutral)`.
 
@@ -48,6 +51,7 @@ def direction(positives: Sequence[object], negatives: Sequence[object]) -> Expre
     return unit(mean(positives) - mean(negatives))
 
 
+@checked
 def away_from(expression: object, *others: object, strength: float = 0.5) -> Expression:
     """An expression, moved away from the mean of others: x - strength * unit(mean of them).
 
@@ -59,6 +63,7 @@ def away_from(expression: object, *others: object, strength: float = 0.5) -> Exp
     return _nested(expression) - strength * unit(mean(others))
 
 
+@checked
 def recommend(positives: Sequence[object], negatives: Sequence[object] = ()) -> Expression:
     """What is like the positives and unlike the negatives: the mean of the one less the mean of the other.
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.arguments import check_fields
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.options import Arithmetic, Combine, KReciprocal
 from embeddb.presets import mean
@@ -80,6 +81,7 @@ class Compare(Question[npt.NDArray[np.float32]]):
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.expressions:
             raise InvalidArgumentError("expressions", "none", "at least one is needed")
         object.__setattr__(self, "expressions", tuple(as_expression(each) for each in self.expressions))
@@ -111,8 +113,7 @@ class ZeroShot:
     scale: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "labels", tuple(self.labels))
-        object.__setattr__(self, "templates", tuple(self.templates))
+        check_fields(self, "zero_shot.")
         if not self.labels or len(set(self.labels)) < len(self.labels):
             raise InvalidArgumentError("zero_shot.labels", self.labels, "must be labels, each of them once")
         if not self.templates or not all("{}" in each for each in self.templates):
@@ -149,6 +150,7 @@ class Neighbours:
     temperature: float | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, "neighbours.")
         if not self.field:
             raise InvalidArgumentError("neighbours.field", self.field, "must name a field of the metadata")
         if not 1 <= self.k <= MAX_K:
@@ -186,6 +188,7 @@ class Classify(Question[list[list[Prediction] | EmbeddbError]]):
     model: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.expressions:
             raise InvalidArgumentError("expressions", "none", "at least one is needed")
         object.__setattr__(self, "expressions", tuple(as_expression(each) for each in self.expressions))
@@ -226,7 +229,7 @@ class Evaluate(Question["Metrics"]):
     model: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ranks", tuple(self.ranks))
+        check_fields(self)
         for name, path in (("field", self.field), ("camera", self.camera)):
             if path == "":
                 raise InvalidArgumentError(name, path, "must name a field of the metadata")
@@ -278,6 +281,7 @@ class Duplicates(Question[list[list[str]]]):
     model: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not -1.0 <= self.threshold <= 1.0:
             raise InvalidArgumentError("threshold", self.threshold, "must be from -1 to 1")
 
@@ -314,6 +318,7 @@ class Calibrate(Question["Calibration"]):
     center: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.field:
             raise InvalidArgumentError("field", self.field, "must name a field of the metadata")
         if not 0.0 <= self.false_accept_rate <= 1.0:

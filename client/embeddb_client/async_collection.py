@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
+from embeddb.arguments import checked
 from embeddb.errors import EmbeddbError, or_raise
 from embeddb.options import Arithmetic
 from embeddb.query import (
@@ -23,6 +24,7 @@ from embeddb.query import (
     Search,
     StoredItem,
     View,
+    check_name,
 )
 from embeddb.questions import Compare, Question, Verdict
 from embeddb_client import exchanges
@@ -44,7 +46,7 @@ class AsyncCollection:
 
     def __init__(self, connection: AsyncConnection, name: str) -> None:
         self._connection = connection
-        self.name = name
+        self.name = check_name("collection.name", name)
 
     # -- One item ---------------------------------------------------------------------------------------
 
@@ -57,7 +59,10 @@ class AsyncCollection:
         features: Mapping[str, npt.ArrayLike] | None = None,
     ) -> PutStatus:
         """Embed and store one item; see `Collection.put`."""
-        result = (await self.put_many([PutItem(item_id, content, metadata or {}, features or {})]))[0]
+        item = PutItem(
+            item_id, content, {} if metadata is None else metadata, {} if features is None else features
+        )
+        result = (await self.put_many([item]))[0]
         if result.error is not None:
             raise result.error
         return result.status
@@ -103,6 +108,7 @@ class AsyncCollection:
         """How alike two expressions are; see `Collection.compare`."""
         return float((await self.ask(Compare((a,), (b,), model, arithmetic or Arithmetic())))[0, 0])
 
+    @checked
     async def verify(
         self,
         a: object,
@@ -129,6 +135,7 @@ class AsyncCollection:
 
     # -- Batches ----------------------------------------------------------------------------------------
 
+    @checked
     async def put_many(
         self,
         items: Iterable[PutItem] | AsyncIterable[PutItem],

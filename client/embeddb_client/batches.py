@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from embeddb.arguments import check
 from embeddb.errors import EmbeddbError
 from embeddb.query import PutItem, PutResult, PutStatus
 from embeddb_protos.v1 import items_pb2
@@ -30,7 +31,7 @@ class Cutter:
 
     def add(self, item: PutItem) -> Batch | None:
         """Take an item; gives the batch before it, if that is full. A picture's file is read here."""
-        message = _message_or_failure(item)
+        message = _message_or_failure(check("items", item, PutItem))
         added = 0 if isinstance(message, PutResult) else message.ByteSize()
         full = None
         if self._batch and (len(self._batch) >= BATCH_ITEMS or self._bytes + added > BATCH_BYTES):

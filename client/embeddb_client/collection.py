@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from embeddb.arguments import checked
 from embeddb.calls import CollectionCalls
 from embeddb.errors import EmbeddbError
 from embeddb.query import (
@@ -19,6 +20,7 @@ from embeddb.query import (
     Search,
     StoredItem,
     View,
+    check_name,
 )
 from embeddb.questions import Question
 from embeddb_client import exchanges
@@ -35,8 +37,9 @@ class Collection(CollectionCalls):
 
     def __init__(self, connection: Connection, name: str) -> None:
         self._connection = connection
-        self.name = name
+        self.name = check_name("collection.name", name)
 
+    @checked
     def put_many(  # noqa: D102 - documented in CollectionCalls
         self,
         items: Iterable[PutItem],

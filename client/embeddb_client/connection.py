@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from embeddb.arguments import checked
 from embeddb.errors import CancelledError
 from embeddb_client.access import Access
 from embeddb_client.exchanges import Exchange
@@ -79,6 +80,7 @@ class Stubs:
         access: an API key and TLS, for a server that wants them.
     """
 
+    @checked
     def __init__(self, library: ModuleType, address: str, timeout: float, access: Access | None) -> None:
         access = access or Access()
         credentials = access.credentials()

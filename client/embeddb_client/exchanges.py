@@ -6,11 +6,11 @@ they wait for the answer.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from embeddb.arguments import checked
 from embeddb.errors import EmbeddbError
 from embeddb.query import (
     Backfill,
@@ -27,6 +27,9 @@ from embeddb.query import (
     StoredItem,
     View,
     as_content,
+    check_names,
+    check_page_size,
+    json_text,
 )
 from embeddb.questions import Question
 from embeddb_client.batches import Batch
@@ -75,10 +78,11 @@ class Exchange(Generic[R]):
 # -- Models and collections -----------------------------------------------------------------------------
 
 
+@checked
 def register_model(name: str, spec: Mapping[str, Any], options: RunOptions | None) -> Exchange[ModelInfo]:
     """Have a model loaded."""
     request = models_pb2.RegisterModelRequest(
-        name=name, spec_json=json.dumps(dict(spec)), options=options_message(options or RunOptions())
+        name=name, spec_json=json_text("spec", spec), options=options_message(options or RunOptions())
     )
     return Exchange("models.RegisterModel", request, lambda response: model_from(response.model))
 
@@ -92,29 +96,34 @@ def list_models(page_token: str) -> Exchange[tuple[list[ModelInfo], str]]:
     )
 
 
+@checked
 def get_model(name: str) -> Exchange[ModelInfo]:
     """One model."""
     request = models_pb2.GetModelRequest(name=name)
     return Exchange("models.GetModel", request, lambda response: model_from(response.model))
 
 
+@checked
 def load_model(name: str) -> Exchange[ModelInfo]:
     """Load a registered model."""
     request = models_pb2.LoadModelRequest(name=name)
     return Exchange("models.LoadModel", request, lambda response: model_from(response.model))
 
 
+@checked
 def unload_model(name: str) -> Exchange[ModelInfo]:
     """Free a model's memory."""
     request = models_pb2.UnloadModelRequest(name=name)
     return Exchange("models.UnloadModel", request, lambda response: model_from(response.model))
 
 
+@checked
 def remove_model(name: str) -> Exchange[None]:
     """Unload and forget a model."""
     return Exchange("models.RemoveModel", models_pb2.RemoveModelRequest(name=name), _nothing)
 
 
+@checked
 def embed(model: str, contents: Sequence[object]) -> Exchange[list[Embedding | EmbeddbError]]:
     """Run contents through a model; images are read here."""
     messages = [content_message(as_content(content)) for content in contents]
@@ -128,12 +137,15 @@ def embed(model: str, contents: Sequence[object]) -> Exchange[list[Embedding | E
     )
 
 
+@checked
 def create_collection(
     name: str, models: Sequence[str], settings: CollectionSettings | None
 ) -> Exchange[CollectionInfo]:
     """Make a collection."""
     request = collections_pb2.CreateCollectionRequest(
-        name=name, models=models, settings=settings_message(settings or CollectionSettings())
+        name=name,
+        models=check_names("models", models),
+        settings=settings_message(settings or CollectionSettings()),
     )
     return Exchange(
         "collections.CreateCollection", request, lambda response: collection_from(response.collection)
@@ -149,6 +161,7 @@ def list_collections(page_token: str) -> Exchange[tuple[list[CollectionInfo], st
     )
 
 
+@checked
 def get_collection(name: str) -> Exchange[CollectionInfo]:
     """One collection."""
     request = collections_pb2.GetCollectionRequest(name=name)
@@ -157,24 +170,28 @@ def get_collection(name: str) -> Exchange[CollectionInfo]:
     )
 
 
+@checked
 def drop_collection(name: str) -> Exchange[None]:
     """Delete a collection with all its items."""
     request = collections_pb2.DropCollectionRequest(name=name)
     return Exchange("collections.DropCollection", request, _nothing)
 
 
+@checked
 def add_model(collection: str, model: str) -> Exchange[None]:
     """Let a model embed a collection's items."""
     request = collections_pb2.AddModelRequest(collection=collection, model=model)
     return Exchange("collections.AddModel", request, _nothing)
 
 
+@checked
 def start_backfill(collection: str, model: str) -> Exchange[Backfill]:
     """Embed the stored items that lack a model's features."""
     request = collections_pb2.StartBackfillRequest(collection=collection, model=model)
     return Exchange("collections.StartBackfill", request, lambda response: backfill_from(response.backfill))
 
 
+@checked
 def list_backfills(collection: str) -> Exchange[list[Backfill]]:
     """How far a collection's backfills are."""
     request = collections_pb2.ListBackfillsRequest(collection=collection)
@@ -185,6 +202,7 @@ def list_backfills(collection: str) -> Exchange[list[Backfill]]:
     )
 
 
+@checked
 def drop_model(collection: str, model: str, replaced_by: str | None, force: bool) -> Exchange[None]:
     """Drop a model with its features from a collection."""
     request = collections_pb2.DropModelRequest(
@@ -212,6 +230,7 @@ def put_items(collection: str, batch: Batch) -> Exchange[list[PutResult]]:
     return Exchange("items.PutItems", items_pb2.PutItemsRequest(collection=collection, items=messages), read)
 
 
+@checked
 def get_items(
     collection: str, item_ids: Sequence[str], view: View | None
 ) -> Exchange[list[StoredItem | EmbeddbError]]:
@@ -229,6 +248,7 @@ def get_items(
     )
 
 
+@checked
 def delete_items(collection: str, item_ids: Sequence[str]) -> Exchange[list[EmbeddbError | None]]:
     """Delete items by their ids."""
     return Exchange(
@@ -240,19 +260,21 @@ def delete_items(collection: str, item_ids: Sequence[str]) -> Exchange[list[Embe
     )
 
 
-def delete_by_filter(collection: str, condition: str) -> Exchange[int]:
+@checked
+def delete_by_filter(collection: str, filter: str) -> Exchange[int]:  # noqa: A002 - as in `Search`
     """Delete the items that satisfy a filter."""
-    request = items_pb2.DeleteItemsByFilterRequest(collection=collection, filter=condition)
+    request = items_pb2.DeleteItemsByFilterRequest(collection=collection, filter=filter)
     return Exchange("items.DeleteItemsByFilter", request, lambda response: int(response.deleted))
 
 
+@checked
 def list_items(
     collection: str, page_size: int, page_token: str, prefix: str, view: View | None
 ) -> Exchange[ItemPage]:
     """A page of a collection."""
     request = items_pb2.ListItemsRequest(
         collection=collection,
-        page_size=page_size,
+        page_size=check_page_size(page_size),
         page_token=page_token,
         prefix=prefix,
         view=view_message(view or View()),
@@ -267,11 +289,13 @@ def list_items(
 # -- Questions ------------------------------------------------------------------------------------------
 
 
+@checked
 def search_items(collection: str, search: Search) -> Exchange[Found]:
     """Find what is near; images are read here."""
     return Exchange("search.Search", search_message(collection, search), _found)
 
 
+@checked
 def stream_request(collection: str, search: Search) -> search_pb2.StreamSearchRequest:
     """The same search as a message on an open stream."""
     return search_pb2.StreamSearchRequest(request=search_message(collection, search))
@@ -288,6 +312,7 @@ def stream_response(response: search_pb2.StreamSearchResponse) -> Found:
     return _found(response.response)
 
 
+@checked
 def ask(collection: str, question: Question[A]) -> Exchange[A]:
     """Answer a question about a collection; images are read here."""
     codec = codec_of(question)

@@ -34,7 +34,7 @@ from embeddb.query.items import (
     PutStatus,
     StoredItem,
     View,
-    check_metadata,
+    check_page_size,
 )
 from embeddb.query.models import (
     Embedding,
@@ -49,11 +49,13 @@ from embeddb.query.names import (
     MAX_ID_BYTES,
     check_id,
     check_name,
+    check_names,
 )
 from embeddb.query.pictures import (
     Box,
     cut_out,
 )
+from embeddb.query.plain import json_text
 from embeddb.query.search import (
     DEFAULT_CANDIDATES,
     DEFAULT_K,
@@ -108,10 +110,12 @@ __all__ = [
     "as_expression",
     "as_vector",
     "check_id",
-    "check_metadata",
     "check_name",
+    "check_names",
+    "check_page_size",
     "cut_out",
     "item_ids",
+    "json_text",
     "leaves",
     "unit",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NoReturn
 
+from embeddb.arguments import check_fields
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.query.items import PutResult
 from embeddb.query.models import ModelInfo
@@ -77,6 +78,7 @@ class CollectionSettings:
     recall: float = 0.95
 
     def __post_init__(self) -> None:
+        check_fields(self, "settings.")
         object.__setattr__(self, "encoding", Encoding(self.encoding))
         object.__setattr__(self, "metric", Metric(self.metric))
         if not 0.5 <= self.recall <= 1:

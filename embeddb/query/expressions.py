@@ -20,6 +20,7 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
+from embeddb.arguments import check_fields
 from embeddb.errors import InvalidArgumentError
 from embeddb.query.names import check_id, is_utf8
 from embeddb.query.pictures import Box, as_box, cut_out, image_source
@@ -290,6 +291,7 @@ class Between(Operand):
     t: float
 
     def __post_init__(self) -> None:
+        check_fields(self, "between.")
         if not 0.0 <= self.t <= 1.0:
             raise InvalidArgumentError("between.t", self.t, "must be from 0 (the start) to 1 (the end)")
 

@@ -9,10 +9,12 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from embeddb.arguments import check_fields
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.query.expressions import Floats, Image, Text, as_content, as_vector
 from embeddb.query.models import Modality, Prediction
 from embeddb.query.names import check_id
+from embeddb.query.plain import json_text
 
 __all__ = [
     "ItemPage",
@@ -21,8 +23,11 @@ __all__ = [
     "PutStatus",
     "StoredItem",
     "View",
-    "check_metadata",
+    "check_page_size",
 ]
+
+MAX_PAGE = 1000
+"""Most items on one page of a listing."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,12 @@ class PutItem:
 
     def __post_init__(self) -> None:
         check_id(self.id)
-        object.__setattr__(self, "metadata_json", check_metadata(self.metadata))
+        object.__setattr__(self, "metadata_json", json_text("item.metadata", self.metadata))
         if self.content is not None:
             object.__setattr__(self, "content", as_content(self.content))
-        elif not self.features:
+        if not isinstance(self.features, Mapping):
+            raise InvalidArgumentError("item.features", self.features, "must be vectors by model name")
+        if self.content is None and not self.features:
             raise InvalidArgumentError("item.content", None, "content or features must be given")
         vectors = {model: as_vector(f"item.features[{model}]", v) for model, v in self.features.items()}
         object.__setattr__(self, "features", vectors)
@@ -114,6 +121,17 @@ class ItemPage:
     next_token: str
 
 
+def check_page_size(page_size: int) -> int:
+    """Return how many items a page of a listing holds, if there can be as many.
+
+    Raises:
+        InvalidArgumentError: they are none, or more than `MAX_PAGE`.
+    """
+    if not 1 <= page_size <= MAX_PAGE:
+        raise InvalidArgumentError("page_size", page_size, f"must be 1 to {MAX_PAGE}")
+    return page_size
+
+
 @dataclass(frozen=True)
 class View:
     """Which parts of an item to return beside its id, metadata and modality."""
@@ -122,34 +140,5 @@ class View:
     features: bool = False
     predictions: bool = False
 
-
-_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-
-
-def check_metadata(metadata: Mapping[str, Any]) -> str:
-    """Return the metadata as JSON text.
-
-    Raises:
-        InvalidArgumentError: it is not an object of plain JSON values.
-    """
-    if not isinstance(metadata, Mapping):
-        raise InvalidArgumentError("item.metadata", metadata, "must be a JSON object")
-    try:
-        # JSON's own encoder makes a string of any other key, and then one of two may be lost.
-        _check_keys(metadata)
-        text = _JSON.encode(dict(metadata))
-        text.encode()  # JSON may escape half a surrogate pair, which no UTF-8 can hold.
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgumentError("item.metadata", metadata, f"must be plain JSON: {error}") from None
-    return text
-
-
-def _check_keys(value: object) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"the key {key!r} is not a string")
-            _check_keys(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _check_keys(inner)
+    def __post_init__(self) -> None:
+        check_fields(self, "view.")

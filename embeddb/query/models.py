@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NoReturn
 
+from embeddb.arguments import check_fields
 from embeddb.errors import InvalidArgumentError
 from embeddb.query.expressions import Floats
 
@@ -61,6 +62,7 @@ class RunOptions:
     lazy: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self, "options.")
         object.__setattr__(self, "precision", Precision(self.precision))
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
             raise InvalidArgumentError("options.device", self.device, "must be auto, cpu, cuda or cuda:N")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from embeddb.arguments import check
 from embeddb.errors import InvalidArgumentError
 
 __all__ = [
@@ -9,6 +12,7 @@ __all__ = [
     "MAX_NAME_LENGTH",
     "check_id",
     "check_name",
+    "check_names",
     "is_utf8",
 ]
 
@@ -44,6 +48,19 @@ def check_name(field_name: str, name: str) -> str:
         allowed = "must be 1 to 64 of A-Z a-z 0-9 . _ - and not start with . or -"
         raise InvalidArgumentError(field_name, name, allowed)
     return name
+
+
+def check_names(field_name: str, names: Sequence[str]) -> list[str]:
+    """Return the names of models or collections, if each is one and occurs once.
+
+    Raises:
+        InvalidArgumentError: one is not, or occurs twice.
+    """
+    listed = [check_name(field_name, name) for name in check(field_name, names, Sequence[str])]
+    twice = [name for name in dict.fromkeys(listed) if listed.count(name) > 1]
+    if twice:
+        raise InvalidArgumentError(field_name, twice[0], "must be there once")
+    return listed
 
 
 def is_utf8(text: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from embeddb.arguments import check_fields
 from embeddb.errors import InvalidArgumentError
 from embeddb.options import (
     Arithmetic,
@@ -98,13 +99,14 @@ class Search:
         return self.fusion is not None and self.fusion.method is not FusionMethod.SIDE_BY_SIDE
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.expressions:
             raise InvalidArgumentError("expressions", "none", "at least one is needed")
         object.__setattr__(self, "expressions", tuple(as_expression(each) for each in self.expressions))
         object.__setattr__(self, "effort", choice("effort", Effort, self.effort))
         _check_count("k", self.k)
         _check_count("candidates", self.candidates)
-        if isinstance(self.offset, bool) or not isinstance(self.offset, int) or self.offset < 0:
+        if self.offset < 0:
             raise InvalidArgumentError("offset", self.offset, "must be a whole number, 0 or more")
         if self.min_score is not None and not math.isfinite(self.min_score):
             raise InvalidArgumentError("min_score", self.min_score, "must be finite")
@@ -137,7 +139,7 @@ class Search:
 
 
 def _check_count(field_name: str, count: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_K:
+    if not 1 <= count <= MAX_K:
         raise InvalidArgumentError(field_name, count, f"must be a whole number from 1 to {MAX_K:,}")
 
 

@@ -1,0 +1,125 @@
+"""What callers hand over, held against the annotations, since Python itself takes anything.
+
+`check_fields` does it for the dataclasses of the vocabulary, and `checked` for the calls of the engine and of
+the clients.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from enum import StrEnum
+from functools import cache, wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from embeddb.errors import InvalidArgumentError
+
+__all__ = ["check", "check_fields", "checked"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_UNIONS = (types.UnionType, typing.Union)
+
+_SCALARS: Mapping[object, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "a string"),
+    int: ((int, np.integer), "a whole number"),
+    float: ((int, float, np.integer, np.floating), "a number"),
+    bool: ((bool, np.bool_), "true or false"),
+}
+
+
+def check(field: str, value: Any, kind: Any) -> Any:
+    """Return the value if it is of a kind: a sequence as a tuple, numpy's numbers as Python's.
+
+    Args:
+        field: its name, for the error.
+        kind: an annotation; of an enumeration, whose members are made of their names, any string is.
+
+    Raises:
+        InvalidArgumentError: it is not, or an element of a sequence is not.
+    """
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in _UNIONS else (kind,)
+    if value is None and type(None) in kinds:
+        return None
+    kinds = tuple(each for each in kinds if each is not type(None))
+    if len(kinds) == 1 and typing.get_origin(kinds[0]) is Sequence:
+        (element,) = typing.get_args(kinds[0])
+        return tuple(check(f"{field}[{n}]", each, element) for n, each in enumerate(_listed(field, value)))
+    if not any(_fits(value, each) for each in kinds):
+        raise InvalidArgumentError(field, value, f"must be {' or '.join(map(_shown, kinds))}")
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def check_fields(instance: Any, prefix: str = "") -> None:
+    """Check all that a frozen dataclass was made of; its sequences become tuples.
+
+    Args:
+        prefix: what fields' names begin with in errors, such as "fusion.".
+
+    Raises:
+        InvalidArgumentError: a field is of another kind than its annotation says.
+    """
+    made: Any = type(instance)
+    kinds = _annotations(made)
+    for each in fields(instance):
+        if each.init:
+            value = check(prefix + each.name, getattr(instance, each.name), kinds[each.name])
+            object.__setattr__(instance, each.name, value)
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Have a function refuse arguments of other kinds than its annotations say.
+
+    Raises:
+        InvalidArgumentError: by the function: names the argument.
+    """
+    parameters = signature(function)
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        kinds = _annotations(function)
+        bound = parameters.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            if name in kinds:
+                bound.arguments[name] = check(name, value, kinds[name])
+        return function(*bound.args, **bound.kwargs)
+
+    return wrapper
+
+
+@cache
+def _annotations(of: Any) -> Mapping[str, Any]:
+    return typing.get_type_hints(of)
+
+
+def _listed(field: str, value: object) -> Iterable[Any]:
+    """The value if it has elements and an order: a string is a sequence of letters to Python alone."""
+    is_array = isinstance(value, np.ndarray) and value.ndim > 0
+    if not is_array and (isinstance(value, str | bytes) or not isinstance(value, Sequence)):
+        raise InvalidArgumentError(field, value, "must be a list or another sequence")
+    return typing.cast("Iterable[Any]", value)
+
+
+def _fits(value: object, kind: Any) -> bool:
+    kind = typing.get_origin(kind) or kind
+    if kind in _SCALARS:
+        # To Python, True is the number 1.
+        return isinstance(value, _SCALARS[kind][0]) and (kind is bool or not isinstance(value, bool))
+    if kind is Any or not isinstance(kind, type):
+        return True
+    return isinstance(value, str if issubclass(kind, StrEnum) else kind)
+
+
+def _shown(kind: Any) -> str:
+    kind = typing.get_origin(kind) or kind
+    if kind in _SCALARS:
+        return _SCALARS[kind][1]
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return f"one of {', '.join(kind)}"
+    return "a mapping" if kind is Mapping else f"a {kind.__name__}"

@@ -13,7 +13,7 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
 	@echo 'Installing embeddb with PyTorch and FAISS; some 3 GB are fetched.'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev \
-		--editable '.[starter,sentence,parquet,tables]' --editable protos --editable client \
+		--editable '.[starter,sentence,analysis,parquet,tables]' --editable protos --editable client \
 		--editable 'server[tracing]'
 	touch $@
 

@@ -11,4 +11,4 @@ cuda) set -- ;;
 esac
 uv venv --quiet --python "${PYTHON:-python3}" "$environment"
 uv pip install --quiet --python "$environment/bin/python" --constraint constraints.txt "$@" \
-	'.[starter,sentence,parquet]' ./protos ./client './server[tracing]'
+	'.[starter,sentence,analysis,parquet]' ./protos ./client './server[tracing]'

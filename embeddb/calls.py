@@ -28,7 +28,7 @@ from embeddb.query import (
     StoredItem,
     View,
 )
-from embeddb.questions import Compare, Question, Verdict
+from embeddb.questions import Compare, OnProgress, Question, Verdict
 
 __all__ = ["CollectionCalls"]
 
@@ -237,8 +237,11 @@ class CollectionCalls(ABC):
         """Answer a batch of expressions, an error in the place of each that could not be evaluated."""
 
     @abstractmethod
-    def ask(self, question: Question[A]) -> A:
+    def ask(self, question: Question[A], *, on_progress: OnProgress | None = None) -> A:
         """Answer one of the questions in `embeddb.questions`, each of which says what its answer is.
+
+        Args:
+            on_progress: told how far a long answer has come: of `Duplicates`, `Evaluate`, `Clusters`, `Map`.
 
         Raises:
             EmbeddbError: it cannot be answered, as a whole.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from embeddb.annotation import Annotation
 from embeddb.answers.analysis import Analysis
 from embeddb.answers.cut import Found
 from embeddb.answers.fused import FusedRetrieval
@@ -17,6 +18,7 @@ from embeddb.errors import (
 )
 from embeddb.ingest import Ingest
 from embeddb.models import Registry
+from embeddb.progress import stepping
 from embeddb.query import (
     Backfill,
     CollectionInfo,
@@ -35,7 +37,7 @@ from embeddb.query import (
     View,
     check_page_size,
 )
-from embeddb.questions import Question
+from embeddb.questions import OnProgress, Question
 from embeddb.selection import Selection
 from embeddb.spaces import Spaces
 from embeddb.storage import CollectionStore, Delete, Record
@@ -170,9 +172,14 @@ class Collection(CollectionCalls):
     # -- Other questions --------------------------------------------------------------------------------
 
     @checked
-    def ask(self, question: Question[A]) -> A:  # noqa: D102 - documented in CollectionCalls
+    def ask(  # noqa: D102 - documented in CollectionCalls
+        self, question: Question[A], *, on_progress: OnProgress | None = None
+    ) -> A:
         space = self._spaces.get(question.model)
-        return Analysis(space, self._store, self._selection, self._registry).answer(question)
+        annotation = Annotation(self._store, self._spaces.putting)
+        return Analysis(
+            space, self._store, self._selection, self._registry, annotation, stepping(on_progress)
+        ).answer(question)
 
     # -- Models -----------------------------------------------------------------------------------------
 

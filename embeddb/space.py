@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.centre import Centre
-from embeddb.errors import EmbeddbError, FailedPreconditionError, NotFoundError
+from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex
 from embeddb.models import EmbedRequest
 from embeddb.options import Arithmetic, Effort
-from embeddb.query import CollectionSettings, Embedding, Image, Modality, SpaceStats, Text
+from embeddb.query import CollectionSettings, Embedding, Image, Metric, Modality, SpaceStats, Text
 from embeddb.search.scoring import unit_rows
 from embeddb.storage import CollectionStore, Committed
 
@@ -118,6 +118,36 @@ class Space:
             means = {each: self.mean(each, arithmetic.normalise) for each in set(modalities)}
             placed = placed - np.stack([means[each] for each in modalities])
         return living, unit_rows(placed)
+
+    def rows(self, allowed: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+        """The rows that the space holds, (n,) ascending; of these those in `allowed`, if it is given."""
+        found = [rows for rows, _ in self._store.scan(self.model)]
+        rows = np.concatenate(found) if found else NO_ROWS
+        return rows if allowed is None else rows[np.isin(rows, allowed)]
+
+    def points(
+        self, rows: Sequence[int], *, center: bool
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Items as points whose Euclidean distances are in the order of the space's metric.
+
+        Returns:
+            Those of the rows that live, (n,) int64 in order, and their points (n, dimension): of unit length
+            where the space compares by the cosine, otherwise as they are.
+
+        Raises:
+            InvalidArgumentError: they are to be centred where only the cosine allows it.
+        """
+        if self.metric is Metric.COSINE:
+            return self.placed(rows, Arithmetic(center=center))
+        if center:
+            allowed = f"needs the cosine; this collection compares by {self.metric}"
+            raise InvalidArgumentError("center", center, allowed)
+        features = self._store.features(self.model, rows)
+        living = np.array([row for row in rows if row in features], np.int64)
+        points = np.empty((len(living), self.dimension))
+        for place, row in enumerate(living.tolist()):
+            points[place] = features[row]
+        return living, points
 
     def nearest(
         self,

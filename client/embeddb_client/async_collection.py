@@ -26,7 +26,7 @@ from embeddb.query import (
     View,
     check_name,
 )
-from embeddb.questions import Compare, Question, Verdict
+from embeddb.questions import Compare, OnProgress, Question, Verdict
 from embeddb_client import exchanges
 from embeddb_client.async_connection import AsyncConnection
 from embeddb_client.batches import IN_FLIGHT, Batch, Cutter
@@ -208,9 +208,11 @@ class AsyncCollection:
         async for response in self._connection.stream(self._connection.search.StreamSearch, requests()):
             yield exchanges.stream_response(response)
 
-    async def ask(self, question: Question[A]) -> A:
+    async def ask(self, question: Question[A], *, on_progress: OnProgress | None = None) -> A:
         """Answer a question; see `Collection.ask`."""
         exchange = await asyncio.to_thread(exchanges.ask, self.name, question)
+        if exchange.streamed:
+            return await self._connection.follow(exchange, on_progress)
         return await self._connection.send(exchange)
 
     async def add_model(self, model: str) -> None:

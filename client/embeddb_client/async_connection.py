@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
+from embeddb.errors import UnavailableError
+from embeddb.questions import OnProgress
 from embeddb_client.access import Access
-from embeddb_client.connection import Stubs
+from embeddb_client.connection import NO_ANSWER, Stubs
 from embeddb_client.exchanges import Exchange
+from embeddb_protos.wire.codec import progress_from
 from embeddb_protos.wire.errors import error_from_call
 
 __all__ = ["AsyncConnection"]
@@ -66,6 +69,25 @@ class AsyncConnection(Stubs):
             raise error_from_call(error) from None
         finally:
             call.cancel()  # Of no effect on a call that has ended.
+
+    async def follow(self, exchange: Exchange[R], on_progress: OnProgress | None) -> R:
+        """Make the call of an exchange that streams: it has no deadline, and ends with its answer.
+
+        Raises:
+            EmbeddbError: whatever the server or gRPC reports, as our own class.
+        """
+        call = attrgetter(exchange.method)(self)(exchange.request, metadata=self._metadata)
+        try:
+            async for response in call:
+                if response.HasField("response"):
+                    return exchange.read(response.response)
+                if on_progress is not None:
+                    on_progress(progress_from(response.progress))
+        except grpc.RpcError as error:
+            raise error_from_call(error) from None
+        finally:
+            call.cancel()  # Whoever gives up ends the work; of no effect on a call that has ended.
+        raise UnavailableError(NO_ANSWER)
 
     async def close(self) -> None:
         """Close the channel; calls under way are cancelled."""

@@ -28,7 +28,7 @@ class Client(Collection):
     Args:
         address: host and port.
         collection: the collection that the client's own item calls are about.
-        timeout: seconds that a call may take.
+        timeout: seconds that a call may take; those that tell their progress take as long as they need.
         access: an API key and TLS, for a server that wants them.
     """
 

@@ -22,7 +22,7 @@ from embeddb.query import (
     View,
     check_name,
 )
-from embeddb.questions import Question
+from embeddb.questions import OnProgress, Question
 from embeddb_client import exchanges
 from embeddb_client.batches import IN_FLIGHT, batches
 from embeddb_client.connection import Connection
@@ -93,8 +93,13 @@ class Collection(CollectionCalls):
         for response in self._connection.stream(self._connection.search.StreamSearch, requests):
             yield exchanges.stream_response(response)
 
-    def ask(self, question: Question[A]) -> A:  # noqa: D102 - documented in CollectionCalls
-        return self._connection.send(exchanges.ask(self.name, question))
+    def ask(  # noqa: D102 - documented in CollectionCalls
+        self, question: Question[A], *, on_progress: OnProgress | None = None
+    ) -> A:
+        exchange = exchanges.ask(self.name, question)
+        if exchange.streamed:
+            return self._connection.follow(exchange, on_progress)
+        return self._connection.send(exchange)
 
     def add_model(self, model: str) -> None:  # noqa: D102 - documented in CollectionCalls
         self._connection.send(exchanges.add_model(self.name, model))

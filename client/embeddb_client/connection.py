@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import grpc
 
 from embeddb.arguments import checked
-from embeddb.errors import CancelledError
+from embeddb.errors import CancelledError, UnavailableError
+from embeddb.questions import OnProgress
 from embeddb_client.access import Access
 from embeddb_client.exchanges import Exchange
 from embeddb_protos.v1 import (
@@ -22,12 +23,14 @@ from embeddb_protos.v1 import (
     models_pb2_grpc,
     search_pb2_grpc,
 )
+from embeddb_protos.wire.codec import progress_from
 from embeddb_protos.wire.errors import error_from_call
 
-__all__ = ["MAX_MESSAGE_BYTES", "Connection", "Stubs"]
+__all__ = ["MAX_MESSAGE_BYTES", "NO_ANSWER", "Connection", "Stubs"]
 
 MAX_MESSAGE_BYTES = 128 << 20
 """Largest message taken, in bytes; the server's default."""
+NO_ANSWER = "the server ended the call without an answer"
 
 # gRPC itself retries these when the server cannot be reached, since to repeat them changes nothing: puts are
 # idempotent. Not among them: a delete or a registration that succeeded unseen would fail the second time.
@@ -149,6 +152,25 @@ class Connection(Stubs):
             raise CancelledError("the stream was cancelled") from None
         finally:
             call.cancel()  # Of no effect on a call that has ended.
+
+    def follow(self, exchange: Exchange[R], on_progress: OnProgress | None) -> R:
+        """Make the call of an exchange that streams: it has no deadline, and ends with its answer.
+
+        Raises:
+            EmbeddbError: whatever the server or gRPC reports, as our own class.
+        """
+        call: Any = attrgetter(exchange.method)(self)(exchange.request, metadata=self._metadata)
+        try:
+            for response in call:
+                if response.HasField("response"):
+                    return exchange.read(response.response)
+                if on_progress is not None:
+                    on_progress(progress_from(response.progress))
+        except grpc.RpcError as error:
+            raise error_from_call(error) from None
+        finally:
+            call.cancel()  # Whoever gives up ends the work; of no effect on a call that has ended.
+        raise UnavailableError(NO_ANSWER)
 
     def close(self) -> None:
         """Close the channel; calls under way are cancelled."""

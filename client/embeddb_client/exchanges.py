@@ -1,4 +1,4 @@
-"""What the two clients share: every unary call as plain data, which either of them sends.
+"""What the two clients share: every call with one request as plain data, which either of them sends.
 
 An `Exchange` says where a call goes, what is sent and what the answer means. The clients differ only in how
 they wait for the answer.
@@ -33,7 +33,7 @@ from embeddb.query import (
 )
 from embeddb.questions import Question
 from embeddb_client.batches import Batch
-from embeddb_protos.v1 import admin_pb2, collections_pb2, items_pb2, models_pb2, search_pb2
+from embeddb_protos.v1 import admin_pb2, analysis_pb2, collections_pb2, items_pb2, models_pb2, search_pb2
 from embeddb_protos.wire.errors import error_from
 from embeddb_protos.wire.items import (
     content_message,
@@ -62,17 +62,19 @@ Found = list[list[Hit] | EmbeddbError]
 
 @dataclass(frozen=True)
 class Exchange(Generic[R]):
-    """One unary call.
+    """One call.
 
     Attributes:
         method: the attribute of a connection that makes the call, such as "items.GetItems".
         request: the message to send.
         read: makes the result of the response message.
+        streamed: whether messages of progress come before that one.
     """
 
     method: str
     request: Any
     read: Callable[[Any], R]
+    streamed: bool = False
 
 
 # -- Models and collections -----------------------------------------------------------------------------
@@ -317,7 +319,10 @@ def ask(collection: str, question: Question[A]) -> Exchange[A]:
     """Answer a question about a collection; images are read here."""
     codec = codec_of(question)
     request = codec.request_message(collection, question)
-    return Exchange(f"analysis.{codec.method}", request, codec.answer_from)
+    if not codec.streamed:
+        return Exchange(f"analysis.{codec.method}", request, codec.answer_from)
+    envelope = getattr(analysis_pb2, f"Stream{codec.method}Request")(request=request)
+    return Exchange(f"analysis.Stream{codec.method}", envelope, codec.answer_from, streamed=True)
 
 
 def _found(response: search_pb2.SearchResponse) -> Found:

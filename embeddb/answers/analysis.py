@@ -8,20 +8,26 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.annotation import Annotation
 from embeddb.answers.classification import Classification
+from embeddb.answers.clustering import find_clusters
 from embeddb.answers.duplicates import near_duplicates
 from embeddb.answers.evaluation import evaluate_space
+from embeddb.answers.layout import lay_out
 from embeddb.errors import InvalidArgumentError
 from embeddb.models import Registry
 from embeddb.options import Arithmetic
+from embeddb.progress import Step
 from embeddb.questions import (
     MAX_LABELLED,
     Calibrate,
     Calibration,
     Classify,
+    Clusters,
     Compare,
     Duplicates,
     Evaluate,
+    Map,
     Question,
 )
 from embeddb.search.evaluate import vectors_of
@@ -48,15 +54,25 @@ class Analysis:
         store: the collection's storage.
         selection: the collection's filters.
         registry: runs contents through models.
+        annotation: writes into the metadata of items.
+        step: told how far a long answer has come.
     """
 
     def __init__(
-        self, space: Space, store: CollectionStore, selection: Selection, registry: Registry
+        self,
+        space: Space,
+        store: CollectionStore,
+        selection: Selection,
+        registry: Registry,
+        annotation: Annotation,
+        step: Step,
     ) -> None:
         self._space = space
         self._store = store
         self._selection = selection
         self._registry = registry
+        self._annotation = annotation
+        self._step = step
 
     def answer(self, question: Question[A]) -> A:
         """Answer a question of any kind.
@@ -71,15 +87,23 @@ class Analysis:
             case Calibrate():
                 answer = self.calibrate(question)
             case Duplicates():
-                answer = near_duplicates(question, self._space, self._store, self._selection)
+                answer = near_duplicates(question, self._space, self._store, self._selection, self._step)
             case Evaluate():
                 cameras = self._labels(question.camera) if question.camera is not None else {}
                 identities = self._labels(question.field)
-                answer = evaluate_space(question, self._space, self._selection, identities, cameras)
+                answer = evaluate_space(
+                    question, self._space, self._selection, identities, cameras, self._step
+                )
             case Classify():
                 answer = Classification(
                     question, self._space, self._store, self._selection, self._registry
                 ).answer()
+            case Clusters():
+                answer = find_clusters(
+                    question, self._space, self._store, self._selection, self._annotation, self._step
+                )
+            case Map():
+                answer = lay_out(question, self._space, self._store, self._selection, self._step)
             case _:
                 allowed = "must be one of the questions in embeddb.questions"
                 raise InvalidArgumentError("question", question, allowed)

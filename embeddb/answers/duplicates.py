@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.deadline import current
 from embeddb.errors import InvalidArgumentError
+from embeddb.progress import Step
 from embeddb.query import Metric
 from embeddb.questions import Duplicates
 from embeddb.search.components import components
@@ -27,7 +27,7 @@ NEIGHBOURS = 16
 
 
 def near_duplicates(
-    question: Duplicates, space: Space, store: CollectionStore, selection: Selection
+    question: Duplicates, space: Space, store: CollectionStore, selection: Selection, step: Step
 ) -> list[list[str]]:
     """The ids of each group, the oldest first; the largest group first.
 
@@ -39,7 +39,7 @@ def near_duplicates(
         allowed = f"needs the cosine; this collection compares by {space.metric}"
         raise InvalidArgumentError("threshold", question.threshold, allowed)
     allowed_rows = selection.rows(question.filter) if question.filter else None
-    groups = components(_pairs(question.threshold, space, store, allowed_rows))
+    groups = components(_pairs(question.threshold, space, store, allowed_rows, step))
     members = [row for group in groups for row in group]
     # A row that was deleted meanwhile is gone from its group.
     ids = {
@@ -52,16 +52,19 @@ def near_duplicates(
 
 
 def _pairs(
-    threshold: float, space: Space, store: CollectionStore, allowed: Rows | None
+    threshold: float, space: Space, store: CollectionStore, allowed: Rows | None, step: Step
 ) -> Iterator[tuple[int, int]]:
     """Every two rows that are near enough."""
+    done, total = 0, len(space.rows(allowed))
     for rows, vectors in store.scan(space.model):
         if allowed is not None:
             kept = np.isin(rows, allowed)
             rows, vectors = rows[kept], vectors[kept]
         for start in range(0, len(rows), BLOCK):
-            current().check()
+            # What is put meanwhile may be compared, too.
+            step("comparing", done, max(done, total))
             block = rows[start : start + BLOCK]
+            done += len(block)
             queries = unit_rows(vectors[start : start + BLOCK]).astype(np.float32)
             scores, found = _near(space, queries, threshold, allowed)
             for place, neighbour in np.argwhere((scores >= threshold) & (found >= 0)).tolist():

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.deadline import current
 from embeddb.errors import FailedPreconditionError
 from embeddb.options import Arithmetic
+from embeddb.progress import Step
 from embeddb.questions import MAX_GALLERY, Evaluate, Metrics
 from embeddb.search.fields import Label
 from embeddb.search.metrics import metrics
@@ -48,6 +48,7 @@ def evaluate_space(
     selection: Selection,
     identities: Mapping[int, Label],
     cameras: Mapping[int, Label],
+    step: Step,
 ) -> Metrics:
     """Rank the gallery for every query, and sum up.
 
@@ -68,8 +69,10 @@ def evaluate_space(
             f"are {len(chosen):,} queries and {len(gallery):,} items; choose them with filters"
         )
     matches = []
+    asked = 0
     for query, shots in _queries(question, items, chosen):
-        current().check()
+        step("ranking", asked, len(chosen))
+        asked += len(shots)
         matches.append(_matches(question, items, gallery, query, shots))
     return metrics(matches, len(gallery), question.ranks)
 

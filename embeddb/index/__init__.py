@@ -1,8 +1,9 @@
 """FAISS: rows and vectors -> the nearest rows. A cache of what storage holds; nothing else touches FAISS."""
 
+from embeddb.index.kmeans import Centres
 from embeddb.index.metric import check_finite_scores
 from embeddb.index.policy import IndexPolicy, check_factory
 from embeddb.index.snapshot import SnapshotFile
 from embeddb.index.space_index import SpaceIndex
 
-__all__ = ["IndexPolicy", "SnapshotFile", "SpaceIndex", "check_factory", "check_finite_scores"]
+__all__ = ["Centres", "IndexPolicy", "SnapshotFile", "SpaceIndex", "check_factory", "check_finite_scores"]

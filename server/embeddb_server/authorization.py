@@ -20,6 +20,10 @@ REQUIRED = {
     "AnalysisService/Compare": Role.READ,
     "AnalysisService/Evaluate": Role.READ,
     "AnalysisService/FindDuplicates": Role.READ,
+    "AnalysisService/StreamEvaluate": Role.READ,
+    "AnalysisService/StreamFindClusters": Role.READ,
+    "AnalysisService/StreamFindDuplicates": Role.READ,
+    "AnalysisService/StreamMapItems": Role.READ,
     "CollectionService/ListCollections": Role.READ,
     "CollectionService/GetCollection": Role.READ,
     "CollectionService/CreateCollection": Role.ADMIN,
@@ -51,6 +55,9 @@ REQUIRED = {
 }
 """The role that each call needs; one that is not here needs `ADMIN`."""
 
+WRITING = {"AnalysisService/StreamFindClusters": "field"}
+"""Calls that need `WRITE` where this field of theirs is set."""
+
 SERVER_WIDE = frozenset({"ModelService/ListModels", "ModelService/GetModel", "ModelService/Embed"})
 """Calls that name no collection, and are open to a key that is for some collections alone."""
 
@@ -80,7 +87,7 @@ class AuthorizationInterceptor(CallInterceptor):
             _check_role(key, method.name)
             if method.takes_stream:
                 return behaviour(_checked(key, method.name, request), context)
-            _check_collection(key, method.name, request)
+            _check_request(key, method.name, request)
             return behaviour(request, context)
 
         return guarded
@@ -102,21 +109,28 @@ def _check_role(key: Key, method: str) -> None:
     needed = REQUIRED.get(_short(method), Role.ADMIN)
     if method.startswith("/grpc.reflection."):
         needed = Role.READ
+    _require(key, needed, method)
+
+
+def _require(key: Key, needed: Role, what: str) -> None:
     if key.role < needed:
         has = key.role.name.lower()
         raise PermissionDeniedError(
-            f"{method} needs the role {needed.name.lower()}; the key {key.name!r} has {has}"
+            f"{what} needs the role {needed.name.lower()}; the key {key.name!r} has {has}"
         )
 
 
 def _checked(key: Key, method: str, requests: Iterator[Any]) -> Iterator[Any]:
     for request in requests:
-        _check_collection(key, method, request)
+        _check_request(key, method, request)
         yield request
 
 
-def _check_collection(key: Key, method: str, request: Any) -> None:
+def _check_request(key: Key, method: str, request: Any) -> None:
     short = _short(method)
+    field = WRITING.get(short)
+    if field is not None and getattr(_inside(request), field):
+        _require(key, Role.WRITE, f"{method} with {field}")
     if not key.collections or short in SERVER_WIDE:
         return
     name = _collection(short, request)
@@ -129,15 +143,21 @@ def _check_collection(key: Key, method: str, request: Any) -> None:
 
 def _collection(method: str, request: Any) -> str | None:
     """The collection that a request is about; None for one about the whole server."""
-    for envelope in ("batch", "request"):
-        if envelope in request.DESCRIPTOR.fields_by_name:
-            request = getattr(request, envelope)
+    request = _inside(request)
     fields = request.DESCRIPTOR.fields_by_name
     if "collection" in fields:
         return request.collection or "default"
     if method.startswith("CollectionService/") and "name" in fields:
         return str(request.name)
     return None
+
+
+def _inside(request: Any) -> Any:
+    """What is asked, without the message of a stream that holds it."""
+    for envelope in ("batch", "request"):
+        if envelope in request.DESCRIPTOR.fields_by_name:
+            return getattr(request, envelope)
+    return request
 
 
 def _short(method: str) -> str:

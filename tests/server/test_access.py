@@ -24,6 +24,7 @@ from embeddb.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from embeddb.questions import Clusters, KMeans
 from embeddb_client import Access, Client, PutItem
 from embeddb_client.cli.options import connect
 from embeddb_server import Server
@@ -258,3 +259,15 @@ def test_the_command_line_shows_what_the_environment_says(
     monkeypatch.delenv("EMBEDDB_API_KEY")
     with connect(address) as refused, pytest.raises(UnauthenticatedError):
         refused.stats()
+
+
+def test_labels_are_stored_by_who_may_write(address: str, keys: KeyFile) -> None:
+    reader, writer = (keys.add(role.name, role) for role in (Role.READ, Role.WRITE))
+    with client(address, writer) as mine:
+        for n in range(4):
+            mine.put(f"{n}", features={"given": [1.0, n]})
+        assert mine.ask(Clusters(KMeans(2), field="label")).written == 4
+    with client(address, reader) as mine:
+        assert len(mine.ask(Clusters(KMeans(2))).labels) == 4
+        with pytest.raises(PermissionDeniedError, match=r"with field needs the role write; the key 'READ'"):
+            mine.ask(Clusters(KMeans(2), field="label"))

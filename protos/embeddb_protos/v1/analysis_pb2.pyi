@@ -208,3 +208,175 @@ class FindDuplicatesResponse(_message.Message):
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     groups: _containers.RepeatedCompositeFieldContainer[Duplicates]
     def __init__(self, groups: _Optional[_Iterable[_Union[Duplicates, _Mapping]]] = ...) -> None: ...
+
+class Progress(_message.Message):
+    __slots__ = ("stage", "done", "total")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    done: int
+    total: int
+    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class StreamFindDuplicatesRequest(_message.Message):
+    __slots__ = ("request",)
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request: FindDuplicatesRequest
+    def __init__(self, request: _Optional[_Union[FindDuplicatesRequest, _Mapping]] = ...) -> None: ...
+
+class StreamFindDuplicatesResponse(_message.Message):
+    __slots__ = ("progress", "response")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    progress: Progress
+    response: FindDuplicatesResponse
+    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., response: _Optional[_Union[FindDuplicatesResponse, _Mapping]] = ...) -> None: ...
+
+class StreamEvaluateRequest(_message.Message):
+    __slots__ = ("request",)
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request: EvaluateRequest
+    def __init__(self, request: _Optional[_Union[EvaluateRequest, _Mapping]] = ...) -> None: ...
+
+class StreamEvaluateResponse(_message.Message):
+    __slots__ = ("progress", "response")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    progress: Progress
+    response: EvaluateResponse
+    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., response: _Optional[_Union[EvaluateResponse, _Mapping]] = ...) -> None: ...
+
+class KMeans(_message.Message):
+    __slots__ = ("k", "iterations", "seed")
+    K_FIELD_NUMBER: _ClassVar[int]
+    ITERATIONS_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    k: int
+    iterations: int
+    seed: int
+    def __init__(self, k: _Optional[int] = ..., iterations: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class Hdbscan(_message.Message):
+    __slots__ = ("min_size", "neighbours")
+    MIN_SIZE_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
+    min_size: int
+    neighbours: int
+    def __init__(self, min_size: _Optional[int] = ..., neighbours: _Optional[int] = ...) -> None: ...
+
+class FindClustersRequest(_message.Message):
+    __slots__ = ("collection", "k_means", "hdbscan", "filter", "field", "central", "center", "model")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    K_MEANS_FIELD_NUMBER: _ClassVar[int]
+    HDBSCAN_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    CENTRAL_FIELD_NUMBER: _ClassVar[int]
+    CENTER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    k_means: KMeans
+    hdbscan: Hdbscan
+    filter: str
+    field: str
+    central: int
+    center: bool
+    model: str
+    def __init__(self, collection: _Optional[str] = ..., k_means: _Optional[_Union[KMeans, _Mapping]] = ..., hdbscan: _Optional[_Union[Hdbscan, _Mapping]] = ..., filter: _Optional[str] = ..., field: _Optional[str] = ..., central: _Optional[int] = ..., center: bool = ..., model: _Optional[str] = ...) -> None: ...
+
+class Cluster(_message.Message):
+    __slots__ = ("label", "size", "central")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    CENTRAL_FIELD_NUMBER: _ClassVar[int]
+    label: int
+    size: int
+    central: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, label: _Optional[int] = ..., size: _Optional[int] = ..., central: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class FindClustersResponse(_message.Message):
+    __slots__ = ("ids", "labels", "clusters", "inertia", "written")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    CLUSTERS_FIELD_NUMBER: _ClassVar[int]
+    INERTIA_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    labels: _containers.RepeatedScalarFieldContainer[int]
+    clusters: _containers.RepeatedCompositeFieldContainer[Cluster]
+    inertia: float
+    written: int
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[int]] = ..., clusters: _Optional[_Iterable[_Union[Cluster, _Mapping]]] = ..., inertia: _Optional[float] = ..., written: _Optional[int] = ...) -> None: ...
+
+class StreamFindClustersRequest(_message.Message):
+    __slots__ = ("request",)
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request: FindClustersRequest
+    def __init__(self, request: _Optional[_Union[FindClustersRequest, _Mapping]] = ...) -> None: ...
+
+class StreamFindClustersResponse(_message.Message):
+    __slots__ = ("progress", "response")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    progress: Progress
+    response: FindClustersResponse
+    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., response: _Optional[_Union[FindClustersResponse, _Mapping]] = ...) -> None: ...
+
+class Pca(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Umap(_message.Message):
+    __slots__ = ("neighbours", "min_distance", "seed")
+    NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
+    MIN_DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    neighbours: int
+    min_distance: float
+    seed: int
+    def __init__(self, neighbours: _Optional[int] = ..., min_distance: _Optional[float] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class MapItemsRequest(_message.Message):
+    __slots__ = ("collection", "pca", "umap", "filter", "sample", "center", "model")
+    COLLECTION_FIELD_NUMBER: _ClassVar[int]
+    PCA_FIELD_NUMBER: _ClassVar[int]
+    UMAP_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    CENTER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    collection: str
+    pca: Pca
+    umap: Umap
+    filter: str
+    sample: int
+    center: bool
+    model: str
+    def __init__(self, collection: _Optional[str] = ..., pca: _Optional[_Union[Pca, _Mapping]] = ..., umap: _Optional[_Union[Umap, _Mapping]] = ..., filter: _Optional[str] = ..., sample: _Optional[int] = ..., center: bool = ..., model: _Optional[str] = ...) -> None: ...
+
+class MapItemsResponse(_message.Message):
+    __slots__ = ("ids", "points", "items", "explained")
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    EXPLAINED_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    points: Matrix
+    items: int
+    explained: float
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., points: _Optional[_Union[Matrix, _Mapping]] = ..., items: _Optional[int] = ..., explained: _Optional[float] = ...) -> None: ...
+
+class StreamMapItemsRequest(_message.Message):
+    __slots__ = ("request",)
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request: MapItemsRequest
+    def __init__(self, request: _Optional[_Union[MapItemsRequest, _Mapping]] = ...) -> None: ...
+
+class StreamMapItemsResponse(_message.Message):
+    __slots__ = ("progress", "response")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    progress: Progress
+    response: MapItemsResponse
+    def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., response: _Optional[_Union[MapItemsResponse, _Mapping]] = ...) -> None: ...

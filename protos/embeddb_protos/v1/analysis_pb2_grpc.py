@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AnalysisServiceStub(object):
-    """Compares, classifies, evaluates, and finds thresholds.
+    """Compares, classifies, evaluates, groups, maps, and finds thresholds. A call named Stream... tells how far a long
+    answer has come, and ends with the answer; who cancels it ends the work.
     """
 
     def __init__(self, channel):
@@ -55,6 +56,26 @@ class AnalysisServiceStub(object):
                 request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesRequest.SerializeToString,
                 response_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesResponse.FromString,
                 _registered_method=True)
+        self.StreamFindDuplicates = channel.unary_stream(
+                '/embeddb.v1.AnalysisService/StreamFindDuplicates',
+                request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindDuplicatesRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindDuplicatesResponse.FromString,
+                _registered_method=True)
+        self.StreamEvaluate = channel.unary_stream(
+                '/embeddb.v1.AnalysisService/StreamEvaluate',
+                request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamEvaluateRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamEvaluateResponse.FromString,
+                _registered_method=True)
+        self.StreamFindClusters = channel.unary_stream(
+                '/embeddb.v1.AnalysisService/StreamFindClusters',
+                request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindClustersRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindClustersResponse.FromString,
+                _registered_method=True)
+        self.StreamMapItems = channel.unary_stream(
+                '/embeddb.v1.AnalysisService/StreamMapItems',
+                request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamMapItemsRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamMapItemsResponse.FromString,
+                _registered_method=True)
         self.Calibrate = channel.unary_unary(
                 '/embeddb.v1.AnalysisService/Calibrate',
                 request_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.CalibrateRequest.SerializeToString,
@@ -63,7 +84,8 @@ class AnalysisServiceStub(object):
 
 
 class AnalysisServiceServicer(object):
-    """Compares, classifies, evaluates, and finds thresholds.
+    """Compares, classifies, evaluates, groups, maps, and finds thresholds. A call named Stream... tells how far a long
+    answer has come, and ends with the answer; who cancels it ends the work.
     """
 
     def Compare(self, request, context):
@@ -89,6 +111,34 @@ class AnalysisServiceServicer(object):
 
     def FindDuplicates(self, request, context):
         """Which items are nearly the same?
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamFindDuplicates(self, request, context):
+        """FindDuplicates, with progress.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamEvaluate(self, request, context):
+        """Evaluate, with progress.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamFindClusters(self, request, context):
+        """Which items belong together? It needs the right to write where labels are to be stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamMapItems(self, request, context):
+        """Where do items lie on a map?
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +174,26 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
                     request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesRequest.FromString,
                     response_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesResponse.SerializeToString,
             ),
+            'StreamFindDuplicates': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamFindDuplicates,
+                    request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindDuplicatesRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindDuplicatesResponse.SerializeToString,
+            ),
+            'StreamEvaluate': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamEvaluate,
+                    request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamEvaluateRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamEvaluateResponse.SerializeToString,
+            ),
+            'StreamFindClusters': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamFindClusters,
+                    request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindClustersRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindClustersResponse.SerializeToString,
+            ),
+            'StreamMapItems': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamMapItems,
+                    request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamMapItemsRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_analysis__pb2.StreamMapItemsResponse.SerializeToString,
+            ),
             'Calibrate': grpc.unary_unary_rpc_method_handler(
                     servicer.Calibrate,
                     request_deserializer=embeddb__protos_dot_v1_dot_analysis__pb2.CalibrateRequest.FromString,
@@ -138,7 +208,8 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalysisService(object):
-    """Compares, classifies, evaluates, and finds thresholds.
+    """Compares, classifies, evaluates, groups, maps, and finds thresholds. A call named Stream... tells how far a long
+    answer has come, and ends with the answer; who cancels it ends the work.
     """
 
     @staticmethod
@@ -239,6 +310,114 @@ class AnalysisService(object):
             '/embeddb.v1.AnalysisService/FindDuplicates',
             embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesRequest.SerializeToString,
             embeddb__protos_dot_v1_dot_analysis__pb2.FindDuplicatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamFindDuplicates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/embeddb.v1.AnalysisService/StreamFindDuplicates',
+            embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindDuplicatesRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindDuplicatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamEvaluate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/embeddb.v1.AnalysisService/StreamEvaluate',
+            embeddb__protos_dot_v1_dot_analysis__pb2.StreamEvaluateRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_analysis__pb2.StreamEvaluateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamFindClusters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/embeddb.v1.AnalysisService/StreamFindClusters',
+            embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindClustersRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_analysis__pb2.StreamFindClustersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamMapItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/embeddb.v1.AnalysisService/StreamMapItems',
+            embeddb__protos_dot_v1_dot_analysis__pb2.StreamMapItemsRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_analysis__pb2.StreamMapItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,6 @@ import numpy.typing as npt
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.query import DEFAULT_CANDIDATES, Prediction
 from embeddb.questions import (
-    DEFAULT_DUPLICATE,
     DEFAULT_FALSE_ACCEPT_RATE,
     DEFAULT_NEIGHBOURS,
     DEFAULT_RANKS,
@@ -22,9 +20,11 @@ from embeddb.questions import (
     Calibrate,
     Calibration,
     Classify,
+    Clusters,
     Compare,
     Duplicates,
     Evaluate,
+    Map,
     Metrics,
     Neighbours,
     OwnClasses,
@@ -32,6 +32,7 @@ from embeddb.questions import (
     ZeroShot,
 )
 from embeddb_protos.v1 import analysis_pb2
+from embeddb_protos.wire.codec import Codec
 from embeddb_protos.wire.errors import error_from, error_message
 from embeddb_protos.wire.expressions import (
     arithmetic_from,
@@ -41,45 +42,14 @@ from embeddb_protos.wire.expressions import (
     matrix_from,
     matrix_message,
 )
+from embeddb_protos.wire.grouping import CLUSTERS, DUPLICATES
 from embeddb_protos.wire.items import prediction_messages, predictions_from
+from embeddb_protos.wire.mapping import MAP
 from embeddb_protos.wire.search import k_reciprocal_from, k_reciprocal_message
 
-__all__ = ["CODECS", "Codec", "codec_of"]
-
-Q = TypeVar("Q", bound=Question[Any])
-A = TypeVar("A")
+__all__ = ["CODECS", "codec_of"]
 
 Outcomes = list[list[Prediction] | EmbeddbError]
-
-
-class Codec(ABC, Generic[Q, A]):
-    """Both directions of one call of the analysis service.
-
-    Attributes:
-        method: the call's name.
-    """
-
-    method: ClassVar[str]
-
-    @abstractmethod
-    def request_message(self, collection: str, question: Q) -> Any:
-        """A question to a collection as a message; images are read here."""
-
-    @abstractmethod
-    def question_from(self, message: Any) -> Q:
-        """The question that a message holds.
-
-        Raises:
-            InvalidArgumentError: a field of it is malformed.
-        """
-
-    @abstractmethod
-    def response_message(self, answer: A) -> Any:
-        """An answer as a message."""
-
-    @abstractmethod
-    def answer_from(self, message: Any) -> A:
-        """The answer that a message holds."""
 
 
 class _CompareCodec(Codec[Compare, npt.NDArray[np.float32]]):
@@ -198,6 +168,7 @@ class _CalibrateCodec(Codec[Calibrate, Calibration]):
 
 class _EvaluateCodec(Codec[Evaluate, Metrics]):
     method = "Evaluate"
+    streamed = True
 
     def request_message(self, collection: str, question: Evaluate) -> analysis_pb2.EvaluateRequest:
         return analysis_pb2.EvaluateRequest(
@@ -242,35 +213,14 @@ class _EvaluateCodec(Codec[Evaluate, Metrics]):
         )
 
 
-class _DuplicatesCodec(Codec[Duplicates, list[list[str]]]):
-    method = "FindDuplicates"
-
-    def request_message(self, collection: str, question: Duplicates) -> analysis_pb2.FindDuplicatesRequest:
-        return analysis_pb2.FindDuplicatesRequest(
-            collection=collection,
-            threshold=question.threshold,
-            filter=question.filter,
-            model=question.model or "",
-        )
-
-    def question_from(self, message: analysis_pb2.FindDuplicatesRequest) -> Duplicates:
-        threshold = message.threshold if message.HasField("threshold") else DEFAULT_DUPLICATE
-        return Duplicates(threshold, message.filter, message.model or None)
-
-    def response_message(self, answer: list[list[str]]) -> analysis_pb2.FindDuplicatesResponse:
-        groups = [analysis_pb2.Duplicates(ids=group) for group in answer]
-        return analysis_pb2.FindDuplicatesResponse(groups=groups)
-
-    def answer_from(self, message: analysis_pb2.FindDuplicatesResponse) -> list[list[str]]:
-        return [list(group.ids) for group in message.groups]
-
-
 CODECS: Mapping[type[Question[Any]], Codec[Any, Any]] = {
     Compare: _CompareCodec(),
     Classify: _ClassifyCodec(),
     Calibrate: _CalibrateCodec(),
     Evaluate: _EvaluateCodec(),
-    Duplicates: _DuplicatesCodec(),
+    Duplicates: DUPLICATES,
+    Clusters: CLUSTERS,
+    Map: MAP,
 }
 """The codec of each kind of question."""
 

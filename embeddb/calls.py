@@ -200,6 +200,10 @@ class CollectionCalls(ABC):
 
         Returns:
             One result an item, in their order.
+
+        Raises:
+            EmbeddbError: the server failed as a whole. What was reported is stored, and to put all items
+                again costs nothing for these.
         """
 
     @abstractmethod

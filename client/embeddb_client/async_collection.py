@@ -29,7 +29,7 @@ from embeddb.query import (
 from embeddb.questions import Compare, OnProgress, Question, Verdict
 from embeddb_client import exchanges
 from embeddb_client.async_connection import AsyncConnection
-from embeddb_client.batches import IN_FLIGHT, Batch, Cutter
+from embeddb_client.batches import IN_FLIGHT, Batch, Cutter, cut_off
 
 __all__ = ["AsyncCollection"]
 
@@ -164,6 +164,8 @@ class AsyncCollection:
                 under_way.append(asyncio.create_task(self._connection.send(exchange)))
             while under_way:
                 await finish_oldest()
+        except EmbeddbError as error:
+            raise cut_off(error, results) from None
         finally:
             for task in under_way:
                 task.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from embeddb.arguments import check
 from embeddb.errors import EmbeddbError
@@ -10,7 +10,7 @@ from embeddb.query import PutItem, PutResult, PutStatus
 from embeddb_protos.v1 import items_pb2
 from embeddb_protos.wire.items import put_item_message
 
-__all__ = ["IN_FLIGHT", "Batch", "Cutter", "batches"]
+__all__ = ["IN_FLIGHT", "Batch", "Cutter", "batches", "cut_off"]
 
 # A batch is sent when it holds this many items or bytes. Two are under way at once, so that the server
 # decodes one while it runs the other through its models.
@@ -56,6 +56,16 @@ def batches(items: Iterable[PutItem]) -> Iterator[Batch]:
     rest = cutter.rest()
     if rest:
         yield rest
+
+
+def cut_off(error: EmbeddbError, results: Sequence[PutResult]) -> EmbeddbError:
+    """The error that ended a load, which says how far the load came where it came anywhere."""
+    if not results:
+        return error
+    stored = sum(result.error is None for result in results)
+    message = f"{error.message}; before this {stored:,} items were stored. Put all of them again: what is "
+    message += "stored already and has not changed costs nothing"
+    return type(error).from_details(message, {**error.details, "stored": str(stored)}, error.request_id)
 
 
 def _message_or_failure(item: PutItem) -> items_pb2.PutItem | PutResult:

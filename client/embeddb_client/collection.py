@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from embeddb.arguments import checked
@@ -24,8 +23,8 @@ from embeddb.query import (
 )
 from embeddb.questions import OnProgress, Question
 from embeddb_client import exchanges
-from embeddb_client.batches import IN_FLIGHT, batches
-from embeddb_client.connection import Connection
+from embeddb_client.batches import IN_FLIGHT, batches, cut_off
+from embeddb_client.connection import Connection, UnderWay
 
 __all__ = ["Collection"]
 
@@ -47,7 +46,7 @@ class Collection(CollectionCalls):
         on_progress: Callable[[Sequence[PutResult]], None] | None = None,
     ) -> list[PutResult]:
         results: list[PutResult] = []
-        under_way: deque[Future[list[PutResult]]] = deque()
+        under_way: deque[UnderWay[list[PutResult]]] = deque()
 
         def finish_oldest() -> None:
             finished = under_way.popleft().result()
@@ -55,13 +54,18 @@ class Collection(CollectionCalls):
             if on_progress is not None:
                 on_progress(finished)
 
-        with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="put") as pool:
+        try:
             for batch in batches(items):
                 if len(under_way) == IN_FLIGHT:
                     finish_oldest()
-                under_way.append(pool.submit(self._connection.send, exchanges.put_items(self.name, batch)))
+                under_way.append(self._connection.begin(exchanges.put_items(self.name, batch)))
             while under_way:
                 finish_oldest()
+        except EmbeddbError as error:
+            raise cut_off(error, results) from None
+        finally:
+            for call in under_way:
+                call.cancel()
         return results
 
     def get_many(  # noqa: D102 - documented in CollectionCalls

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc
 
@@ -26,7 +26,7 @@ from embeddb_protos.v1 import (
 from embeddb_protos.wire.codec import progress_from
 from embeddb_protos.wire.errors import error_from_call
 
-__all__ = ["MAX_MESSAGE_BYTES", "NO_ANSWER", "Connection", "Stubs"]
+__all__ = ["MAX_MESSAGE_BYTES", "NO_ANSWER", "Connection", "Stubs", "UnderWay"]
 
 MAX_MESSAGE_BYTES = 128 << 20
 """Largest message taken, in bytes; the server's default."""
@@ -102,6 +102,25 @@ class Stubs:
         self.admin = admin_pb2_grpc.AdminServiceStub(channel)
 
 
+class UnderWay(Generic[R]):
+    """A call that was begun."""
+
+    def __init__(self, call: Any, read: Callable[[Any], R]) -> None:
+        self._call = call
+        self._read = read
+
+    def result(self) -> R:
+        """Wait for its answer and read it; see `Connection.call`."""
+        try:
+            return self._read(self._call.result())
+        except grpc.RpcError as error:
+            raise error_from_call(error) from None
+
+    def cancel(self) -> None:
+        """Give it up; of no effect on a call that has ended."""
+        self._call.cancel()
+
+
 class Connection(Stubs):
     """An open channel. Thread-safe."""
 
@@ -111,6 +130,13 @@ class Connection(Stubs):
     def send(self, exchange: Exchange[R], timeout: float | None = None) -> R:
         """Make the call of an exchange and read its answer; see `call`."""
         return exchange.read(self.call(attrgetter(exchange.method)(self), exchange.request, timeout))
+
+    def begin(self, exchange: Exchange[R]) -> UnderWay[R]:
+        """Make the call of an exchange and return at once."""
+        method = attrgetter(exchange.method)(self)
+        return UnderWay(
+            method.future(exchange.request, timeout=self.timeout, metadata=self._metadata), exchange.read
+        )
 
     def pages(self, page: Callable[[str], Exchange[tuple[list[R], str]]]) -> Iterator[R]:
         """Everything on the pages of a listing, each of which gives the token of the next."""

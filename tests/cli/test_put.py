@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,6 +152,34 @@ def test_a_list_that_is_none(run: Run, written: str, says: str, tmp_path: Path) 
     ran = run("put", tmp_path / "list.csv")
     assert (ran.code, ran.out) == (1, "")
     assert says in ran.err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_load_that_is_interrupted_tells_how_far_it_came(
+    run: Run, make_collection: MakeCollection, tmp_path: Path, as_json: bool
+) -> None:
+    texts = make_collection("starter")
+    rows = [f"{n},sentence number {n}" for n in range(5000)]
+    (tmp_path / "list.csv").write_text("\n".join(["id,text", *rows]))
+
+    def interrupt() -> None:
+        while texts.info().items < 128:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    waiting = threading.Thread(target=interrupt)
+    waiting.start()
+    ran = run("put", tmp_path / "list.csv", "-c", texts.name, *(["--json"] if as_json else []))
+    waiting.join()
+    assert ran.code == 130
+    assert ran.err == "stopped; run it again to go on: what is stored already costs nothing\n"
+    if as_json:
+        told = json.loads(ran.out)
+        created, items = told["created"], told["items"]
+    else:
+        created, items = int(ran.out.split()[0].replace(",", "")), 5000
+        assert f"{created:,} of 5,000 items: {created:,} created, in " in ran.out
+    assert 64 <= created <= texts.info().items < items == 5000
 
 
 def test_a_terminal_sees_the_progress(

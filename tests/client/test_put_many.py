@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import embeddb
+from embeddb.errors import UnavailableError
 from embeddb.query import Image, PutItem, PutResult
-from embeddb_client import Collection
+from embeddb_client import Client, Collection
 from embeddb_client.batches import BATCH_BYTES, BATCH_ITEMS, IN_FLIGHT, batches
+from embeddb_server import Server
+from tests.conftest import DIMENSION
 
 MakeCollection = Callable[..., Collection]
 sizes = st.lists(st.one_of(st.integers(1, 100), st.integers(BATCH_BYTES // 3, BATCH_BYTES + 1)), max_size=12)
@@ -70,3 +75,36 @@ def test_a_source_that_fails_loses_nothing_that_was_reported(make_collection: Ma
         collection.put_many(source(), on_progress=lambda done: reported.extend(each.id for each in done))
     assert len(reported) >= BATCH_ITEMS
     assert set(reported) <= {item.id for item in collection.items()}
+
+
+def test_a_server_that_dies_leaves_a_tally(tmp_path: Path) -> None:
+    with embeddb.open(tmp_path) as database:
+        database.register_model("given", {"loader": "vectors", "dimension": DIMENSION})
+        database.collection().add_model("given")
+        server = Server(database)
+        server.start()
+
+        def progress(results: Sequence[PutResult]) -> None:
+            server.stop(drain_seconds=0)
+
+        items = [PutItem(f"{n:04}", features={"given": [1, 2, 3, n]}) for n in range(6 * BATCH_ITEMS)]
+        with Client(server.address, timeout=10) as client, pytest.raises(UnavailableError) as error:
+            client.put_many(items, on_progress=progress)
+        stored = database.collection().info().items
+    acknowledged = int(error.value.details["stored"])
+    assert BATCH_ITEMS <= acknowledged <= stored < len(items)
+    assert f"before this {acknowledged} items were stored. Put all of them again" in str(error.value)
+
+
+def test_a_load_that_is_given_up_ends_at_once(make_collection: MakeCollection) -> None:
+    collection = make_collection("tiny")
+    picture = Image(np.zeros((4000, 4000, 3), np.uint8))
+
+    def source() -> Iterator[PutItem]:
+        for n in range(IN_FLIGHT * BATCH_ITEMS + 1):
+            yield PutItem(f"{n}", picture)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collection.put_many(source())
+    assert collection.info().items < IN_FLIGHT * BATCH_ITEMS  # Nobody waited for the batches.

@@ -44,32 +44,37 @@ def put(
     started = time.monotonic()
     with connect(server, collection) as client, _progress(len(sources), hidden=as_json) as progress:
         task = progress.add_task("put", total=len(sources), rate="")
+        done: list[PutResult] = []
 
-        def show(done: Sequence[PutResult]) -> None:
-            finished = progress.tasks[0].completed + len(done)
-            rate = finished / (time.monotonic() - started)
-            progress.update(task, completed=finished, rate=f"{rate:.0f} items/s")
+        def show(results: Sequence[PutResult]) -> None:
+            done.extend(results)
+            rate = len(done) / (time.monotonic() - started)
+            progress.update(task, completed=len(done), rate=f"{rate:.0f} items/s")
 
-        unread: list[PutResult] = []
-        results = client.put_many(_items(sources, prefix, label, unread, show), on_progress=show)
-    report(results + unread, time.monotonic() - started, as_json)
+        try:
+            client.put_many(_items(sources, prefix, label, show), on_progress=show)
+        except (EmbeddbError, KeyboardInterrupt) as ended:
+            progress.stop()
+            report(done, time.monotonic() - started, as_json, of=len(sources))
+            if isinstance(ended, EmbeddbError):
+                raise
+            err.print("stopped; run it again to go on: what is stored already costs nothing")
+            raise typer.Exit(130) from None
+    report(done, time.monotonic() - started, as_json)
+    if any(result.error is not None for result in done):
+        raise typer.Exit(1)
 
 
 def _items(
-    sources: Mapping[str, Source],
-    prefix: str,
-    label: bool,
-    unread: list[PutResult],
-    show: Callable[[Sequence[PutResult]], None],
+    sources: Mapping[str, Source], prefix: str, label: bool, show: Callable[[Sequence[PutResult]], None]
 ) -> Iterator[PutItem]:
-    """Items of the sources; what cannot be made an item is added to `unread`, and shown as done."""
+    """Items of the sources; what cannot be made an item is shown as done."""
     for name, source in sources.items():
         labels = {"label": source.file.absolute().parent.name} if label and source.file else {}
         try:
             yield PutItem(prefix + name, source.content(), {**labels, **source.metadata})
         except EmbeddbError as error:
-            unread.append(PutResult(prefix + name, PutStatus.FAILED, error))
-            show(unread[-1:])
+            show([PutResult(prefix + name, PutStatus.FAILED, error)])
 
 
 def _progress(total: int, *, hidden: bool) -> Progress:
@@ -83,23 +88,23 @@ def _progress(total: int, *, hidden: bool) -> Progress:
     return Progress(*columns, console=err, disable=hidden or not err.is_terminal)
 
 
-def report(results: Sequence[PutResult], seconds: float, as_json: bool) -> None:
-    """Print what became of items; exit with 1 if some failed."""
+def report(results: Sequence[PutResult], seconds: float, as_json: bool, *, of: int | None = None) -> None:
+    """Print what became of items; of how many, where it is not all of them."""
     counts = Counter(result.status for result in results)
     failed = [(result.id, result.error) for result in results if result.error is not None]
     if as_json:
         summary: dict[str, object] = {str(status): counts[status] for status in PutStatus}
+        summary["items"] = len(results) if of is None else of
         summary["seconds"] = round(seconds, 3)
         summary["errors"] = [_error(item_id, error) for item_id, error in failed]
         print_json(summary)
     else:
         for item_id, error in failed:
             err.print(f"{item_id}: {error}", soft_wrap=True)
-        parts = ", ".join(f"{counts[status]:,} {status}" for status in PutStatus if counts[status])
+        parts = [f"{counts[status]:,} {status}" for status in PutStatus if counts[status]]
+        items = f"{len(results):,} items" if of is None else f"{len(results):,} of {of:,} items"
         rate = len(results) / seconds
-        out.print(f"{len(results):,} items: {parts}, in {seconds:.1f} s ({rate:.0f} items/s)")
-    if failed:
-        raise typer.Exit(1)
+        out.print(f"{items}: {', '.join(parts or ['none'])}, in {seconds:.1f} s ({rate:.0f} items/s)")
 
 
 def _error(item_id: str, error: EmbeddbError) -> dict[str, object]:

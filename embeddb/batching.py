@@ -1,7 +1,8 @@
 """Batches that form by themselves: whoever arrives during one goes into the next together.
 
-There is no timer: a lone request starts at once. Queries go before bulk loads, so that a load does not
-starve a search, and a load gets a turn now and then, so that searches do not starve it either.
+There is no timer: a lone request starts at once, and may run on its caller's own thread. Queries go before
+bulk loads, so that a load does not starve a search, and a load gets a turn now and then, so that searches do
+not starve it either.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from enum import IntEnum
 from typing import Generic, TypeVar
 
 from embeddb.deadline import Deadline, current
-from embeddb.errors import EmbeddbError, InternalError, ResourceExhaustedError, UnavailableError
+from embeddb.errors import (
+    DeadlineExceededError,
+    EmbeddbError,
+    InternalError,
+    ResourceExhaustedError,
+    UnavailableError,
+    or_raise,
+)
 
 __all__ = ["Batcher", "Priority", "QueueFigures"]
 
@@ -84,6 +92,8 @@ class Batcher(Generic[T, R]):
         self._inputs = self._batches = 0
         self._busy_seconds = 0.0
         self._changed = threading.Condition()
+        # Whether a batch runs, on its own thread or on a caller's.
+        self._running = False
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -118,6 +128,47 @@ class Batcher(Generic[T, R]):
             self._changed.notify_all()
         return waiting.future
 
+    def call(self, value: T) -> R:
+        """The result of one query, which is run on this thread where nothing else runs or waits.
+
+        To hand it to the batcher's thread and back takes 0.1 ms, as long as some queries take themselves.
+        What is run so should not be parallel: OpenMP keeps a team of threads for each thread that asks.
+
+        Raises:
+            ResourceExhaustedError: the queue of queries is full.
+            DeadlineExceededError, CancelledError: nobody waits for it any more.
+            UnavailableError: the batcher is closed.
+        """
+        deadline = current()
+        with self._changed:
+            alone = not (self._running or self._closed or any(self._queues.values()))
+            if alone:
+                deadline.check()
+                self._running = True
+                self._query_batches += 1
+        if not alone:
+            return self.wait(self.submit(value, Priority.QUERY, deadline))
+        begun = time.perf_counter()
+        try:
+            (outcome,) = self._outcomes([value])
+        except Exception as error:
+            raise self._as_ours(error) from error
+        finally:
+            self._done(1, begun)
+        return or_raise(outcome)
+
+    def wait(self, future: Future[R]) -> R:
+        """The result of what this thread submitted, or an error if the call's deadline passes first.
+
+        Raises:
+            DeadlineExceededError: the deadline passed; what has not begun is not run any more.
+        """
+        try:
+            return future.result(current().seconds)
+        except TimeoutError:
+            future.cancel()
+            raise DeadlineExceededError("the deadline passed before the answer was ready") from None
+
     def figures(self) -> QueueFigures:
         """What it has done so far."""
         with self._changed:
@@ -133,27 +184,41 @@ class Batcher(Generic[T, R]):
 
     def _work(self) -> None:
         while batch := self._next_batch():
-            begun = time.perf_counter()
-            self._serve(batch)
-            with self._changed:
-                self._inputs += len(batch)
-                self._batches += 1
-                self._busy_seconds += time.perf_counter() - begun
+            self._run_batch(batch)
+
+    def _run_batch(self, taken: Sequence[_Waiting[T, R]]) -> None:
+        """Serve those of a batch that somebody waits for."""
+        begun = time.perf_counter()
+        batch: list[_Waiting[T, R]] = []
+        try:
+            batch.extend(each for each in taken if _still_wanted(each))
+            if batch:
+                self._serve(batch)
+        finally:
+            self._done(len(batch), begun)
+
+    def _done(self, inputs: int, begun: float) -> None:
+        """Count a batch, and let the next one begin."""
+        with self._changed:
+            self._inputs += inputs
+            self._batches += inputs > 0
+            self._busy_seconds += time.perf_counter() - begun
+            self._running = False
+            if self._closed or any(self._queues.values()):
+                self._changed.notify_all()
 
     def _next_batch(self) -> list[_Waiting[T, R]]:
         """Wait for work; an empty batch means that the batcher is closed and everything is done."""
-        while True:
-            with self._changed:
-                while not any(self._queues.values()):
-                    if self._closed:
-                        return []
-                    self._changed.wait()
-                queue = self._queues[self._turn()]
-                taken = [queue.popleft() for _ in range(min(len(queue), self._max_batch))]
-                self._changed.notify_all()
-            running = [each for each in taken if _still_wanted(each)]
-            if running:
-                return running
+        with self._changed:
+            while self._running or not any(self._queues.values()):
+                if self._closed and not self._running:
+                    return []
+                self._changed.wait()
+            self._running = True
+            queue = self._queues[self._turn()]
+            taken = [queue.popleft() for _ in range(min(len(queue), self._max_batch))]
+            self._changed.notify_all()
+            return taken
 
     def _turn(self) -> Priority:
         """Whose batch comes next."""
@@ -176,16 +241,11 @@ class Batcher(Generic[T, R]):
             self._serve(batch[:middle])
             self._serve(batch[middle:])
             return
-        if not isinstance(failure, EmbeddbError):
-            log.error("%s failed", self._thread.name, exc_info=failure)
-            failure = InternalError(f"{self._thread.name} failed: {failure}")
-        batch[0].future.set_exception(failure)
+        batch[0].future.set_exception(self._as_ours(failure))
 
     def _try(self, batch: Sequence[_Waiting[T, R]]) -> Exception | None:
         try:
-            outcomes = self._run([each.value for each in batch])
-            if len(outcomes) != len(batch):
-                raise InternalError(f"{self._thread.name}: {len(outcomes)} results of {len(batch)} inputs")
+            outcomes = self._outcomes([each.value for each in batch])
         except Exception as error:
             return error
         for each, outcome in zip(batch, outcomes, strict=True):
@@ -194,6 +254,19 @@ class Batcher(Generic[T, R]):
             else:
                 each.future.set_result(outcome)
         return None
+
+    def _outcomes(self, values: Sequence[T]) -> Sequence[R | EmbeddbError]:
+        outcomes = self._run(values)
+        if len(outcomes) != len(values):
+            raise InternalError(f"{self._thread.name}: {len(outcomes)} results of {len(values)} inputs")
+        return outcomes
+
+    def _as_ours(self, failure: Exception) -> EmbeddbError:
+        """What whoever waits is told of a failure; the log has all of what is not meant for them."""
+        if isinstance(failure, EmbeddbError):
+            return failure
+        log.error("%s failed", self._thread.name, exc_info=failure)
+        return InternalError(f"{self._thread.name} failed: {failure}")
 
 
 def _still_wanted(waiting: _Waiting[T, R]) -> bool:

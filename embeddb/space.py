@@ -59,7 +59,7 @@ class Space:
             "index": settings.index,
         }
         self._snapshots = SnapshotFile(store.path / "indexes" / f"{model}.index", identity)
-        policy = IndexPolicy(settings.index, settings.recall)
+        policy = IndexPolicy(settings.index, settings.recall, settings.encoding)
         self._index = SpaceIndex(dimension, settings.metric, policy, model, self._snapshots)
         self._index.fill(lambda: store.scan(model), store.count(), store.sequence())
 

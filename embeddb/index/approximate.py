@@ -1,7 +1,8 @@
-"""An approximate index of FAISS over the first places of a space, and how much effort it takes to be good."""
+"""An approximate index of FAISS over the first places of a space."""
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,27 +11,58 @@ from typing import Any
 import faiss
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from embeddb.index.exact import best, scan_all, score
-from embeddb.index.vectors import Moment
+from embeddb.index.exact import best, score
+from embeddb.index.tuning import Point, curve, least
+from embeddb.index.vectors import Allowed, Kept, Moment
 from embeddb.query import Metric
 
-__all__ = ["Approximate", "Point"]
+__all__ = ["Approximate", "Tuned"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
-Bits = npt.NDArray[np.uint8]
 
 TRAINING_POINTS_PER_LIST = 64
 # A search waits for no more than so many vectors to be added.
 ADD_AT_ONCE = 256
-SAMPLE_QUERIES = 200
-TUNED_K = 10
-MIN_EFFORT = 4
 MAX_EFFORT = 4096
-ENOUGH_RECALL = 0.995
-SHORTLIST_FACTOR, SHORTLIST_EXTRA = 4, 24
+# Codes of half a byte a dimension or more rank nearly as the vectors do; shorter ones take a longer list.
+SHORTLIST_FACTOR, SHORTLIST_EXTRA = 2, 8
+SHORT_CODES_FACTOR, SHORT_CODES_EXTRA = 4, 24
+MAX_EXTRA = 1000
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What was measured of an index.
+
+    Attributes:
+        curve: what efforts give, ascending; one point at least.
+        places: how many there were.
+        work: what share of its vectors a search that is as good as asked for reads.
+        built_for: how many vectors lived when the index was built.
+        built_work: the work then.
+    """
+
+    curve: Sequence[Point]
+    places: int
+    work: float
+    built_for: int
+    built_work: float
+
+    def least(self, recall: float) -> Point:
+        """The least effort that gave a recall; the most that was tried if none did."""
+        return least(self.curve, recall)
+
+    @property
+    def drift(self) -> float:
+        """How many times as large a share of its vectors a search reads as when the index was new.
+
+        What was added since may lie where few lists are, which grow long, or where the codes do not reach, so
+        that more lists have to be probed.
+        """
+        return self.work / self.built_work
+
 
 _METRICS = {
     Metric.COSINE: faiss.METRIC_INNER_PRODUCT,
@@ -39,136 +71,189 @@ _METRICS = {
 }
 
 
-@dataclass(frozen=True)
-class Point:
-    """What an effort gives.
-
-    Attributes:
-        effort: how many lists of an IVF index are probed (nprobe), or how many candidates an HNSW graph keeps
-            (efSearch).
-        recall: the share of the exact ten nearest that are found so, measured on a sample of the data.
-    """
-
-    effort: int
-    recall: float
-
-
 class Approximate:
     """Places 0 to n of a space in a FAISS index, where the id of a vector is its place. Thread-safe.
 
     Args:
         index: trained, of the families IVF or HNSW.
         factory: its factory string.
-        curve: what each effort gives, in ascending order; empty until it is tuned.
+        places: how many there are in it, or were until they were swept out.
+        tuned: what was measured of it; None until it is.
     """
 
-    def __init__(self, index: faiss.Index, factory: str, curve: Sequence[Point] = ()) -> None:
+    def __init__(
+        self,
+        index: faiss.Index,
+        factory: str,
+        places: int = 0,
+        tuned: Tuned | None = None,
+    ) -> None:
         self.index = index
         self.factory = factory
-        self.curve = tuple(curve)
+        self._tuned = tuned
+        self._places = places
         # FAISS may not search an index while it adds to it.
         self.lock = threading.Lock()
+        self._ivf = faiss.try_extract_index_ivf(index)
+        self._most_lists = 0 if self._ivf is None else int(self._ivf.nlist)
+        self._lists = None if self._ivf is None else self._ivf.invlists
+        self._transforms = isinstance(faiss.downcast_index(index), faiss.IndexPreTransform)
+        short = self._ivf is not None and 2 * self._ivf.code_size < index.d
+        self._shortlist = (
+            (SHORT_CODES_FACTOR, SHORT_CODES_EXTRA) if short else (SHORTLIST_FACTOR, SHORTLIST_EXTRA)
+        )
 
     @classmethod
     def train(cls, factory: str, moment: Moment) -> Approximate:
         """An empty index, trained on a sample of the living."""
         index = faiss.index_factory(moment.vectors.shape[1], factory, _METRICS[moment.metric])
         ivf = faiss.try_extract_index_ivf(index)
-        places = np.flatnonzero(moment.living())
+        places = moment.living_places()
         if ivf is not None:
             ivf.cp.max_points_per_centroid = TRAINING_POINTS_PER_LIST
             wanted = TRAINING_POINTS_PER_LIST * ivf.nlist
             if len(places) > wanted:
                 places = np.sort(np.random.default_rng(0).choice(places, wanted, replace=False))
-        index.train(moment.vectors[torch.from_numpy(places)].numpy())
+        index.train(moment.vectors[places].astype(np.float32, copy=False))
         return cls(index, factory)
 
     def __len__(self) -> int:
-        return int(self.index.ntotal)
+        return self._places
 
-    def add(self, vectors: Floats, go_on: Callable[[], bool] = lambda: True) -> None:
-        """Add the vectors (n, d) float32 of the next places, as long as `go_on` says so."""
+    def add(self, vectors: Kept, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Add the vectors (n, d) of the next places, as long as `go_on` says so."""
         for start in range(0, len(vectors), ADD_AT_ONCE):
             if not go_on():
                 return
+            few = vectors[start : start + ADD_AT_ONCE].astype(np.float32, copy=False)
             with self.lock:
-                self.index.add(vectors[start : start + ADD_AT_ONCE])
+                if self._ivf is None:
+                    self.index.add(few)
+                else:
+                    # What was swept out is not counted, and so does not say which place comes next.
+                    self.index.add_with_ids(few, np.arange(self._places, self._places + len(few)))
+                self._places += len(few)
 
     def search(
-        self, moment: Moment, queries: torch.Tensor, k: int, effort: int, allowed: Bits | None
+        self,
+        moment: Moment,
+        end: int,
+        queries: Floats,
+        k: int,
+        effort: int,
+        allowed: Allowed | None = None,
     ) -> tuple[Floats, Places]:
-        """The nearest places, of which it may miss some; scored in full precision.
+        """The nearest living places, of which it may miss some; scored in full precision.
 
         Args:
-            moment: has the places of the index, and maybe more.
+            moment: of the space.
+            end: the place before which to look.
             queries: (q, d) float32, prepared.
-            allowed: a bit a place, those that may be found; None for all.
+            allowed: those that a filter leaves; None for all that live.
 
         Returns:
             As `embeddb.index.exact.scan`.
         """
-        size = min(max(k + SHORTLIST_EXTRA, min(SHORTLIST_FACTOR * k + SHORTLIST_EXTRA, 1000)), len(self))
+        if allowed is not None or not moment.dead:
+            places = self._candidates(queries, k, end, effort, allowed)
+        else:
+            # FAISS takes long to ask of every place whether it lives, and few of the nearest do not.
+            thinned = math.ceil(k * len(moment) / max(moment.living.count, 1))
+            places = self._candidates(queries, min(thinned, k + MAX_EXTRA), end, effort)
+            places[~moment.are_living(places)] = -1
+            short = np.count_nonzero(places >= 0, axis=1) < k
+            if short.any():
+                places[short] = -1
+                again = self._candidates(queries[short], k, end, effort, moment.living)
+                places[short, : again.shape[1]] = again
+        return best(score(moment, queries, places), places, k)
+
+    def tune(self, moment: Moment, recall: float, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Measure what each effort gives; where `go_on` ends it, all stays as it was.
+
+        Args:
+            moment: has the places of the index.
+            recall: what is asked for.
+        """
+        covered = moment.until(len(self))
+
+        def find(queries: Floats, k: int, effort: int) -> Places:
+            return self.search(covered, len(covered), queries, k, effort)[1]
+
+        points = curve(covered, find, self._most(), self._ivf is None, go_on)
+        if points is None:
+            return
+        before = self._tuned
+        work = self._work(least(points, recall).effort)
+        self._tuned = Tuned(
+            points,
+            len(covered),
+            work,
+            built_for=covered.living.count if before is None else before.built_for,
+            built_work=work if before is None else before.built_work,
+        )
+
+    @property
+    def tuned(self) -> Tuned:
+        """What was measured of it last, of one that was tuned."""
+        assert self._tuned is not None
+        return self._tuned
+
+    def describe(self, recall: float) -> str:
+        """What it is, and what a recall takes."""
+        point = self.tuned.least(recall)
+        return f"{self.factory}, effort {point.effort}: recall {point.recall:.3f}"
+
+    @property
+    def swept(self) -> int:
+        """How many places were swept out."""
+        return self._places - int(self.index.ntotal)
+
+    def sweep(self, moment: Moment) -> None:
+        """Take the dead out of the lists, so that searches do not read them."""
+        living = faiss.IDSelectorBitmap(moment.living.bits)  # type: ignore[call-arg, arg-type]
+        with self.lock:
+            self.index.remove_ids(faiss.IDSelectorNot(living))
+
+    @property
+    def sweepable(self) -> bool:
+        """Whether the dead can be taken out: of lists, but not of a graph."""
+        return self._lists is not None and isinstance(
+            faiss.downcast_InvertedLists(self._lists), faiss.ArrayInvertedLists
+        )
+
+    def _candidates(
+        self, queries: Floats, k: int, end: int, effort: int, allowed: Allowed | None = None
+    ) -> Places:
+        """The places (q, m) int64 that rank best by their codes, k of them and some more; -1 for none."""
+        factor, extra = self._shortlist
+        size = min(k + min((factor - 1) * k + extra, MAX_EXTRA), int(self.index.ntotal))
         selector = None
         if allowed is not None:
             # FAISS's Python wrapper takes the array alone, which its type stubs do not know.
-            selector = faiss.IDSelectorBitmap(allowed)  # type: ignore[call-arg, arg-type]
+            selector = faiss.IDSelectorBitmap(allowed.bits)  # type: ignore[call-arg, arg-type]
+        parameters = self._parameters(effort, size, selector)
+        # faiss.contrib.torch_utils, which other libraries import, puts a `search` without `params` in the
+        # place of FAISS's own, and keeps that one under another name.
+        search = getattr(self.index, "search_numpy", self.index.search)
         with self.lock:
-            # faiss.contrib.torch_utils, which other libraries import, puts a `search` without `params` in the
-            # place of FAISS's own, and keeps that one under another name.
-            search = getattr(self.index, "search_numpy", self.index.search)
-            found = search(queries.numpy(), size, params=self._parameters(effort, size, selector))
-        # What was added since the moment was taken is not this search's to find.
-        places = np.where(found[1] < len(moment), found[1], -1)
-        return best(score(moment, queries, torch.from_numpy(places)).numpy(), places, k)
-
-    def effort(self, recall: float) -> int:
-        """The least effort that gave a recall on the sample; the most that was tried if none did."""
-        return next((each.effort for each in self.curve if each.recall >= recall), self.curve[-1].effort)
-
-    def tune(self, moment: Moment, go_on: Callable[[], bool] = lambda: True) -> None:
-        """Measure what efforts give, on queries that are items of the space, of which each finds the others.
-
-        The recall is what is left of the mean after its standard error, so that a lucky sample does not
-        promise too much. Where `go_on` ends it, the curve stays as it was.
-        """
-        living = np.flatnonzero(moment.living()[: len(self)])
-        count = min(SAMPLE_QUERIES, len(living))
-        places = np.sort(np.random.default_rng(1).choice(living, count, replace=False))
-        queries = moment.vectors[torch.from_numpy(places)]
-        covered = moment.until(len(self))
-        exact = scan_all(covered, queries, TUNED_K + 1, covered.living())[1]
-        curve: list[Point] = []
-        most = self._most()
-        effort = min(MIN_EFFORT, most)
-        alive = moment.alive if moment.dead else None
-        while True:
-            if not go_on():
-                return
-            found = self.search(moment, queries, TUNED_K + 1, effort, alive)[1]
-            shares = np.array([_recall(*each) for each in zip(places, exact, found, strict=True)])
-            error = shares.std() / np.sqrt(len(shares))
-            curve.append(Point(effort, float(shares.mean() - error)))
-            if effort == most or curve[-1].recall >= ENOUGH_RECALL:
-                break
-            effort = min(most, max(effort + 1, round(effort * 2**0.5)))
-        self.curve = tuple(curve)
+            places: Places = search(queries, size, params=parameters)[1]
+        places[places >= end] = -1
+        return places
 
     def _most(self) -> int:
-        ivf = faiss.try_extract_index_ivf(self.index)
-        return int(ivf.nlist) if ivf is not None else min(MAX_EFFORT, len(self))
+        return self._most_lists or min(MAX_EFFORT, len(self))
+
+    def _work(self, effort: int) -> float:
+        """The share of the vectors that a search with an effort reads, if queries are like the vectors."""
+        return 1.0 if self._lists is None else effort / self._most() * self._lists.imbalance_factor()
 
     def _parameters(self, effort: int, size: int, selector: faiss.IDSelectorBitmap | None) -> Any:
         # FAISS's Python wrapper gives these classes keywords, which its type stubs do not know.
-        if faiss.try_extract_index_ivf(self.index) is None:
+        if self._ivf is None:
             return faiss.SearchParametersHNSW(efSearch=max(effort, size), sel=selector)  # type: ignore[attr-defined]
-        lists = min(effort, self._most())
+        lists = min(effort, self._most_lists)
         parameters = faiss.SearchParametersIVF(nprobe=lists, sel=selector)  # type: ignore[call-arg]
-        if isinstance(faiss.downcast_index(self.index), faiss.IndexPreTransform):
+        if self._transforms:
             return faiss.SearchParametersPreTransform(index_params=parameters)  # type: ignore[call-arg]
         return parameters
-
-
-def _recall(own: int, exact: Places, found: Places) -> float:
-    """The share of the exact neighbours of an item that were found, itself aside."""
-    others = set(exact.tolist()) - {own, -1}
-    return len(others & set(found.tolist())) / len(others) if others else 1.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from embeddb.errors import InvalidArgumentError
 from embeddb.query import Metric
@@ -52,14 +51,17 @@ def prepared(metric: Metric, vectors: Floats) -> Floats:
     """
     if metric is not Metric.COSINE:
         return np.array(vectors, np.float32, order="C")
-    with np.errstate(all="ignore"):
-        # Four times as fast as numpy's norm, which makes the squares first.
-        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, np.newaxis]
-        unit: Floats = vectors / lengths
+    # Four times as fast as numpy's norm, which makes the squares first.
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, np.newaxis]
     # The squares of the largest and smallest floats leave float32's range.
-    odd = ~((lengths > SHORTEST) & (lengths < LONGEST))[:, 0]
-    if odd.any():
-        unit[odd] = _scaled_to_unit(vectors[odd])
+    plain = (lengths > SHORTEST) & (lengths < LONGEST)
+    if plain.all():
+        unit: Floats = vectors / lengths
+        return unit
+    unit = np.empty(vectors.shape, np.float32)
+    np.divide(vectors, lengths, out=unit, where=plain)
+    odd = ~plain[:, 0]
+    unit[odd] = _scaled_to_unit(vectors[odd])
     return unit
 
 
@@ -73,7 +75,7 @@ def _scaled_to_unit(vectors: Floats) -> Floats:
     return scaled
 
 
-def scores(metric: Metric, queries: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+def scores(metric: Metric, queries: Floats, vectors: Floats) -> Floats:
     """The scores of candidates: the cosine, the inner product, or minus the Euclidean distance.
 
     Args:
@@ -84,13 +86,16 @@ def scores(metric: Metric, queries: torch.Tensor, vectors: torch.Tensor) -> torc
         (q, m) float32.
     """
     if metric is Metric.L2:
-        distances: torch.Tensor = torch.linalg.vector_norm(vectors - queries[:, None], dim=2)
+        apart = vectors - queries[:, np.newaxis]
+        distances: Floats = np.sqrt(np.einsum("qmd,qmd->qm", apart, apart))
         return -distances
-    return torch.bmm(vectors, queries[:, :, None])[:, :, 0]
+    found: Floats = np.einsum("qmd,qd->qm", vectors, queries)
+    return found
 
 
-def ranking(metric: Metric, queries: torch.Tensor, found: torch.Tensor) -> torch.Tensor:
+def ranking(metric: Metric, queries: Floats, found: Floats) -> Floats:
     """Scores (q, m) as what the scan ranks by: the inner product plus the bias."""
     if metric is Metric.L2:
-        return (queries.square().sum(1, keepdim=True) - found.square()) / 2
+        ranked: Floats = (np.einsum("qd,qd->q", queries, queries)[:, np.newaxis] - np.square(found)) / 2
+        return ranked
     return found

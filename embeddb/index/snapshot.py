@@ -3,7 +3,7 @@
 The file is a cache: what storage holds decides. Rows are never reused and their vectors never change, so a
 snapshot is brought up to date by what storage has beyond its rows, and by what it no longer has among them.
 
-    b"embeddb index 1\\n" | 4 bytes: n | n bytes: header, JSON | rows, int64 | sample, float32 | FAISS's own
+    b"embeddb index 2\\n" | 4 bytes: n | n bytes: header, JSON | rows, int64 | sample, float32 | FAISS's own
     format | 4 bytes: CRC-32 of all before
 
 Numbers are little-endian. A few sampled vectors are kept to tell a folder that was put together from others.
@@ -24,10 +24,10 @@ from typing import Any, BinaryIO
 import faiss
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from embeddb.errors import DataLossError
-from embeddb.index.approximate import Approximate, Point
+from embeddb.index.approximate import Approximate, Tuned
+from embeddb.index.tuning import Point
 from embeddb.index.vectors import Moment
 
 __all__ = ["Snapshot", "SnapshotFile"]
@@ -35,7 +35,7 @@ __all__ = ["Snapshot", "SnapshotFile"]
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-MAGIC = b"embeddb index 1\n"
+MAGIC = b"embeddb index 2\n"
 CHUNK_BYTES = 4 << 20
 MAX_SAMPLE = 256
 
@@ -51,7 +51,6 @@ class Snapshot:
         sampled: (s,) int64: the places of the sample.
         sample: (s, d) float32: their vectors.
         sequence: of the last commit that it may reflect.
-        built_for: how many vectors the index was built for.
     """
 
     approximate: Approximate
@@ -59,10 +58,9 @@ class Snapshot:
     sampled: npt.NDArray[np.int64]
     sample: Floats
     sequence: int
-    built_for: int
 
     @classmethod
-    def take(cls, approximate: Approximate, moment: Moment, sequence: int, built_for: int) -> Snapshot:
+    def take(cls, approximate: Approximate, moment: Moment, sequence: int) -> Snapshot:
         """A snapshot of an index that nothing is added to meanwhile.
 
         Args:
@@ -70,10 +68,10 @@ class Snapshot:
             sequence: of the last commit that the moment reflects, or of a later one.
         """
         n = len(approximate)
-        living = np.flatnonzero(moment.until(n).living())
+        living = moment.until(n).living_places()
         sampled = living[:: len(living) // MAX_SAMPLE + 1]
-        sample = moment.vectors[torch.from_numpy(sampled)].numpy()
-        return cls(approximate, moment.rows[:n], sampled, sample, sequence, built_for)
+        sample = moment.vectors[sampled].astype(np.float32)
+        return cls(approximate, moment.rows[:n], sampled, sample, sequence)
 
     def check(self, moment: Moment) -> None:
         """Compare the sample with what storage has at its places now.
@@ -81,8 +79,8 @@ class Snapshot:
         Raises:
             DataLossError: it has other vectors there.
         """
-        alive = moment.living()[self.sampled]
-        stored = moment.vectors[torch.from_numpy(self.sampled[alive])].numpy()
+        alive = moment.are_living(self.sampled)
+        stored = moment.vectors[self.sampled[alive]].astype(np.float32)
         # Features that are stored as float16 come back with as many bits.
         if not np.allclose(stored, self.sample[alive], rtol=2e-3, atol=1e-4):
             raise DataLossError("the vectors of its rows are not those that storage has")
@@ -102,12 +100,12 @@ class SnapshotFile:
 
     def write(self, snapshot: Snapshot) -> None:
         """Put a snapshot in the place of the one before, all or nothing."""
+        approximate = snapshot.approximate
         header = {
             "identity": self._identity,
-            "factory": snapshot.approximate.factory,
-            "curve": [asdict(point) for point in snapshot.approximate.curve],
+            "factory": approximate.factory,
+            "tuned": asdict(approximate.tuned),
             "sequence": snapshot.sequence,
-            "built_for": snapshot.built_for,
             "rows": len(snapshot.rows),
             "sampled": snapshot.sampled.tolist(),
             "dimension": snapshot.sample.shape[1],
@@ -122,7 +120,7 @@ class SnapshotFile:
             sink.write(snapshot.sample.astype("<f4").tobytes())
             # FAISS's Python wrapper has these classes, of which its type stubs know nothing.
             writer = faiss.PyCallbackIOWriter(sink.write, CHUNK_BYTES)  # type: ignore[attr-defined]
-            faiss.write_index(snapshot.approximate.index, writer)
+            faiss.write_index(approximate.index, writer)
             file.write(struct.pack("<I", sink.checksum))
             file.flush()
             os.fsync(file.fileno())
@@ -170,14 +168,13 @@ class SnapshotFile:
         sample = np.frombuffer(file.read(4 * shape[0] * shape[1]), "<f4").reshape(shape)
         reader = faiss.PyCallbackIOReader(file.read, CHUNK_BYTES)  # type: ignore[attr-defined]
         index = faiss.read_index(reader)
-        curve = [Point(**point) for point in header["curve"]]
+        curve = tuple(Point(**point) for point in header["tuned"].pop("curve"))
         return Snapshot(
-            Approximate(index, header["factory"], curve),
+            Approximate(index, header["factory"], len(rows), Tuned(curve, **header["tuned"])),
             rows,
             np.array(header["sampled"], np.int64),
             sample.astype(np.float32),
             header["sequence"],
-            header["built_for"],
         )
 
 

@@ -6,21 +6,43 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from embeddb.errors import DataLossError
 from embeddb.query import Metric
 
-__all__ = ["Moment", "Vectors"]
+__all__ = ["Allowed", "Moment", "Vectors"]
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+Kept = npt.NDArray[np.floating]
+Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint8]
 
 FIRST_CAPACITY = 1024
 GROWTH = 1.5
 MAX_ROWS_A_PLACE = 16
+UNIT_LENGTH = 1.001
+"""No vector of unit length is longer, once it was rounded to float16."""
+
+
+@dataclass(frozen=True, eq=False)
+class Allowed:
+    """The places that a search may find.
+
+    Attributes:
+        bits: a bit a place, the lowest bit of a byte first; there may be more bits than places.
+        count: of the places that are allowed.
+    """
+
+    bits: Bits
+    count: int
+
+    def mask(self, start: int, end: int) -> Mask:
+        """(end - start,) bool: whether each place from one to another, not included, is allowed."""
+        first = start & ~7
+        bits = np.unpackbits(self.bits[first >> 3 :], count=end - first, bitorder="little")
+        return bits[start - first :].view(np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,42 +51,58 @@ class Moment:
 
     Attributes:
         rows: (n,) int64, ascending.
-        vectors: (n, d) float32, prepared for the metric.
+        vectors: (n, d) float32 or float16, prepared for the metric.
         bias: (n,) float32, what the scan adds to inner products; None where that is nothing.
-        alive: a bit a place, the lowest bit of a byte first; there may be more bits than places.
-        dead: how many of the places are dead.
+        living: those that are alive.
         longest: the length of the longest vector.
     """
 
     metric: Metric
     rows: Rows
-    vectors: torch.Tensor
-    bias: torch.Tensor | None
-    alive: Bits
-    dead: int
+    vectors: Kept
+    bias: Floats | None
+    living: Allowed
     longest: float
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def living(self, first: int = 0) -> npt.NDArray[np.bool_]:
-        """(n - first,) bool: whether each place from `first` on is alive."""
-        start = first & ~7
-        bits = np.unpackbits(self.alive[start >> 3 :], count=len(self) - start, bitorder="little")
-        return bits[first - start :].view(np.bool_)
+    @property
+    def dead(self) -> int:
+        """How many of the places are dead."""
+        return len(self) - self.living.count
+
+    def living_places(self) -> Places:
+        """The places that are alive, ascending."""
+        return np.flatnonzero(self.living.mask(0, len(self)))
+
+    def are_living(self, places: Places) -> Mask:
+        """Whether each of some places, of any shape, is alive; -1 is not."""
+        alive: Mask = ((self.living.bits[places >> 3] & _bit(places)) != 0) & (places >= 0)
+        return alive
+
+    def allowed(self, rows: Rows | None) -> Allowed | None:
+        """The living places of some rows, or of all; None where that is every place."""
+        if rows is None:
+            return self.living if self.dead else None
+        mask = self.mask(rows)
+        if self.dead:
+            mask &= self.living.mask(0, len(self))
+        return Allowed(np.packbits(mask, bitorder="little"), int(np.count_nonzero(mask)))
 
     def until(self, n: int) -> Moment:
         """The first n places alone."""
         bias = None if self.bias is None else self.bias[:n]
-        return replace(self, rows=self.rows[:n], vectors=self.vectors[:n], bias=bias)
+        living = Allowed(self.living.bits, int(np.count_nonzero(self.living.mask(0, n))))
+        return replace(self, rows=self.rows[:n], vectors=self.vectors[:n], bias=bias, living=living)
 
     def places(self, rows: Rows) -> Places:
         """The places of those rows that are here and alive, ascending as the rows do."""
         places = _places_of(self.rows, rows)
-        living: Places = places[(self.alive[places >> 3] & _bit(places)) != 0]
+        living: Places = places[self.are_living(places)]
         return living
 
-    def mask(self, rows: Rows) -> npt.NDArray[np.bool_]:
+    def mask(self, rows: Rows) -> Mask:
         """(n,) bool: whether each place's row is among these."""
         if not len(self):
             return np.zeros(0, np.bool_)
@@ -77,15 +115,14 @@ class Moment:
         table = np.zeros(last - first + 1, np.bool_)
         start, end = np.searchsorted(rows, [first, last + 1])
         table[rows[start:end] - first] = True
-        found: npt.NDArray[np.bool_] = table[self.rows - first]
+        found: Mask = table[self.rows - first]
         return found
 
     def part(self, places: Places) -> Moment:
         """Some of the places alone, as if they were all, and all alive; a copy."""
-        chosen = torch.from_numpy(places)
-        bias = None if self.bias is None else self.bias[chosen]
-        alive = np.full(len(places) // 8 + 1, 255, np.uint8)
-        return Moment(self.metric, self.rows[places], self.vectors[chosen], bias, alive, 0, self.longest)
+        bias = None if self.bias is None else self.bias[places]
+        living = Allowed(np.full(len(places) // 8 + 1, 255, np.uint8), len(places))
+        return Moment(self.metric, self.rows[places], self.vectors[places], bias, living, self.longest)
 
 
 class Vectors:
@@ -96,18 +133,20 @@ class Vectors:
     Args:
         metric: that the vectors are prepared for.
         dimension: of all vectors.
+        dtype: that they are kept in, float32 or float16.
         capacity: how many are expected; more find room too.
     """
 
-    def __init__(self, metric: Metric, dimension: int, capacity: int = 0) -> None:
+    def __init__(self, metric: Metric, dimension: int, dtype: npt.DTypeLike, capacity: int = 0) -> None:
         self.metric = metric
         self.dimension = dimension
+        self.dtype = np.dtype(dtype)
         self.count = 0
         self.dead = 0
-        self._longest = 0.0
+        self._longest = UNIT_LENGTH if metric is Metric.COSINE else 0.0
         self._rows: Rows = np.empty(0, np.int64)
-        self._vectors = torch.empty((0, dimension))
-        self._bias = torch.empty(0) if metric is Metric.L2 else None
+        self._vectors: Kept = np.empty((0, dimension), self.dtype)
+        self._bias: Floats | None = np.empty(0, np.float32) if metric is Metric.L2 else None
         self._alive: Bits = np.zeros(0, np.uint8)
         self._grow(max(capacity, FIRST_CAPACITY))
 
@@ -127,7 +166,7 @@ class Vectors:
         if end > len(self._rows):
             self._grow(max(end, int(len(self._rows) * GROWTH)))
         self._rows[self.count : end] = rows
-        self._put(np.arange(self.count, end), torch.from_numpy(vectors))
+        self._put(np.arange(self.count, end), vectors)
         self.count = end
 
     def reserve(self, rows: Rows) -> None:
@@ -150,7 +189,7 @@ class Vectors:
         places = _places_of(self._rows[: self.count], rows[:known])
         if len(places) < known:
             raise DataLossError(f"{known - len(places):,} of the rows that storage has are not among its own")
-        self._put(places, torch.from_numpy(vectors[:known]))
+        self._put(places, vectors[:known])
         self.dead -= known
         if known < len(rows):
             self.append(rows[known:], vectors[known:])
@@ -163,27 +202,28 @@ class Vectors:
         np.bitwise_and.at(self._alive, places >> 3, ~_bit(places))
         self.dead += len(places)
 
-    def _put(self, places: Places, vectors: torch.Tensor) -> None:
+    def _put(self, places: Places, vectors: Floats) -> None:
         """Set the vectors of places, and let them live."""
         if not len(places):
             return
         first, end = int(places[0]), int(places[-1]) + 1
         # A stretch of places is several times faster to fill than as many places one by one.
-        where = slice(first, end) if end - first == len(places) else torch.from_numpy(places)
+        where = slice(first, end) if end - first == len(places) else places
         self._vectors[where] = vectors
-        squares = vectors.square().sum(1)
-        if self._bias is not None:
-            self._bias[where] = -squares / 2
-        self._longest = max(self._longest, float(squares.amax().sqrt()))
+        if self.metric is not Metric.COSINE:
+            kept = self._vectors[where].astype(np.float32, copy=False)
+            squares = np.einsum("nd,nd->n", kept, kept)
+            self._longest = max(self._longest, float(np.sqrt(squares.max())))
+            if self._bias is not None:
+                self._bias[where] = -squares / 2
         np.bitwise_or.at(self._alive, places >> 3, _bit(places))
 
     def moment(self) -> Moment:
         """All places as they are now."""
         n = self.count
         bias = None if self._bias is None else self._bias[:n]
-        return Moment(
-            self.metric, self._rows[:n], self._vectors[:n], bias, self._alive, self.dead, self._longest
-        )
+        living = Allowed(self._alive, self.living)
+        return Moment(self.metric, self._rows[:n], self._vectors[:n], bias, living, self._longest)
 
     def _grow(self, capacity: int) -> None:
         # Pages that were never touched take no memory, so room that is not used costs nothing.
@@ -191,12 +231,12 @@ class Vectors:
         rows, vectors, alive = self._rows, self._vectors, self._alive
         self._rows = np.empty(capacity, np.int64)
         self._rows[:n] = rows[:n]
-        self._vectors = torch.from_numpy(np.zeros((capacity, self.dimension), np.float32))
+        self._vectors = np.zeros((capacity, self.dimension), self.dtype)
         self._vectors[:n] = vectors[:n]
         self._alive = np.zeros(capacity // 8 + 1, np.uint8)
         self._alive[: len(alive)] = alive
         if self._bias is not None:
-            self._bias = torch.cat([self._bias[:n], torch.zeros(capacity - n)])
+            self._bias = np.concatenate([self._bias[:n], np.zeros(capacity - n, np.float32)])
 
 
 def _places_of(known: Rows, rows: Rows) -> Places:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.index import IndexPolicy, SpaceIndex, check_factory, policy, space_index
+from embeddb.index import IndexPolicy, SpaceIndex, check_factory, policy, upkeep
 from embeddb.index.approximate import Approximate
 from embeddb.options import Effort
 from embeddb.query import Metric
@@ -164,7 +164,7 @@ def test_a_filter_that_goes_with_the_vectors_finds_k(make: Callable[..., SpaceIn
 @pytest.fixture
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "EXACT_LIMIT", 2000)
-    monkeypatch.setattr(space_index, "MAX_TAIL", 500)
+    monkeypatch.setattr(upkeep, "MAX_TAIL", 500)
 
 
 @pytest.mark.usefixtures("small_limits")

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from embeddb.errors import InvalidArgumentError
 from embeddb.index import SpaceIndex
-from embeddb.index.exact import BLOCK_PLACES
+from embeddb.index.shortlist import BLOCK_PLACES
 from embeddb.query import Metric
 from tests.index.reference import assert_best, scores
 

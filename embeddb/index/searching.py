@@ -1,0 +1,129 @@
+"""One search of a space's index: by the exact scan, by the approximate index, or by both."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from embeddb.index.approximate import Approximate
+from embeddb.index.contents import State
+from embeddb.index.exact import FEW_PLACES, best, scan, scan_all, scan_places
+from embeddb.index.policy import IndexPolicy
+from embeddb.index.recall import RECALL_K, LiveRecall
+from embeddb.index.vectors import Allowed
+from embeddb.options import Effort
+
+__all__ = ["Question", "Searching"]
+
+Rows = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+# Up to this share of the places, and so many, those that a filter keeps are copied and scanned alone.
+MAX_GATHERED_SHARE = 0.1
+MAX_GATHERED = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One search; see `SpaceIndex.search`. Its queries are prepared."""
+
+    queries: Floats
+    k: int
+    allowed: Rows | None
+    effort: Effort
+
+
+class Searching:
+    """Answers questions of a state; one thread at a time.
+
+    Args:
+        policy: how good answers have to be.
+        live_recall: compares some of them with exact search.
+    """
+
+    def __init__(self, policy: IndexPolicy, live_recall: LiveRecall) -> None:
+        self._policy = policy
+        self._live_recall = live_recall
+
+    @staticmethod
+    def is_quick(state: State, question: Question) -> bool:
+        """Whether a question takes the calling thread alone, and no longer than to hand it to another one."""
+        few = state.approximate is not None and len(state.moment) - state.codes.first <= FEW_PLACES
+        lone = len(question.queries) == 1 and question.allowed is None
+        return few and lone and question.effort is not Effort.EXACT
+
+    def answer(self, state: State, questions: Sequence[Question]) -> list[tuple[Floats, Rows]]:
+        """Scores and rows of each question, by one search for all that are alike but for their queries."""
+        if len(questions) == 1:
+            return list(self._together(state, questions))
+        alike: dict[tuple[int, Effort], list[int]] = defaultdict(list)
+        for number, question in enumerate(questions):
+            alike[id(question.allowed), question.effort].append(number)
+        answers: dict[int, tuple[Floats, Rows]] = {}
+        for numbers in alike.values():
+            answers.update(zip(numbers, self._together(state, [questions[n] for n in numbers]), strict=True))
+        return [answers[number] for number in range(len(questions))]
+
+    def _together(self, state: State, questions: Sequence[Question]) -> Iterator[tuple[Floats, Rows]]:
+        k = max(question.k for question in questions)
+        queries = np.concatenate([question.queries for question in questions])
+        scores, places = self._nearest(state, queries, k, questions[0].allowed, questions[0].effort)
+        rows = np.full(places.shape, -1, np.int64)
+        found = places >= 0
+        rows[found] = state.moment.rows[places[found]]
+        start = 0
+        for question in questions:
+            end = start + len(question.queries)
+            yield scores[start:end, : question.k], rows[start:end, : question.k]
+            start = end
+
+    def _nearest(
+        self, state: State, queries: Floats, k: int, rows: Rows | None, effort: Effort
+    ) -> tuple[Floats, Places]:
+        moment = state.moment
+        if rows is not None and len(rows) <= min(MAX_GATHERED, MAX_GATHERED_SHARE * len(moment)):
+            # So few are left that to look at each of them, in full precision, is the fastest.
+            return scan_places(moment, queries, k, moment.places(rows))
+        allowed = moment.allowed(rows)
+        if state.approximate is None:
+            return scan(moment, state.codes, queries, k, allowed)
+        if effort is Effort.EXACT:
+            return scan_all(moment, queries, k, allowed)
+        amount = state.approximate.tuned.least(self._policy.recall_of(effort)).effort
+        found, places = _approximately(state, state.approximate, queries, k, allowed, amount)
+        if effort is Effort.BALANCED and k >= RECALL_K and self._live_recall.due():
+            one = queries[:1]
+            self._live_recall.compare(
+                places[0, :RECALL_K], lambda: scan_all(moment, one, RECALL_K, allowed)[1][0]
+            )
+        return found, places
+
+
+def _approximately(
+    state: State,
+    approximate: Approximate,
+    queries: Floats,
+    k: int,
+    allowed: Allowed | None,
+    effort: int,
+) -> tuple[Floats, Places]:
+    moment, first = state.moment, state.codes.first
+    present = len(moment) if allowed is None else allowed.count
+    filtered = None if allowed is moment.living else allowed
+    if filtered is not None:
+        # The nearest of the few that are left lie farther away, among more lists or candidates.
+        effort = round(effort * math.sqrt(len(moment) / max(present, 1)))
+    found, places = approximate.search(moment, first, queries, k, effort, filtered)
+    if first < len(moment):
+        tail = scan(moment, state.codes, queries, k, allowed)
+        found, places = best(np.hstack([found, tail[0]]), np.hstack([places, tail[1]]), k)
+    missed = places[:, min(k, present) - 1] < 0 if present else np.zeros(len(queries), np.bool_)
+    if missed.any():
+        found[missed], places[missed] = scan_all(moment, queries[missed], k, allowed)
+    return found, places

@@ -1,0 +1,201 @@
+"""What keeps a space's index as its policy wants it: built, grown, swept and kept for the next start."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import faiss
+
+from embeddb.index.approximate import Approximate
+from embeddb.index.contents import Contents
+from embeddb.index.policy import IndexPolicy
+from embeddb.index.recall import LiveRecall
+from embeddb.index.snapshot import Snapshot, SnapshotFile
+from embeddb.index.vectors import Moment, Vectors
+
+__all__ = ["Upkeep"]
+
+# The index is built anew when so large a share of its places is dead, when there are so many times as many,
+# or when a search reads so many times as large a share of them as it did at first.
+MAX_DEAD_SHARE = 0.25
+MAX_GROWTH = 2.0
+MAX_DRIFT = 2.0
+# What was effort enough is measured again among so many times as many.
+MAX_UNTUNED_GROWTH = 1.25
+# The dead are left where they are as long as they are no more than this share.
+KEPT_DEAD_SHARE = 0.05
+# A crash costs the next start no more than to add what the index has grown by since it was kept.
+MAX_UNSAVED_GROWTH = 1.25
+# So many vectors are scanned beside an approximate index before they are added to it.
+MAX_TAIL = 1024
+COPIED_AT_ONCE = 8192
+
+log = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """A thread that runs while there is something to do, beside the searches.
+
+    Args:
+        contents: of the index.
+        policy: which index, and how good.
+        live_recall: starts anew when the index or its efforts are others.
+        name: of the thread, and in the log.
+        snapshots: where the index is kept from one start to the next; None for nowhere.
+        saved: how many places the snapshot has.
+    """
+
+    def __init__(
+        self,
+        contents: Contents,
+        policy: IndexPolicy,
+        live_recall: LiveRecall,
+        name: str,
+        snapshots: SnapshotFile | None,
+        saved: int = 0,
+    ) -> None:
+        self._contents = contents
+        self._policy = policy
+        self._live_recall = live_recall
+        self._name = name
+        self._snapshots = snapshots
+        self._saved = saved
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        # How many places there must be before what failed is tried again.
+        self._retry_at = 0
+
+    def wake(self) -> None:
+        """Begin with what has to be done, if anything; returns at once."""
+        with self._lock:
+            if self._thread is None and not self._closed and self._due() is not None:
+                self._thread = threading.Thread(target=self._run, name=f"upkeep-{self._name}", daemon=True)
+                self._thread.start()
+
+    def settle(self) -> None:
+        """Return when nothing has to be done any more."""
+        while (thread := self._thread) is not None:
+            thread.join()
+
+    def close(self) -> None:
+        """Break off what is under way, and keep the index for the next start."""
+        with self._lock:
+            self._closed = True
+        self.settle()
+        self._save()
+
+    def _run(self) -> None:
+        # Half of the cores, for searches go on meanwhile; the count is this thread's own.
+        faiss.omp_set_num_threads(max(1, faiss.omp_get_max_threads() // 2))
+        while True:
+            with self._lock:
+                task = None if self._closed else self._due()
+                if task is None:
+                    self._thread = None
+                    return
+            try:
+                task()
+            except Exception:
+                log.exception("%s: the index could not be brought up to date; searches scan more", self._name)
+                self._retry_at = int(MAX_GROWTH * len(self._contents.state.moment))
+
+    def _due(self) -> Callable[[], None] | None:
+        """What has to be done about the index, if anything."""
+        state = self._contents.state
+        approximate, count, dead = state.approximate, len(state.moment), state.moment.dead
+        if count < self._retry_at:
+            return None
+        if dead > MAX_DEAD_SHARE * count:
+            return self._rebuild
+        wanted = self._policy.choose(count - dead)
+        if approximate is None:
+            return None if wanted is None else self._rebuild
+        outgrown = wanted != approximate.factory and count - dead > MAX_GROWTH * approximate.tuned.built_for
+        if outgrown or approximate.tuned.drift > MAX_DRIFT:
+            return self._rebuild
+        if approximate.sweepable and dead - approximate.swept > KEPT_DEAD_SHARE * count:
+            return self._sweep
+        return self._add_tail if count - len(approximate) > MAX_TAIL else None
+
+    def _add_tail(self) -> None:
+        """Add what is scanned beside the approximate index to it."""
+        moment, approximate = self._contents.state.moment, self._contents.state.approximate
+        assert approximate is not None
+        approximate.add(moment.vectors[len(approximate) :], self._goes_on)
+        if len(approximate) > MAX_UNTUNED_GROWTH * approximate.tuned.places:
+            approximate.tune(moment, self._policy.recall, self._goes_on)
+            self._live_recall.forget()
+            log.info("%s: %s", self._name, approximate.describe(self._policy.recall))
+        self._contents.cover(approximate)
+        if len(approximate) > MAX_UNSAVED_GROWTH * self._saved:
+            self._save()
+
+    def _sweep(self) -> None:
+        """Take the dead out of the lists of the approximate index, all of them."""
+        self._add_tail()
+        moment, approximate = self._contents.state.moment, self._contents.state.approximate
+        assert approximate is not None
+        approximate.sweep(moment)
+
+    def _save(self) -> None:
+        """Write the snapshot, if the index has anything that is not in the one before."""
+        state = self._contents.state
+        if self._snapshots is None or state.approximate is None or len(state.approximate) == self._saved:
+            return
+        try:
+            self._snapshots.write(Snapshot.take(state.approximate, state.moment, state.sequence))
+        except OSError as error:
+            # It is a cache: without it the next start takes longer.
+            log.warning("%s: the index could not be kept for the next start: %s", self._name, error)
+        else:
+            self._saved = len(state.approximate)
+
+    def _rebuild(self) -> None:
+        """Build the index anew from the living, beside the one that serves, and put it in its place."""
+        before = self._contents.state.moment
+        living = _living_of(before) if before.dead > KEPT_DEAD_SHARE * len(before) else None
+        moment = before if living is None else living.moment()
+        wanted = self._policy.choose(moment.living.count)
+        approximate = None if wanted is None else self._built(wanted, moment)
+        if not self._goes_on():
+            return
+        if living is None:
+            self._contents.cover(approximate)
+        else:
+            self._contents.replace(before, living, approximate)
+        self._live_recall.forget()
+        self._saved = 0
+        self._save()
+
+    def _built(self, factory: str, moment: Moment) -> Approximate:
+        """An index over all places of a moment; not all of it, where that has to end."""
+        log.info("%s: building %s over %d vectors", self._name, factory, len(moment))
+        approximate = Approximate.train(factory, moment)
+        approximate.add(moment.vectors, self._goes_on)
+        approximate.tune(moment, self._policy.recall, self._goes_on)
+        if self._goes_on():
+            log.info("%s: %s", self._name, approximate.describe(self._policy.recall))
+            if approximate.tuned.curve[-1].recall < self._policy.recall:
+                log.warning(
+                    "%s: %s at most; the policy asks for %g",
+                    self._name,
+                    approximate.describe(1.0),
+                    self._policy.recall,
+                )
+        return approximate
+
+    def _goes_on(self) -> bool:
+        return not self._closed
+
+
+def _living_of(moment: Moment) -> Vectors:
+    """The living of a moment alone."""
+    places = moment.living_places()
+    vectors = Vectors(moment.metric, moment.vectors.shape[1], moment.vectors.dtype, len(places))
+    for start in range(0, len(places), COPIED_AT_ONCE):
+        some = places[start : start + COPIED_AT_ONCE]
+        vectors.append(moment.rows[some], moment.vectors[some])
+    return vectors

@@ -1,0 +1,180 @@
+"""What an index does beside searches: it measures itself, sweeps out the dead, and follows what drifts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from embeddb.index import IndexPolicy, SpaceIndex, recall
+from embeddb.index.approximate import Approximate
+from embeddb.options import Effort
+from embeddb.query import Encoding
+
+DIMENSION = 16
+NONE = np.empty(0, np.int64)
+Floats = npt.NDArray[np.float32]
+Make = Callable[..., SpaceIndex]
+
+
+def clustered(count: int, seed: int, place: float = 0.0) -> Floats:
+    """Vectors around twenty centres, which are about as far from `place` in every dimension as from 0."""
+    rng = np.random.default_rng(seed)
+    centres = place + np.random.default_rng(99).normal(size=(20, DIMENSION))
+    return (centres[rng.integers(20, size=count)] + 0.5 * rng.normal(size=(count, DIMENSION))).astype("f4")
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest) -> Make:
+    def made(factory: str = "IVF64,SQ8", encoding: Encoding = Encoding.FLOAT32) -> SpaceIndex:
+        index = SpaceIndex(DIMENSION, policy=IndexPolicy(factory, encoding=encoding))
+        request.addfinalizer(index.close)
+        return index
+
+    return made
+
+
+@pytest.fixture
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The factory strings of the indexes that are built."""
+    builds: list[str] = []
+    train = Approximate.train.__func__  # type: ignore[attr-defined]
+
+    def noted(cls: type[Approximate], factory: str, moment: object) -> Approximate:
+        builds.append(factory)
+        return train(cls, factory, moment)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(Approximate, "train", classmethod(noted))
+    return builds
+
+
+def add(index: SpaceIndex, first: int, vectors: Floats, removed: npt.NDArray[np.int64] = NONE) -> None:
+    index.update(np.arange(first, first + len(vectors)), vectors, removed)
+    index.settle()
+
+
+def share_found(index: SpaceIndex, queries: Floats) -> float:
+    exact = index.search(queries, 10, effort=Effort.EXACT)[1]
+    found = index.search(queries, 10)[1]
+    return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)]))
+
+
+def approximate(index: SpaceIndex) -> Approximate:
+    found = index._contents.state.approximate
+    assert found is not None
+    return found
+
+
+def test_more_of_the_same_is_no_drift(make: Make, builds: list[str]) -> None:
+    index = make()
+    for part in range(8):
+        add(index, 3000 * part, clustered(3000, seed=part))
+    assert len(builds) == 1
+    assert share_found(index, clustered(200, seed=50)) > 0.93
+
+
+def test_an_index_that_its_vectors_have_left_is_built_anew(make: Make, builds: list[str]) -> None:
+    """What comes lies where few of the lists are, which grow long, and beyond what the codes reach."""
+    index = make()
+    add(index, 0, clustered(6000, seed=0))
+    for part in range(1, 9):
+        add(index, 5000 + 1000 * part, clustered(1000, seed=part, place=3.0))
+    assert len(builds) == 2
+    assert share_found(index, clustered(200, seed=50, place=3.0)) > 0.93
+
+
+@pytest.mark.parametrize(
+    ("factory", "swept"), [("IVF64,SQ8", True), ("PCAR16,IVF64,SQ8", True), ("HNSW16", False)]
+)
+def test_the_dead_are_swept_out_of_lists(
+    factory: str, swept: bool, make: Make, builds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embeddb.index.policy.HNSW_MINIMUM", 1000)
+    index = make(factory)
+    vectors = clustered(8000, seed=0)
+    add(index, 0, vectors[:6000])
+    add(index, 6000, vectors[6000:], removed=np.arange(0, 1500))
+    assert len(approximate(index)) == 8000
+    assert approximate(index).index.ntotal == (6500 if swept else 8000)
+    assert (
+        index.search(vectors[1500:], 1, effort=Effort.ACCURACY)[1][:, 0] == np.arange(1500, 8000)
+    ).mean() > 0.97
+    assert index.search(vectors[:1500], 10)[1].min() >= 1500
+    assert len(builds) == 1
+
+
+def test_where_only_the_dead_are_near_the_living_are_found(make: Make) -> None:
+    index = make()
+    vectors = clustered(6000, seed=0)
+    add(index, 0, vectors)
+    query = vectors[:1]
+    near = np.sort(index.search(query, 200, effort=Effort.EXACT)[1][0])
+    index.update(NONE, vectors[:0], near)
+    assert approximate(index).swept == 0
+    exact = index.search(query, 10, effort=Effort.EXACT)[1][0]
+    found = index.search(query, 10, effort=Effort.ACCURACY)[1][0]
+    assert not np.isin(found, near).any()
+    assert len(set(found) & set(exact)) >= 8
+
+
+def test_recall_is_measured_anew_once_efforts_are_others(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recall, "MAX_TIME_SHARE", 1e9)
+    index = make()
+    add(index, 0, clustered(4000, seed=0))
+    index.search(clustered(1, seed=1), 10)
+    index._live_recall.close()
+    assert index.recall is not None
+    assert approximate(index).tuned.places == 4000
+    add(index, 4000, clustered(2000, seed=2))
+    assert approximate(index).tuned.places == 6000
+    assert index.recall is None
+
+
+def test_a_graph_is_tuned_for_queries_that_it_does_not_hold(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embeddb.index.policy.HNSW_MINIMUM", 1000)
+    index = make("HNSW6")
+    add(index, 0, np.random.default_rng(0).normal(size=(6000, DIMENSION)).astype(np.float32))
+    assert (
+        share_found(index, np.random.default_rng(1).normal(size=(300, DIMENSION)).astype(np.float32)) > 0.94
+    )
+
+
+def test_float16_is_kept_as_float16(make: Make) -> None:
+    index = make(encoding=Encoding.FLOAT16)
+    vectors = clustered(6000, seed=0)
+    add(index, 0, vectors)
+    moment = index._contents.state.moment
+    assert moment.vectors.dtype == np.float16
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for effort in Effort:
+        scores, rows = index.search(vectors[:50], 1, effort=effort)
+        assert (rows[:, 0] == np.arange(50)).all()
+        np.testing.assert_allclose(scores[:, 0], np.einsum("nd,nd->n", unit[:50], unit[:50]), atol=1e-3)
+    assert IndexPolicy(encoding=Encoding.FLOAT16).choose(1_000_000) == "IVF4000,SQ4"
+    assert IndexPolicy(encoding=Encoding.FLOAT32).choose(1_000_000) == "IVF4000,SQ8"
+
+
+def test_a_lone_search_starts_no_threads(make: Make) -> None:
+    """OpenMP keeps a team of threads for each thread that asks for one, and a server has many threads."""
+    index = make()
+    vectors = clustered(6000, seed=0)
+    add(index, 0, vectors)
+    before = len(list(Path("/proc/self/task").iterdir()))
+    during: list[int] = []
+
+    def search() -> None:
+        for row in range(20):
+            assert index.search(vectors[row : row + 1], 10)[1][0, 0] == row
+        during.append(len(list(Path("/proc/self/task").iterdir())))
+
+    index._live_recall.due = lambda: False  # type: ignore[method-assign]
+    thread = threading.Thread(target=search)
+    thread.start()
+    thread.join()
+    assert during[0] <= before + 1

@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import re
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+from contenders.of_embeddb import serve
 
 from embeddb.errors import EmbeddbError
 from embeddb.query import BackfillState
@@ -90,18 +89,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as data:
-        command = [sys.executable, "-m", "embeddb_server.main", "--data", data, "--port", "0"]
-        process = subprocess.Popen([*command, "--log-level", "error"], stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            ready = re.search(r" ready on (\S+),", process.stdout.readline())
-            if ready is None:
-                sys.exit("soak: the server did not start")
-            figures = soak(ready[1], process.pid, options.clients, options.seconds)
-        finally:
-            process.terminate()
-            process.wait()
+    with tempfile.TemporaryDirectory() as data, serve(Path(data)) as (pid, address):
+        figures = soak(address, pid, options.clients, options.seconds)
     print("\n".join(f"{name}: {value}" for name, value in figures.items()))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))

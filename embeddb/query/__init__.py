@@ -11,6 +11,9 @@ from embeddb.query.collections import (
     Stats,
 )
 from embeddb.query.expressions import (
+    MAX_DEPTH,
+    MAX_OPERANDS,
+    MAX_TEXT,
     Between,
     Expression,
     Image,
@@ -55,10 +58,11 @@ from embeddb.query.pictures import (
     Box,
     cut_out,
 )
-from embeddb.query.plain import json_text
+from embeddb.query.plain import MAX_JSON_BYTES, json_text
 from embeddb.query.search import (
     DEFAULT_CANDIDATES,
     DEFAULT_K,
+    MAX_HITS,
     MAX_K,
     MAX_RERANKED,
     Contribution,
@@ -69,9 +73,14 @@ from embeddb.query.search import (
 __all__ = [
     "DEFAULT_CANDIDATES",
     "DEFAULT_K",
+    "MAX_DEPTH",
+    "MAX_HITS",
     "MAX_ID_BYTES",
+    "MAX_JSON_BYTES",
     "MAX_K",
+    "MAX_OPERANDS",
     "MAX_RERANKED",
+    "MAX_TEXT",
     "Backfill",
     "BackfillState",
     "Between",

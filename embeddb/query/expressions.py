@@ -26,6 +26,9 @@ from embeddb.query.names import check_id, is_utf8
 from embeddb.query.pictures import Box, as_box, cut_out, image_source
 
 __all__ = [
+    "MAX_DEPTH",
+    "MAX_OPERANDS",
+    "MAX_TEXT",
     "Between",
     "Expression",
     "Image",
@@ -42,6 +45,13 @@ __all__ = [
     "leaves",
     "unit",
 ]
+
+MAX_OPERANDS = 1_000
+"""Most operands of an expression, those of nested ones among them."""
+MAX_DEPTH = 32
+"""How deep expressions may be nested."""
+MAX_TEXT = 1_000_000
+"""Most characters of a text. Encoders read a few hundred words; who stores more means several items."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -197,7 +207,7 @@ class Text(Operand):
     """A text, encoded by a model's text tower.
 
     Raises:
-        InvalidArgumentError: the text is not a string, or is blank.
+        InvalidArgumentError: the text is not a string, is blank, or has more than `MAX_TEXT` characters.
     """
 
     text: str
@@ -205,6 +215,10 @@ class Text(Operand):
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not self.text.strip() or not is_utf8(self.text):
             raise InvalidArgumentError("text", self.text, "must be a string of UTF-8 that is not blank")
+        if len(self.text) > MAX_TEXT:
+            raise InvalidArgumentError(
+                "text", f"{len(self.text):,} characters", f"must have at most {MAX_TEXT:,}"
+            )
 
     def __repr__(self) -> str:
         return f"Text({self.text!r})"
@@ -302,14 +316,11 @@ class Between(Operand):
 def leaves(expression: Expression) -> Iterator[Operand]:
     """The images, texts, items and vectors of an expression, in order, those of nested ones among them."""
     for _, operand in expression.terms:
-        match operand:
-            case Unit(nested):
-                yield from leaves(nested)
-            case Between(start, end):
-                yield from leaves(start)
-                yield from leaves(end)
-            case _:
-                yield operand
+        nested = _nested(operand)
+        if not nested:
+            yield operand
+        for each in nested:
+            yield from leaves(each)
 
 
 def item_ids(expression: Expression) -> list[str]:
@@ -338,10 +349,12 @@ def as_expression(value: object) -> Expression:
     """Make an expression: as `as_content` does, and a sequence or array of one dimension is a vector.
 
     Raises:
-        InvalidArgumentError: it is nothing that an expression can be made of.
+        InvalidArgumentError: it is nothing that an expression can be made of, has more than `MAX_OPERANDS`,
+            or is nested deeper than `MAX_DEPTH`.
     """
     match value:
         case Expression():
+            _check_size(value)
             return value
         case list() | tuple():
             return Vector(value)
@@ -351,6 +364,31 @@ def as_expression(value: object) -> Expression:
             return as_content(value)
     allowed = "must be an Image, Text, Item, Vector, arithmetic on them, or what makes one of these"
     raise InvalidArgumentError("expression", value, allowed)
+
+
+def _check_size(expression: Expression) -> None:
+    level, operands, depth = [expression], 0, 0
+    while level:
+        inside = [operand for each in level for _, operand in each.terms]
+        operands += len(inside)
+        depth += 1
+        if operands > MAX_OPERANDS:
+            allowed = f"must have at most {MAX_OPERANDS:,}"
+            raise InvalidArgumentError("expression", f"{operands:,} operands", allowed)
+        if depth > MAX_DEPTH:
+            allowed = f"must be nested at most {MAX_DEPTH} deep"
+            raise InvalidArgumentError("expression", "one nested deeper", allowed)
+        level = [nested for operand in inside for nested in _nested(operand)]
+
+
+def _nested(operand: Operand) -> tuple[Expression, ...]:
+    """The expressions that an operand is made of; none of a leaf."""
+    match operand:
+        case Unit(nested):
+            return (nested,)
+        case Between(start, end):
+            return (start, end)
+    return ()
 
 
 def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:

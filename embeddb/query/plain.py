@@ -8,7 +8,10 @@ from typing import Any
 
 from embeddb.errors import InvalidArgumentError
 
-__all__ = ["json_text"]
+__all__ = ["MAX_JSON_BYTES", "json_text"]
+
+MAX_JSON_BYTES = 1 << 20
+"""Largest object, as JSON in UTF-8."""
 
 _JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
@@ -17,7 +20,7 @@ def json_text(field: str, value: Mapping[str, Any]) -> str:
     """Return an object as JSON text.
 
     Raises:
-        InvalidArgumentError: it is not an object of plain JSON values.
+        InvalidArgumentError: it is not an object of plain JSON values, or has more than `MAX_JSON_BYTES`.
     """
     if not isinstance(value, Mapping):
         raise InvalidArgumentError(field, value, "must be a JSON object")
@@ -25,9 +28,12 @@ def json_text(field: str, value: Mapping[str, Any]) -> str:
         # JSON's own encoder makes a string of any other key, and then one of two may be lost.
         _check_keys(value)
         text = _JSON.encode(dict(value))
-        text.encode()  # JSON may escape half a surrogate pair, which no UTF-8 can hold.
+        size = len(text.encode())  # JSON may escape half a surrogate pair, which no UTF-8 can hold.
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgumentError(field, value, f"must be plain JSON: {error}") from None
+    if size > MAX_JSON_BYTES:
+        allowed = f"must have at most {MAX_JSON_BYTES:,} bytes as JSON"
+        raise InvalidArgumentError(field, f"{size:,} bytes", allowed)
     return text
 
 

@@ -26,6 +26,7 @@ from embeddb.query.items import StoredItem, View
 __all__ = [
     "DEFAULT_CANDIDATES",
     "DEFAULT_K",
+    "MAX_HITS",
     "MAX_K",
     "MAX_RERANKED",
     "Contribution",
@@ -41,6 +42,8 @@ DEFAULT_CANDIDATES = 200
 """How many candidates are scored anew or re-ranked unless told."""
 MAX_RERANKED = 2_000
 """Most candidates of a re-ranking, whose work grows with their square."""
+MAX_HITS = 1_000_000
+"""Most hits of a search, those of all its expressions together."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Search:
     Args:
         expressions: what to look for: each an `Expression`, or what `as_expression` makes one of. Each is
             answered on its own.
-        k: how many hits at most for each, 1 to `MAX_K`.
+        k: how many hits at most for each, 1 to `MAX_K`; at most `MAX_HITS` for all together.
         model: whose space to search; None for the collection's first model.
         include_operands: whether items that an expression names may be among its hits.
         view: which parts of the hits to return.
@@ -106,6 +109,9 @@ class Search:
         object.__setattr__(self, "effort", choice("effort", Effort, self.effort))
         _check_count("k", self.k)
         _check_count("candidates", self.candidates)
+        if self.k * len(self.expressions) > MAX_HITS:
+            given = f"{self.k} for {len(self.expressions):,} expressions"
+            raise InvalidArgumentError("k", given, f"must be at most {MAX_HITS:,} hits together")
         if self.offset < 0:
             raise InvalidArgumentError("offset", self.offset, "must be a whole number, 0 or more")
         if self.min_score is not None and not math.isfinite(self.min_score):

@@ -1,5 +1,6 @@
 """embeddb's server: the engine behind gRPC."""
 
+from embeddb_server.limits import Limits
 from embeddb_server.server import Server
 
-__all__ = ["Server"]
+__all__ = ["Limits", "Server"]

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from embeddb.errors import PermissionDeniedError, UnauthenticatedError
-from embeddb_server.handlers import Behaviour, CallInterceptor, Method
+from embeddb_server.handlers import Behaviour, CallInterceptor, Method, carried
 from embeddb_server.keys import Key, KeyFile, Role
 
 __all__ = ["OPEN", "REQUIRED", "SERVER_WIDE", "AuthorizationInterceptor"]
@@ -129,7 +129,7 @@ def _checked(key: Key, method: str, requests: Iterator[Any]) -> Iterator[Any]:
 def _check_request(key: Key, method: str, request: Any) -> None:
     short = _short(method)
     field = WRITING.get(short)
-    if field is not None and getattr(_inside(request), field):
+    if field is not None and getattr(carried(request), field):
         _require(key, Role.WRITE, f"{method} with {field}")
     if not key.collections or short in SERVER_WIDE:
         return
@@ -143,21 +143,13 @@ def _check_request(key: Key, method: str, request: Any) -> None:
 
 def _collection(method: str, request: Any) -> str | None:
     """The collection that a request is about; None for one about the whole server."""
-    request = _inside(request)
+    request = carried(request)
     fields = request.DESCRIPTOR.fields_by_name
     if "collection" in fields:
         return request.collection or "default"
     if method.startswith("CollectionService/") and "name" in fields:
         return str(request.name)
     return None
-
-
-def _inside(request: Any) -> Any:
-    """What is asked, without the message of a stream that holds it."""
-    for envelope in ("batch", "request"):
-        if envelope in request.DESCRIPTOR.fields_by_name:
-            return getattr(request, envelope)
-    return request
 
 
 def _short(method: str) -> str:

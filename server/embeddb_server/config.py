@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from embeddb.errors import FailedPreconditionError
 from embeddb.settings import ModelSettings
+from embeddb_server.limits import Limits
 
 __all__ = ["Config", "config", "load", "to_toml"]
 
@@ -76,13 +77,16 @@ class Config(BaseSettings):
         ModelSettings.predictions, description="how many of the likeliest classes are kept with an item"
     )
 
-    max_message_bytes: Count = Field(128 << 20, description="largest message taken or sent")
+    max_message_bytes: Count = Field(Limits.max_message_bytes, description="largest message taken or sent")
+    max_elements: Count = Field(
+        Limits.max_elements, description="most elements of one request: items, ids, contents or expressions"
+    )
     max_image_bytes: Count = Field(ModelSettings.max_image_bytes, description="largest encoded image")
     max_image_pixels: Count = Field(
         ModelSettings.max_image_pixels, description="largest image, width times height"
     )
-    max_calls: Count = Field(1000, description="most calls under way; more are refused")
-    max_streams: Count = Field(64, description="most streams open at once; more are refused")
+    max_calls: Count = Field(Limits.max_calls, description="most calls under way; more are refused")
+    max_streams: Count = Field(Limits.max_streams, description="most streams open at once; more are refused")
 
     tls_certificate: FilePath | None = Field(None, description="PEM file of the server's certificate chain")
     tls_key: FilePath | None = Field(None, description="PEM file of its private key")
@@ -119,6 +123,11 @@ class Config(BaseSettings):
         """Address and port as gRPC takes them."""
         host = self.address.strip("[]")
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
+    def limits(self) -> Limits:
+        """The part that is about callers, as the server takes it."""
+        return Limits(self.max_message_bytes, self.max_elements, self.max_calls, self.max_streams)
 
     @property
     def model_settings(self) -> ModelSettings:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-__all__ = ["Behaviour", "CallInterceptor", "Method", "inside"]
+__all__ = ["Behaviour", "CallInterceptor", "Method", "carried", "inside"]
 
 # Generic for the type checker alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -91,3 +91,9 @@ def inside(
             yield from behaviour(request, context)
 
     return stream if method.gives_stream else unary
+
+
+def carried(request: Any) -> Any:
+    """The request that a stream's message carries; any other message itself."""
+    fields = request.DESCRIPTOR.fields_by_name
+    return next((getattr(request, name) for name in ("batch", "request") if name in fields), request)

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
 from embeddb.deadline import Deadline, within
 from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError
 from embeddb_protos.wire.errors import status_message
 from embeddb_server import logs
-from embeddb_server.handlers import Behaviour, CallInterceptor, Method
+from embeddb_server.handlers import Behaviour, CallInterceptor, Method, carried
 
 __all__ = ["ErrorInterceptor"]
 
@@ -35,21 +35,28 @@ class ErrorInterceptor(CallInterceptor):
 
     Requests are parsed here. gRPC would do it on the one thread that all calls share, would call bytes that
     are no message an internal error, and would never count out a stream of them.
+
+    Args:
+        max_elements: most elements of a list in one request.
     """
 
     parses = True
 
+    def __init__(self, max_elements: int) -> None:
+        self._max_elements = max_elements
+
     def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
         """The behaviour, guarded."""
         guard = _guard_stream if method.gives_stream else _guard_unary
-        return guard(behaviour, method, str(method.metadata.get(REQUEST_ID) or uuid.uuid4().hex))
+        parsing = _parsing(behaviour, method, self._max_elements)
+        return guard(parsing, method, str(method.metadata.get(REQUEST_ID) or uuid.uuid4().hex))
 
 
 def _guard_unary(behaviour: Behaviour, method: Method, request_id: str) -> Behaviour:
     def guarded(request: Any, context: grpc.ServicerContext) -> Any:
         try:
             with within(_deadline(context)), logs.request(request_id):
-                return behaviour(_parsed(method, request), context)
+                return behaviour(request, context)
         except Exception as error:
             _abort(context, error, method, request_id)
 
@@ -61,7 +68,7 @@ def _guard_stream(behaviour: Behaviour, method: Method, request_id: str) -> Beha
         try:
             deadline = _deadline(context)
             with within(deadline), logs.request(request_id):
-                answers = behaviour(_parsed(method, request), context)
+                answers = behaviour(request, context)
             while True:
                 # Left before each answer is given away: who resumes a generator need not be the same thread.
                 with within(deadline), logs.request(request_id):
@@ -75,19 +82,31 @@ def _guard_stream(behaviour: Behaviour, method: Method, request_id: str) -> Beha
     return guarded
 
 
-def _parsed(method: Method, request: Any) -> Any:
-    """The request, or the stream of requests, of the bytes that came."""
+def _parsing(behaviour: Behaviour, method: Method, max_elements: int) -> Behaviour:
+    """The behaviour for the bytes of a request, or a stream of them."""
     from_bytes = method.parse
     if from_bytes is None:
-        return request
+        return behaviour
 
     def parse(data: bytes) -> Any:
         try:
-            return from_bytes(data)
+            request = from_bytes(data)
         except DecodeError:
             raise InvalidArgumentError("request", data, "must be a message as the method takes it") from None
+        _check_elements(request, max_elements)
+        return request
 
-    return map(parse, request) if method.takes_stream else parse(request)
+    def parsing(request: Any, context: grpc.ServicerContext) -> Any:
+        return behaviour(map(parse, request) if method.takes_stream else parse(request), context)
+
+    return parsing
+
+
+def _check_elements(request: Message, most: int) -> None:
+    for field, value in carried(request).ListFields():
+        if field.is_repeated and len(value) > most:
+            allowed = f"must have at most {most:,} (max_elements)"
+            raise InvalidArgumentError(field.name, f"{len(value):,} elements", allowed)
 
 
 def _deadline(context: grpc.ServicerContext) -> Deadline:

@@ -30,6 +30,7 @@ from embeddb_protos.v1 import (
 from embeddb_server.authorization import AuthorizationInterceptor
 from embeddb_server.interceptor import ErrorInterceptor
 from embeddb_server.keys import KeyFile
+from embeddb_server.limits import Limits
 from embeddb_server.services import euclides
 from embeddb_server.services.admin import AdminService
 from embeddb_server.services.analysis import AnalysisService
@@ -44,12 +45,8 @@ from embeddb_server.streams import StreamInterceptor
 if TYPE_CHECKING:
     from embeddb.database import Database
 
-__all__ = ["MAX_MESSAGE_BYTES", "MAX_STREAMS", "Server"]
+__all__ = ["Server"]
 
-MAX_MESSAGE_BYTES = 128 << 20
-"""Largest message taken or sent unless the operator says otherwise, in bytes."""
-MAX_STREAMS = 64
-"""Most streams open at once unless the operator says otherwise."""
 # For calls that are no streams: more than there are cores, for most wait for a model or a disk.
 CALL_THREADS = 64
 DRAIN_SECONDS = 30.0
@@ -77,9 +74,7 @@ class Server:
         address: host and port, such as "127.0.0.1:7080"; port 0 takes a free one.
         keys: the API keys that callers need, once there are any; nobody needs one if None.
         credentials: for TLS; connections are in clear if None.
-        max_message_bytes: largest message taken or sent.
-        max_calls: most calls under way; more are refused with RESOURCE_EXHAUSTED.
-        max_streams: most streams among them; more are refused likewise.
+        limits: what callers may ask.
         interceptors: see every call first, in this order.
         euclides_collection: serves EuclidesDB's API, too, over this collection; nobody does if None.
         euclides_shutdown: what its Shutdown calls; its callers may not if None.
@@ -95,29 +90,27 @@ class Server:
         *,
         keys: KeyFile | None = None,
         credentials: grpc.ServerCredentials | None = None,
-        max_message_bytes: int = MAX_MESSAGE_BYTES,
-        max_calls: int | None = None,
-        max_streams: int = MAX_STREAMS,
+        limits: Limits | None = None,
         interceptors: Sequence[grpc.ServerInterceptor] = (),
         euclides_collection: str | None = None,
         euclides_shutdown: Callable[[], None] | None = None,
     ) -> None:
+        limits = limits or Limits()
         self._served = Served(database)
         self._is_open = database is not None
         authorization = [] if keys is None else [AuthorizationInterceptor(keys)]
         self._server = grpc.server(
-            # An open stream holds a thread for as long as it lives.
-            futures.ThreadPoolExecutor(CALL_THREADS + max_streams, thread_name_prefix="grpc"),
+            futures.ThreadPoolExecutor(CALL_THREADS + limits.max_streams, thread_name_prefix="grpc"),
             interceptors=[
                 *interceptors,
-                ErrorInterceptor(),
+                ErrorInterceptor(limits.max_elements),
                 *authorization,
-                StreamInterceptor(max_streams),
+                StreamInterceptor(limits.max_streams),
             ],
-            maximum_concurrent_rpcs=max_calls,
+            maximum_concurrent_rpcs=limits.max_calls,
             options=[
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.max_send_message_length", max_message_bytes),
+                ("grpc.max_receive_message_length", limits.max_message_bytes),
+                ("grpc.max_send_message_length", limits.max_message_bytes),
                 # Without this a second server would share the port and take half of the calls.
                 ("grpc.so_reuseport", 0),
             ],

@@ -9,8 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embeddb.errors import FailedPreconditionError
+from embeddb.models.images import MAX_ASPECT_RATIO
+from embeddb.query import (
+    MAX_DEPTH,
+    MAX_HITS,
+    MAX_ID_BYTES,
+    MAX_JSON_BYTES,
+    MAX_K,
+    MAX_OPERANDS,
+    MAX_RERANKED,
+    MAX_TEXT,
+)
+from embeddb.search.filter import MAX_DEPTH as MAX_FILTER_DEPTH
+from embeddb.search.filter import MAX_LENGTH as MAX_FILTER_LENGTH
 from embeddb_server.config import Config, load, to_toml
 from embeddb_server.main import main
+from embeddb_server.services.batches import MAX_PAGE
 
 
 @pytest.fixture
@@ -105,11 +119,37 @@ def test_addresses_of_this_machine_are_known(address: str, is_local: bool) -> No
     assert load(["--data", "d", "--address", address]).is_local is is_local
 
 
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+
+
 def test_the_document_has_every_setting_with_its_default() -> None:
-    document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
     for name, field in Config.model_fields.items():
         if field.is_required():
             default = "required"
         else:
             default = "" if field.default is None else f"`{json.dumps(field.default)}`"
-        assert f"| `{name}` | {default} | {field.description} |" in document
+        assert f"| `{name}` | {default} | {field.description} |" in DOCUMENT
+
+
+def test_the_document_has_every_limit() -> None:
+    defaults = Config(data=Path("d"))
+    for row in (
+        f"| {defaults.max_message_bytes >> 20} MiB | `max_message_bytes`",
+        f"| {defaults.max_elements:,} elements | `max_elements`",
+        f"| {defaults.max_calls:,} | `max_calls`",
+        f"| {defaults.max_streams} | `max_streams`",
+        f"| {defaults.max_queue} | `max_queue`",
+        f"| {defaults.max_image_bytes >> 20} MiB | `max_image_bytes`",
+        f"| {defaults.max_image_pixels:,} pixels | `max_image_pixels`",
+        f"| {MAX_ASPECT_RATIO} times the other |",
+        f"| {MAX_TEXT:,} characters |",
+        f"| {MAX_ID_BYTES} bytes |",
+        f"| {MAX_JSON_BYTES:,} bytes |",
+        f"| {MAX_OPERANDS:,} operands, nested {MAX_DEPTH} deep |",
+        f"| {MAX_FILTER_LENGTH:,} characters, nested {MAX_FILTER_DEPTH} deep |",
+        f"`offset` | {MAX_K:,} |",
+        f"| {MAX_HITS:,} |",
+        f"| {MAX_RERANKED:,} |",
+        f"| a page of a listing | {MAX_PAGE:,} |",
+    ):
+        assert row in DOCUMENT, row

@@ -1,0 +1,204 @@
+"""Every limit: what is beyond it is refused by name, and what is at it is not."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from functools import reduce
+from pathlib import Path
+
+import grpc
+import PIL.Image
+import pytest
+
+import embeddb
+from embeddb.database import Database
+from embeddb.errors import EmbeddbError, InvalidArgumentError, ResourceExhaustedError
+from embeddb.query import (
+    MAX_DEPTH,
+    MAX_JSON_BYTES,
+    MAX_OPERANDS,
+    MAX_TEXT,
+    Item,
+    PutItem,
+    Search,
+    Text,
+    unit,
+)
+from embeddb.questions import Compare
+from embeddb.settings import ModelSettings
+from embeddb_client import Client, Collection
+from embeddb_protos.v1 import expressions_pb2, items_pb2, items_pb2_grpc, search_pb2, search_pb2_grpc
+from embeddb_protos.wire.errors import error_from, error_from_call
+from embeddb_server import Limits, Server
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that allows little of anything."""
+    models = ModelSettings(max_image_bytes=2000, max_image_pixels=100 * 100)
+    with embeddb.open(tmp_path_factory.mktemp("narrow"), models=models) as database:
+        database.register_model("tiny", {"loader": "timm", "architecture": "test_vit", "seed": 0})
+        database.register_model("given", {"loader": "vectors", "dimension": 2})
+        database.collection().add_model("given")
+        server = Server(database, limits=Limits(max_message_bytes=100_000, max_elements=5, max_streams=2))
+        server.start()
+        yield server
+        server.stop(drain_seconds=1)
+
+
+@pytest.fixture
+def caller(narrow: Server) -> Iterator[Client]:
+    with Client(narrow.address) as client:
+        yield client
+
+
+@pytest.fixture
+def channel(narrow: Server) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(narrow.address) as channel:
+        yield channel
+
+
+def test_a_message(caller: Client) -> None:
+    assert caller.put("small", "x" * 90_000, features={"given": [1, 2]})
+    with pytest.raises(ResourceExhaustedError, match=r"larger than max \(\d+ vs\. 100000\)"):
+        caller.put("large", "x" * 100_000, features={"given": [1, 2]})
+
+
+def test_an_image(caller: Client, tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (100, 100)).save(tmp_path / "fits.png")
+    PIL.Image.new("RGB", (100, 101)).save(tmp_path / "large.png")
+    PIL.Image.effect_noise((90, 90), 50).save(tmp_path / "heavy.png")
+    fits, large, heavy = caller.embed_many(
+        "tiny", [tmp_path / "fits.png", tmp_path / "large.png", tmp_path / "heavy.png"]
+    )
+    assert not isinstance(fits, EmbeddbError)
+    assert "must be at most 10,000 pixels" in str(large)
+    assert "must be at most 2,000 bytes" in str(heavy)
+
+
+def test_a_list(caller: Client) -> None:
+    assert len(caller.get_many(list("abcde"))) == 5
+    for call in (
+        lambda: caller.get_many(list("abcdef")),
+        lambda: caller.delete_many(list("abcdef")),
+        lambda: caller.search_many(Search([[1, 0]] * 6)),
+        lambda: caller.ask(Compare([[1, 0]] * 6)),
+        lambda: caller.embed_many("tiny", ["a"] * 6),
+    ):
+        with pytest.raises(InvalidArgumentError, match=r"(ids|expressions|contents): '6 elements' given"):
+            call()
+
+
+def test_a_list_in_a_stream(channel: grpc.Channel) -> None:
+    batch = items_pb2.PutItemsRequest(items=[items_pb2.PutItem()] * 6)
+    stub = items_pb2_grpc.ItemServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stub.StreamPutItems(iter([items_pb2.StreamPutItemsRequest(batch=batch)])))
+    assert str(error_from_call(caught.value)).startswith("items: '6 elements' given, must have at most 5")
+
+
+def test_streams(caller: Client, channel: grpc.Channel) -> None:
+    stub = search_pb2_grpc.SearchServiceStub(channel)
+    request = search_pb2.SearchRequest(expressions=[expressions_pb2.Expression()])
+    endless = itertools.repeat(search_pb2.StreamSearchRequest(request=request))
+    streams = [stub.StreamSearch(endless) for _ in range(2)]
+    for stream in streams:
+        next(stream)
+    with pytest.raises(grpc.RpcError) as caught:
+        next(stub.StreamSearch(endless))
+    error = error_from_call(caught.value)
+    assert isinstance(error, ResourceExhaustedError)
+    assert "max_streams" in str(error)
+    caller.stats()  # Calls go on.
+    streams[0].cancel()
+    deadline = time.monotonic() + 10
+    while True:
+        another = stub.StreamSearch(endless)
+        try:
+            next(another)
+        except grpc.RpcError:
+            assert time.monotonic() < deadline
+        else:
+            break
+    for stream in (streams[1], another):
+        stream.cancel()
+
+
+def test_calls(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(database, limits=Limits(max_calls=1))
+    server.start()
+    with grpc.insecure_channel(server.address) as channel, Client(server.address) as client:
+        stream = search_pb2_grpc.SearchServiceStub(channel).StreamSearch(
+            itertools.repeat(search_pb2.StreamSearchRequest())
+        )
+        next(stream)
+        with pytest.raises(ResourceExhaustedError, match="Concurrent RPC limit exceeded"):
+            client.stats()
+        stream.cancel()
+    server.stop(drain_seconds=1)
+
+
+def nested(depth: int) -> embeddb.Expression:
+    return reduce(lambda inner, _: unit(inner), range(depth - 1), Item("a") + Item("b"))
+
+
+@pytest.mark.parametrize(
+    ("fits", "beyond", "says"),
+    [
+        (Search([[1, 0]], k=10_000), lambda: Search([[1, 0]], k=10_001), "k: 10001 given"),
+        (
+            Search([[1, 0]] * 100, k=10_000),
+            lambda: Search([[1, 0]] * 101, k=10_000),
+            "k: '10000 for 101 expressions' given, must be at most 1,000,000 hits together",
+        ),
+        (nested(MAX_DEPTH), lambda: nested(MAX_DEPTH + 1), "must be nested at most 32 deep"),
+        (
+            sum([Item("b")] * (MAX_OPERANDS - 1), start=Item("a")),
+            lambda: sum([Item("b")] * MAX_OPERANDS, start=Item("a")),
+            "expression: '1,001 operands' given, must have at most 1,000",
+        ),
+        (Text("x" * MAX_TEXT), lambda: Text("x" * (MAX_TEXT + 1)), "text: '1,000,001 characters' given"),
+    ],
+    ids=["k", "hits", "depth", "operands", "text"],
+)
+def test_the_size_of_a_question(
+    fits: Search | embeddb.Expression, beyond: Callable[[], object], says: str
+) -> None:
+    def ask(question: object) -> None:
+        question if isinstance(question, Search) else Search([question])
+
+    ask(fits)
+    with pytest.raises(InvalidArgumentError) as caught:
+        ask(beyond())
+    assert says in str(caught.value)
+
+
+def test_an_expression_of_another_language_is_held_to_them_too(channel: grpc.Channel) -> None:
+    expression = expressions_pb2.Expression(terms=[expressions_pb2.Term(item="a")])
+    for _ in range(MAX_DEPTH):
+        expression = expressions_pb2.Expression(terms=[expressions_pb2.Term(expression=expression)])
+    stub = search_pb2_grpc.SearchServiceStub(channel)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Search(search_pb2.SearchRequest(expressions=[expression]))
+    assert "must be nested at most 32 deep" in caught.value.details()
+
+
+def test_metadata(client: Client, make_collection: Callable[..., Collection]) -> None:
+    collection = make_collection("given")
+    room = MAX_JSON_BYTES - len('{"a":""}')
+    collection.put("a", features={"given": [1, 2, 3, 4]}, metadata={"a": "x" * room})
+    with pytest.raises(InvalidArgumentError, match=r"item\.metadata: '1,048,577 bytes' given"):
+        PutItem("b", features={"given": [1, 2, 3, 4]}, metadata={"a": "x" * (room + 1)})
+
+
+def test_metadata_of_another_language(server: Server, make_collection: Callable[..., Collection]) -> None:
+    collection = make_collection("given")
+    item = items_pb2.PutItem(id="a", metadata_json='{"a":"' + "x" * MAX_JSON_BYTES + '"}')
+    with grpc.insecure_channel(server.address) as channel:
+        stub = items_pb2_grpc.ItemServiceStub(channel)
+        response = stub.PutItems(items_pb2.PutItemsRequest(collection=collection.name, items=[item]))
+    error = error_from(response.results[0].error)
+    assert isinstance(error, InvalidArgumentError)
+    assert "must have at most 1,048,576 bytes as JSON" in str(error)

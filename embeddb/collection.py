@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TypeVar
 
 from embeddb.annotation import Annotation
@@ -52,6 +55,26 @@ BATCH_CONTENTS = 64
 BATCH_DELETES = 1000
 
 
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A batch of puts that is being written.
+
+    Attributes:
+        ids: of its items.
+        written: waits for the write, and gives its results.
+        putting: which lets a backfill know of it until then.
+    """
+
+    ids: Set[str]
+    written: Callable[[], list[PutResult]]
+    putting: ExitStack
+
+    def finish(self) -> list[PutResult]:
+        """Wait until it is durable and searchable."""
+        with self.putting:
+            return self.written()
+
+
 class Collection(CollectionCalls):
     """A set of items and the models that embed them; made by `Database`.
 
@@ -92,15 +115,28 @@ class Collection(CollectionCalls):
         on_progress: Callable[[Sequence[PutResult]], None] | None = None,
     ) -> list[PutResult]:
         results: list[PutResult] = []
-        for batch in _batches(items):
-            with self._spaces.putting() as models:
-                done = Ingest(self.name, models, self._settings, self._store, self._registry).put(batch)
+
+        def finish(begun: _Begun) -> None:
+            done = begun.finish()
             results.extend(done)
             if on_progress is not None:
                 on_progress(done)
+
+        # While one batch is committed the next is embedded: neither disk nor processor waits for the other.
+        under_way: deque[_Begun] = deque()
+        try:
+            for batch in _batches(items):
+                ids = {item.id for item in batch}
+                if under_way and not ids.isdisjoint(under_way[0].ids):
+                    finish(under_way.popleft())
+                under_way.append(self._begin(batch, ids))
+                if len(under_way) > 1:
+                    finish(under_way.popleft())
+        finally:
+            while under_way:
+                finish(under_way.popleft())
         return results
 
-    @checked
     def get_many(  # noqa: D102 - documented in CollectionCalls
         self, item_ids: Sequence[str], *, view: View | None = None
     ) -> list[StoredItem | EmbeddbError]:
@@ -217,6 +253,12 @@ class Collection(CollectionCalls):
         self._spaces.close()
 
     # -- Inside -----------------------------------------------------------------------------------------
+
+    def _begin(self, batch: Sequence[PutItem], ids: Set[str]) -> _Begun:
+        with ExitStack() as putting:
+            models = putting.enter_context(self._spaces.putting())
+            ingest = Ingest(self.name, models, self._settings, self._store, self._registry)
+            return _Begun(ids, ingest.begin(batch), putting.pop_all())
 
     def _items(self, records: Sequence[Record], view: View) -> list[StoredItem]:
         """What a view shows of records."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from embeddb.query import (
     Embedding,
     Encoding,
     Image,
+    Metric,
     Modality,
     ModelInfo,
     PutItem,
@@ -27,6 +28,8 @@ from embeddb.query import (
 from embeddb.storage import CollectionStore, Put, Record
 
 __all__ = ["Ingest"]
+
+_Features = Mapping[str, Mapping[int, npt.NDArray[np.float32]]]
 
 MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
@@ -93,10 +96,21 @@ class Ingest:
         Returns:
             One result an item, in order.
         """
+        return self.begin(items)()
+
+    def begin(self, items: Sequence[PutItem]) -> Callable[[], list[PutResult]]:
+        """Embed items and begin to write them.
+
+        Whoever begins another batch before this one is written must see to it that they have no id in common.
+
+        Returns:
+            Waits until they are durable and searchable, and gives what `put` does.
+        """
         latest = {item.id: item for item in items}
         stored = dict(zip(latest, self._store.get(list(latest)), strict=True))
         results: dict[str, PutResult] = {}
         to_embed: list[_Plan] = []
+        alike: list[tuple[_Plan, Record]] = []
         puts: list[Put] = []
         for item in latest.values():
             try:
@@ -105,27 +119,38 @@ class Ingest:
                 results[item.id] = PutResult(item.id, PutStatus.FAILED, error)
                 continue
             record = stored[item.id]
-            if record is None or not self._holds(record, plan):
+            if record is None or record.content_hash != plan.content_hash:
+                to_embed.append(plan)
+            else:
+                alike.append((plan, record))
+        features = self._stored_features(alike)
+        for plan, record in alike:
+            if any(record.row not in features[model] for model in plan.models):
                 to_embed.append(plan)
             elif record.metadata_json == plan.item.metadata_json:
-                results[item.id] = PutResult(item.id, PutStatus.UNCHANGED)
+                results[plan.item.id] = PutResult(plan.item.id, PutStatus.UNCHANGED)
             else:
-                puts.append(self._with_new_metadata(record, plan))
+                puts.append(self._with_new_metadata(record, plan, features))
         for plan, outcome in zip(to_embed, self._embed(to_embed), strict=True):
             if isinstance(outcome, EmbeddbError):
                 results[plan.item.id] = PutResult(plan.item.id, PutStatus.FAILED, outcome)
             else:
                 puts.append(plan.put(outcome, keep_payload=self._settings.keep_payloads))
-        again: list[PutItem] = []
-        for put, written in zip(puts, self._store.write(puts) if puts else (), strict=True):
-            if written.row is None:
-                again.append(latest[put.id])
-            status = PutStatus.CREATED if written.replaced is None else PutStatus.REPLACED
-            results[put.id] = PutResult(put.id, status)
-        if again:
-            # Their items were replaced between what was read of them above and the write.
-            results |= {result.id: result for result in self.put(again)}
-        return [results[item.id] for item in items]
+        writing = self._store.begin_write(puts) if puts else None
+
+        def finish() -> list[PutResult]:
+            again: list[PutItem] = []
+            for put, written in zip(puts, writing.result() if writing else (), strict=True):
+                if written.row is None:
+                    again.append(latest[put.id])
+                status = PutStatus.CREATED if written.replaced is None else PutStatus.REPLACED
+                results[put.id] = PutResult(put.id, status)
+            if again:
+                # Their items were replaced between what was read of them above and the write.
+                results.update((result.id, result) for result in self.put(again))
+            return [results[item.id] for item in items]
+
+        return finish
 
     def _plan(self, item: PutItem) -> _Plan:
         """Check an item against the collection.
@@ -164,6 +189,10 @@ class Ingest:
                 allowed = f"must be within ±{MAX_FLOAT16:g}, which is what float16 holds"
                 raise InvalidArgumentError(f"item.features[{model}]", largest, allowed)
         check_finite_scores(f"item.features[{model}]", vector, self._settings.metric)
+        stored = vector.astype(np.float16) if self._settings.encoding is Encoding.FLOAT16 else vector
+        if self._settings.metric is Metric.COSINE and not stored.any():
+            allowed = f"has no direction, and this collection compares by {self._settings.metric}"
+            raise InvalidArgumentError(f"item.features[{model}]", "the zero vector", allowed)
 
     def _embed(self, plans: Sequence[_Plan]) -> list[Mapping[str, Embedding] | EmbeddbError]:
         """The embeddings of each plan by model name; none where all features were given."""
@@ -171,22 +200,27 @@ class Ingest:
         embedded = iter(self._registry.embed(requests, Priority.BULK) if requests else ())
         return [next(embedded) if plan.models else {} for plan in plans]
 
-    def _holds(self, record: Record, plan: _Plan) -> bool:
-        """Whether a stored item has the plan's content, and the features of all models that embed it."""
-        if record.content_hash != plan.content_hash:
-            return False
-        return all(self._store.features(name, [record.row]) for name in plan.models)
+    def _stored_features(self, alike: Sequence[tuple[_Plan, Record]]) -> _Features:
+        """Features of stored items that have their plan's content, by model and row; each space is read once.
 
-    def _with_new_metadata(self, record: Record, plan: _Plan) -> Put:
+        Those of the models that embed the item, and all where they will be stored again with other metadata.
+        """
+        rows: dict[str, list[int]] = {model: [] for model in self._models}
+        for plan, record in alike:
+            unchanged = record.metadata_json == plan.item.metadata_json
+            for model in plan.models if unchanged else self._models:
+                rows[model].append(record.row)
+        return {model: self._store.features(model, wanted) for model, wanted in rows.items() if wanted}
+
+    def _with_new_metadata(self, record: Record, plan: _Plan, features: _Features) -> Put:
         """The stored item again, features and all, with other metadata."""
-        stored = {name: self._store.features(name, [record.row]) for name in self._models}
         return Put(
             id=record.id,
             metadata_json=plan.item.metadata_json,
             modality=record.modality,
             payload=plan.payload if self._settings.keep_payloads else None,
             content_hash=record.content_hash,
-            features={name: found[record.row] for name, found in stored.items() if record.row in found},
+            features={model: found[record.row] for model, found in features.items() if record.row in found},
             predictions=record.predictions,
             row=record.row,
         )

@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any, BinaryIO
 import faiss
 import numpy as np
 import numpy.typing as npt
+from isal.isal_zlib import crc32
 
 from embeddb.errors import DataLossError
 from embeddb.index.approximate import Approximate, Tuned
@@ -186,7 +186,7 @@ class _Checked:
         self.checksum = 0
 
     def write(self, data: bytes) -> int:
-        self.checksum = zlib.crc32(data, self.checksum)
+        self.checksum = crc32(data, self.checksum)
         return self._file.write(data)
 
 
@@ -200,7 +200,7 @@ def _verify(file: BinaryIO) -> None:
     file.seek(0)
     checksum = 0
     for chunk in _chunks(file, end):
-        checksum = zlib.crc32(chunk, checksum)
+        checksum = crc32(chunk, checksum)
     if file.read(4) != struct.pack("<I", checksum):
         raise DataLossError("its checksum does not fit: it is damaged or cut short")
 

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -395,10 +396,10 @@ def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
     """Return a read-only float32 copy of shape (d,).
 
     Raises:
-        InvalidArgumentError: it is not one-dimensional, is empty, or is not finite everywhere.
+        InvalidArgumentError: it is not one-dimensional, is empty, or is not finite everywhere in float32.
     """
     try:
-        # Numbers beyond float32 become infinite and are refused below; the warning would say less.
+        # A warning of numbers beyond float32 would say less than what refuses them below.
         with np.errstate(over="ignore"):
             vector = np.array(values, dtype=np.float32)
     except (TypeError, ValueError):
@@ -406,9 +407,17 @@ def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
     if vector.ndim != 1 or vector.size == 0:
         raise InvalidArgumentError(field_name, f"shape {vector.shape}", "must be one-dimensional, not empty")
     if not np.isfinite(vector).all():
-        raise InvalidArgumentError(field_name, "NaN or infinity", "must be finite everywhere")
+        _refuse_not_finite(field_name, np.array(values, dtype=np.float64))
     vector.setflags(write=False)
     return vector
+
+
+def _refuse_not_finite(field_name: str, values: npt.NDArray[np.float64]) -> NoReturn:
+    if np.isfinite(values).all():
+        largest = float(values[np.abs(values).argmax()])
+        allowed = f"must be within ±{np.finfo(np.float32).max:.6g}, which is what float32 holds"
+        raise InvalidArgumentError(field_name, largest, allowed)
+    raise InvalidArgumentError(field_name, "NaN or infinity", "must be finite everywhere")
 
 
 def _number(value: float) -> str:

@@ -124,12 +124,14 @@ class Blocks:
         blocks, starts = np.unique(rows // ROWS_PER_BLOCK, return_index=True)
         for block, start, end in zip(blocks.tolist(), starts, [*starts[1:], len(rows)], strict=True):
             taken, stored = self._block(block)
+            if not len(taken):
+                self._put(block, rows[start:end] % ROWS_PER_BLOCK, vectors[start:end])
+                continue
             # Of a slot that occurs twice, the first place counts: the new one.
             slots, places = np.unique(
                 np.concatenate([rows[start:end] % ROWS_PER_BLOCK, taken]), return_index=True
             )
-            both = np.concatenate([vectors[start:end], stored]) if len(taken) else vectors[start:end]
-            self._put(block, slots, both[places])
+            self._put(block, slots, np.concatenate([vectors[start:end], stored])[places])
 
     def sweep(self, block: int) -> None:
         """Write a block again without its dead."""
@@ -208,8 +210,9 @@ class Blocks:
         taken = np.zeros(ROWS_PER_BLOCK, np.bool_)
         taken[slots] = True
         key = self._prefix + _number(block)
-        body = np.packbits(taken, bitorder="little").tobytes() + vectors.tobytes()
-        self._transaction.put(key, seal(key, body), db=self._database)
+        mask = np.packbits(taken, bitorder="little").tobytes()
+        body = np.ascontiguousarray(vectors).data.cast("B")
+        self._transaction.put(key, seal(key, mask, body), db=self._database)
 
 
 def rows_of(block: int, mask: int = (1 << ROWS_PER_BLOCK) - 1) -> list[int]:

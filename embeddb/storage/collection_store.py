@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -67,6 +68,13 @@ class CollectionStore:
             InternalError: the write is stored, but the listener failed on it.
         """
         return self._commits.write(operations)
+
+    def begin_write(self, operations: Sequence[Operation]) -> Future[list[Written]]:
+        """Do the operations as `write` does, and go on meanwhile; they are durable when the future is done.
+
+        Writes are done in the order in which they began.
+        """
+        return self._commits.begin(operations)
 
     def create_space(
         self, model: str, dimension: int, fingerprint: str, encoding: Encoding = Encoding.FLOAT32

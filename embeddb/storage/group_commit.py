@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from embeddb.errors import InternalError, UnavailableError
 from embeddb.storage.records import Committed, Delete, Put, Written
@@ -72,13 +73,21 @@ class GroupCommit:
             EmbeddbError: what `commit` raises; nothing was changed.
             InternalError: it was committed, and publishing it failed.
         """
+        return self.begin(operations).result()
+
+    def begin(self, operations: Sequence[Operation]) -> Future[list[Written]]:
+        """Queue operations; the future is done, or raises, when `write` would return.
+
+        Raises:
+            UnavailableError: it is closed.
+        """
         write = _Write(operations)
         with self._changed:
             if self._closed:
                 raise UnavailableError("the collection is closed")
             self._queue.append(write)
             self._changed.notify()
-        return write.done.result()
+        return write.done
 
     def close(self) -> None:
         """Commit what is queued, refuse what comes, and return when the thread has ended."""
@@ -109,12 +118,10 @@ class GroupCommit:
 
     def _take_group(self) -> list[_Write]:
         """Take queued writes up to a size that a transaction handles well, at least one."""
-        size = taken = 0
-        for write in self._queue:
-            size += write.size
-            if taken and size > MAX_GROUP_BYTES:
-                break
-            taken += 1
+        taken = 1 if self._queue else 0
+        if len(self._queue) > 1:
+            sizes = accumulate(write.size for write in self._queue)
+            taken = max(1, sum(size <= MAX_GROUP_BYTES for size in sizes))
         group, self._queue = self._queue[:taken], self._queue[taken:]
         return group
 

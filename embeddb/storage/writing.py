@@ -170,10 +170,15 @@ def _store_features(
     added = {}
     for model, by_row in vectors.items():
         rows = np.array(list(by_row), np.int64)
-        encoded = encode(np.stack(list(by_row.values())), spaces[model].encoding)
+        encoded = encode(_matrix(list(by_row.values())), spaces[model].encoding)
         open_blocks(transaction, database, model, spaces[model]).append(rows, encoded)
         added[model] = rows, encoded.astype(np.float32, copy=False)
     return added
+
+
+def _matrix(vectors: Sequence[Floats]) -> Floats:
+    """Vectors (d,) as (n, d); several times as fast as `np.stack`, which makes a view of each first."""
+    return np.concatenate(vectors).reshape(len(vectors), -1)
 
 
 def _check_fits(model: str, vector: Floats, spaces: Mapping[str, SpaceRecord]) -> None:

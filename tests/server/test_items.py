@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from PIL import Image as PilImage
 
+from embeddb.collection import BATCH_ITEMS
 from embeddb.database import Database
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
-from embeddb.query import Image, Item, PutItem, PutStatus, Text, Vector, View
+from embeddb.query import Image, Item, PutItem, PutResult, PutStatus, Text, Vector, View
 from embeddb_client import Client, Collection
 from embeddb_protos.v1 import items_pb2, search_pb2
 from tests.conftest import PHOTOS
@@ -190,6 +191,16 @@ def test_deleting_reports_what_was_not_there(make_collection: MakeCollection) ->
         (lambda c: c.put("x", "a", ["no"]), InvalidArgumentError, "item.metadata"),
         (lambda c: c.put("x", b"no image"), InvalidArgumentError, "image: 8 bytes"),
         (lambda c: c.put("x", features={"given": [1, 2]}), InvalidArgumentError, "2 dimensions.*must have 4"),
+        (
+            lambda c: c.put("x", features={"given": [0] * 4}),
+            InvalidArgumentError,
+            "the zero vector.*no dir",
+        ),
+        (
+            lambda c: c.put("x", features={"given": [1, 2, -1e39, 4]}),
+            InvalidArgumentError,
+            r"-1e\+39 given, must be within ±3.40282e\+38, which is what float32 holds",
+        ),
         (lambda c: c.put("x", features={"nix": [1, 2]}), NotFoundError, "no model .*'nix'"),
         (lambda c: c.put("x"), InvalidArgumentError, "item.content"),
         (lambda c: c.add_model("nix"), NotFoundError, "no model named 'nix'"),
@@ -262,3 +273,34 @@ def test_the_features_given_are_the_features_stored(make_collection: MakeCollect
     vectors.put("a", features={"given": values})
     assert np.array_equal(vectors.get("a", with_features=True).features["given"], values)
     assert vectors.search(Vector(values))[0].score == pytest.approx(1)
+
+
+def test_batches_of_one_call_that_overlap_are_written_in_their_order(database: Database) -> None:
+    """A batch begins while the one before is committed; one that names the same items must not."""
+    items = database.create_collection("overlapping", ["given"])
+    vectors = np.eye(4, dtype=np.float32)
+
+    def batch(number: int, vector: int) -> list[PutItem]:
+        return [PutItem(f"{number}-{n}", features={"given": vectors[vector]}) for n in range(BATCH_ITEMS)]
+
+    done: list[PutStatus] = []
+    stream = [*batch(0, 0), *batch(1, 0), *batch(1, 1), *batch(1, 0), *batch(1, 0), *batch(2, 0)]
+    items.put_many(stream, on_progress=lambda results: done.append(results[0].status))
+    assert done == ["created", "created", "replaced", "replaced", "unchanged", "created"]
+    assert np.array_equal(items.get("1-0", with_features=True).features["given"], vectors[0])
+    assert items.info().items == 3 * BATCH_ITEMS
+
+
+def test_what_came_before_a_stream_breaks_is_stored(database: Database) -> None:
+    items = database.create_collection("broken", ["given"])
+
+    def stream() -> Iterator[PutItem]:
+        for n in range(BATCH_ITEMS + 1):
+            yield PutItem(str(n), features={"given": [1, 2, 3, n]})
+        raise OSError("the source is gone")
+
+    done: list[PutResult] = []
+    with pytest.raises(OSError, match="the source is gone"):
+        items.put_many(stream(), on_progress=done.extend)
+    assert len(done) == items.info().items == BATCH_ITEMS
+    items.put("after", features={"given": [1, 2, 3, 4]})

@@ -80,7 +80,7 @@ def test_a_damaged_payload(folder: Path) -> None:
 
 
 def test_a_damaged_record(folder: Path) -> None:
-    flip(folder, b'{"id":"50"')
+    flip(folder, b'50{"seed":50}')
     with closing(opened(folder)) as store, pytest.raises(DataLossError):
         store.get(["50"])
     findings = verify(folder, repair=True)

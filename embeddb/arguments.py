@@ -66,11 +66,12 @@ def check_fields(instance: Any, prefix: str = "") -> None:
         InvalidArgumentError: a field is of another kind than its annotation says.
     """
     made: Any = type(instance)
-    kinds = _annotations(made)
-    for each in fields(instance):
-        if each.init:
-            value = check(prefix + each.name, getattr(instance, each.name), kinds[each.name])
-            object.__setattr__(instance, each.name, value)
+    expected = _expected(made)
+    for name in _made_of(made):
+        value = getattr(instance, name)
+        kind, exact = expected[name]
+        if type(value) not in exact:
+            object.__setattr__(instance, name, check(prefix + name, value, kind))
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -83,19 +84,37 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        kinds = _annotations(function)
+        expected = _expected(function)
         bound = parameters.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
-            if name in kinds:
-                bound.arguments[name] = check(name, value, kinds[name])
+            if name in expected:
+                kind, exact = expected[name]
+                if type(value) not in exact:
+                    bound.arguments[name] = check(name, value, kind)
         return function(*bound.args, **bound.kwargs)
 
     return wrapper
 
 
 @cache
-def _annotations(of: Any) -> Mapping[str, Any]:
-    return typing.get_type_hints(of)
+def _made_of(made: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(made) if each.init)
+
+
+@cache
+def _expected(of: Any) -> Mapping[str, tuple[Any, frozenset[type]]]:
+    """The annotations, each with the types whose objects need no second look: each query makes a search."""
+    return {name: (kind, _exact(kind)) for name, kind in typing.get_type_hints(of).items()}
+
+
+def _exact(kind: Any) -> frozenset[type]:
+    if typing.get_origin(kind) in _UNIONS:
+        return frozenset[type]().union(*map(_exact, typing.get_args(kind)))
+    if kind in _SCALARS:
+        return frozenset(each for each in _SCALARS[kind][0] if not issubclass(each, np.generic))
+    if isinstance(kind, type) and typing.get_origin(kind) is None:
+        return frozenset({kind})
+    return frozenset()
 
 
 def _listed(field: str, value: object) -> Iterable[Any]:

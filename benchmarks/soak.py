@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import machine
 import numpy as np
 import PIL.Image
 from contenders.of_embeddb import serve
@@ -136,13 +137,12 @@ def soak(address: str, pid: int, clients: int, seconds: float) -> dict[str, obje
 
 
 def watch(client: Client, pid: int, end: float) -> tuple[list[float], int]:
-    """The server's memory each second, in MiB, while a second model is filled, dropped and filled again."""
+    """The server's anonymous memory each second, in MiB, while a second model is filled again and again."""
     memory: list[float] = []
     done = 0
     client.backfill("again")
     while time.monotonic() < end:
-        status = Path(f"/proc/{pid}/status").read_text()
-        memory.append(int(status.split("VmRSS:")[1].split()[0]) / 1024)
+        memory.append(machine.memory_mb(pid))
         if all(backfill.state is BackfillState.COMPLETE for backfill in client.backfills()):
             done += 1
             client.drop_model("again", force=True)

@@ -16,7 +16,7 @@ from embeddb.batching import QueueFigures
 from embeddb.collection import Collection
 from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError, or_raise
 from embeddb.index import check_factory
-from embeddb.models import EmbedRequest, ModelSettings, Priority, Registry
+from embeddb.models import EmbedRequest, GpuMemory, ModelSettings, Priority, Registry, gpu_memory
 from embeddb.query import (
     CollectionInfo,
     CollectionSettings,
@@ -30,7 +30,7 @@ from embeddb.query import (
     check_names,
     json_text,
 )
-from embeddb.storage import DataFolder, Durability
+from embeddb.storage import DataFolder, Durability, Use
 from embeddb.version import __version__
 
 __all__ = ["Database"]
@@ -271,6 +271,14 @@ class Database:
     def queues(self) -> dict[str, QueueFigures]:
         """What the queues before the models have done, by their names."""
         return self._registry.queues()
+
+    def storage_use(self) -> dict[str, Use]:
+        """What LMDB takes for each collection, by its name."""
+        return self._folder.use()
+
+    def gpu_memory(self) -> dict[str, GpuMemory]:
+        """The memory of each GPU that this process uses, by the device's name."""
+        return gpu_memory()
 
     def close(self) -> None:
         """Finish what is under way and close; the database cannot be used after. Once more does nothing."""

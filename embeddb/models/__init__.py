@@ -6,9 +6,20 @@ spec, which is plain data, into a `Network`.
 """
 
 from embeddb.batching import Priority
+from embeddb.models.gpus import GpuMemory, gpu_memory
 from embeddb.models.model import Model
 from embeddb.models.network import Network, Output
 from embeddb.models.registry import EmbedRequest, Registry
 from embeddb.settings import ModelSettings
 
-__all__ = ["EmbedRequest", "Model", "ModelSettings", "Network", "Output", "Priority", "Registry"]
+__all__ = [
+    "EmbedRequest",
+    "GpuMemory",
+    "Model",
+    "ModelSettings",
+    "Network",
+    "Output",
+    "Priority",
+    "Registry",
+    "gpu_memory",
+]

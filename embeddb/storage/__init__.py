@@ -17,7 +17,7 @@ A row is never reused: an overwrite gives the item a new one, so an index only e
 from embeddb.storage.backup import backup
 from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import CollectionStore
-from embeddb.storage.environment import Durability
+from embeddb.storage.environment import Durability, Use
 from embeddb.storage.folder import DataFolder
 from embeddb.storage.records import Committed, Delete, Put, Record, Written
 from embeddb.storage.verify import Finding, verify
@@ -32,6 +32,7 @@ __all__ = [
     "Finding",
     "Put",
     "Record",
+    "Use",
     "Written",
     "backup",
     "verify",

@@ -15,7 +15,7 @@ import numpy as np
 from embeddb.errors import FailedPreconditionError
 from embeddb.query import Encoding
 from embeddb.storage.blocks import Floats, Rows
-from embeddb.storage.environment import Durability, Environment
+from embeddb.storage.environment import Durability, Environment, Use
 from embeddb.storage.group_commit import GroupCommit, Operation
 from embeddb.storage.records import Committed, Record, Written
 from embeddb.storage.sealed import seal, unseal
@@ -227,6 +227,10 @@ class CollectionStore:
         with self._env.read() as transaction:
             entries: int = transaction.stat(self._env.database("ids"))["entries"]
             return entries
+
+    def use(self) -> Use:
+        """What LMDB takes for it at this moment."""
+        return self._env.use()
 
     def sequence(self) -> int:
         """The number of the last commit; 0 before the first."""

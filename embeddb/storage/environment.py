@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -16,7 +17,7 @@ import lmdb
 
 from embeddb.errors import DataLossError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
 
-__all__ = ["DATA_FILE", "Durability", "Environment", "sync_folder"]
+__all__ = ["DATA_FILE", "Durability", "Environment", "Use", "sync_folder"]
 
 R = TypeVar("R")
 
@@ -43,6 +44,21 @@ class Durability(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
         raise InvalidArgumentError("durability", value, f"must be one of {', '.join(cls)}")
+
+
+@dataclass(frozen=True)
+class Use:
+    """What an environment takes.
+
+    Attributes:
+        file_bytes: the length of its file, with the pages in it that are free.
+        map_bytes: the address space that is set aside for it; it grows by itself when the file has filled it.
+        readers: the slots of its table of readers that are taken, of `MAX_READERS`.
+    """
+
+    file_bytes: int
+    map_bytes: int
+    readers: int
 
 
 class Environment:
@@ -154,6 +170,12 @@ class Environment:
     def database(self, name: str) -> lmdb._Database:
         """The handle of a named database."""
         return self._databases[name]
+
+    def use(self) -> Use:
+        """What it takes at this moment."""
+        with self._gate.shared():
+            info, page = self._env.info(), self._env.stat()["psize"]
+        return Use((info["last_pgno"] + 1) * page, info["map_size"], info["num_readers"])
 
     def close(self) -> None:
         """Close the environment when the transactions under way have ended."""

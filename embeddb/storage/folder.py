@@ -13,7 +13,7 @@ from embeddb.errors import FailedPreconditionError
 from embeddb.storage.backup import CATALOGUE, COLLECTIONS, write_backup
 from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import CollectionStore
-from embeddb.storage.environment import Durability
+from embeddb.storage.environment import Durability, Use
 
 __all__ = ["DataFolder", "locked"]
 
@@ -94,6 +94,10 @@ class DataFolder:
             source.copy(to)
 
         return write_backup(copy, target)
+
+    def use(self) -> dict[str, Use]:
+        """What LMDB takes for each collection, by name."""
+        return {name: store.use() for name, store in list(self._stores.items())}
 
     def bytes_on_disk(self) -> int:
         """What the folder takes, in bytes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from embeddb_server.handlers import Behaviour, CallInterceptor, Method, inside
 
 if TYPE_CHECKING:
     from embeddb.database import Database
+    from embeddb.query import Stats
 
 __all__ = ["DatabaseCollector", "MetricsInterceptor"]
 
@@ -65,26 +66,48 @@ class DatabaseCollector(Collector):
         stats = self._database.stats()
         yield GaugeMetricFamily("embeddb_uptime_seconds", "Since the start.", stats.uptime_seconds)
         yield GaugeMetricFamily("embeddb_disk_bytes", "The data folder.", stats.bytes_on_disk)
-        items = GaugeMetricFamily("embeddb_items", "Items.", labels=["collection"])
-        for collection in stats.collections:
-            items.add_metric([collection.name], collection.items)
-        yield items
-        vectors = GaugeMetricFamily(
-            "embeddb_vectors", "Vectors in a space.", labels=["collection", "model", "index"]
+        items = [([each.name], each.items) for each in stats.collections]
+        yield _gauge("embeddb_items", "Items.", ["collection"], items)
+        spaces = [(name, space) for name, held in stats.spaces.items() for space in held]
+        yield _gauge(
+            "embeddb_vectors",
+            "Vectors in a space.",
+            ["collection", "model", "index"],
+            [([name, space.model, space.index], space.vectors) for name, space in spaces],
         )
-        recall = GaugeMetricFamily(
+        yield _gauge(
             "embeddb_recall",
             "Recall@10 of live searches that were compared with exact search.",
-            labels=["collection", "model"],
+            ["collection", "model"],
+            [([name, space.model], space.recall) for name, space in spaces if space.recall is not None],
         )
-        for name, spaces in stats.spaces.items():
-            for space in spaces:
-                vectors.add_metric([name, space.model, space.index], space.vectors)
-                if space.recall is not None:
-                    recall.add_metric([name, space.model], space.recall)
-        yield vectors
-        yield recall
+        yield from self._models(stats)
+        yield from self._storage()
         yield from self._queues()
+
+    def _models(self, stats: Stats) -> Iterable[Metric]:
+        running = [(model.name, model.running) for model in stats.models if model.running is not None]
+        yield _gauge(
+            "embeddb_model_bytes",
+            "Weights of a model that is loaded.",
+            ["model", "device", "precision"],
+            [([name, how.device, how.precision], how.bytes) for name, how in running],
+        )
+        gpus = self._database.gpu_memory().items()
+        used = [([device], memory.used_bytes) for device, memory in gpus]
+        yield _gauge("embeddb_gpu_used_bytes", "Memory of a GPU that is taken.", ["device"], used)
+        total = [([device], memory.total_bytes) for device, memory in gpus]
+        yield _gauge("embeddb_gpu_total_bytes", "Memory of a GPU.", ["device"], total)
+
+    def _storage(self) -> Iterable[Metric]:
+        uses = self._database.storage_use().items()
+        labels = ["collection"]
+        files = [([name], use.file_bytes) for name, use in uses]
+        yield _gauge("embeddb_lmdb_file_bytes", "A collection's file.", labels, files)
+        maps = [([name], use.map_bytes) for name, use in uses]
+        yield _gauge("embeddb_lmdb_map_bytes", "Address space of that file.", labels, maps)
+        readers = [([name], use.readers) for name, use in uses]
+        yield _gauge("embeddb_lmdb_readers", "Slots taken in its table of readers.", labels, readers)
 
     def _queues(self) -> Iterable[Metric]:
         labels = ["queue"]
@@ -98,3 +121,12 @@ class DatabaseCollector(Collector):
             batches.add_metric([name], figures.batches)
             seconds.add_metric([name], figures.busy_seconds)
         yield from (waiting, inputs, batches, seconds)
+
+
+def _gauge(
+    name: str, meaning: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]
+) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily(name, meaning, labels=labels)
+    for key, value in values:
+        gauge.add_metric(key, value)
+    return gauge

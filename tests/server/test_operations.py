@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,13 +15,15 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+import torch
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 import embeddb
 from embeddb.database import Database
 from embeddb.errors import NotFoundError
-from embeddb.query import CollectionSettings
+from embeddb.query import CollectionSettings, RunOptions
+from embeddb.storage.environment import MAX_READERS
 from embeddb_client import Client, PutItem
 from embeddb_protos.v1 import items_pb2, items_pb2_grpc
 from embeddb_server import Server, logs
@@ -70,6 +73,52 @@ def test_calls_are_counted_by_method_and_status(own: Database, photo: Path) -> N
     assert registry.get_sample_value("embeddb_items", {"collection": "default"}) == 3
     assert registry.get_sample_value("embeddb_queue_inputs_total", {"queue": "tiny-image"}) == 3
     assert registry.get_sample_value("embeddb_queue_waiting", {"queue": "tiny-image"}) == 0
+
+
+def test_what_memory_and_storage_take_is_told(own: Database) -> None:
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector(own))
+    running = own.model("tiny").running
+    assert running is not None
+    labels = {"model": "tiny", "device": running.device, "precision": running.precision}
+    assert registry.get_sample_value("embeddb_model_bytes", labels) == running.bytes > 0
+
+    def told(name: str) -> float:
+        value = registry.get_sample_value(f"embeddb_lmdb_{name}", {"collection": "default"})
+        assert value is not None
+        return value
+
+    before = told("file_bytes")
+    own.collection().put_many([PutItem(f"{n}", "x" * 10_000, features={"given": [1, 2]}) for n in range(100)])
+    assert told("file_bytes") >= before + 1_000_000
+    assert told("map_bytes") >= told("file_bytes")
+    assert 1 <= told("readers") <= MAX_READERS
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_memory_of_a_gpu_is_told(own: Database) -> None:
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector(own))
+    own.register_model("there", {"loader": "starter"}, RunOptions(device="cuda:0"))
+    running = own.model("there").running
+    assert running is not None
+    used = registry.get_sample_value("embeddb_gpu_used_bytes", {"device": "cuda:0"})
+    total = registry.get_sample_value("embeddb_gpu_total_bytes", {"device": "cuda:0"})
+    assert used is not None
+    assert total is not None
+    assert running.bytes < used < total
+
+
+def test_the_document_has_every_metric(own: Database) -> None:
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector(own))
+    MetricsInterceptor(registry)
+    names = {
+        f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in registry.collect()
+    }
+    document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert set(re.findall(r"`(embeddb_\w+)`", document)) == names
 
 
 def test_the_recall_of_live_searches_is_told(own: Database) -> None:

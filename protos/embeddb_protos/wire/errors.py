@@ -2,13 +2,14 @@
 
 An element of a batch that fails carries an `Error` message. A call that fails carries a
 `google.rpc.Status` in its trailers: the same code and text, an `ErrorInfo` with the class and the details,
-a `BadRequest` or `ResourceInfo` for clients that know only the standard ones, and a `RequestInfo`.
+a `BadRequest`, `ResourceInfo` or `RetryInfo` for clients that know only the standard ones, and a
+`RequestInfo`.
 """
 
 from __future__ import annotations
 
 import grpc
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -19,6 +20,8 @@ from embeddb_protos.v1 import common_pb2
 __all__ = ["STATUS_CODES", "error_from", "error_from_call", "error_message", "status_message"]
 
 DOMAIN = "embeddb"
+RETRY_SECONDS = 1
+"""How long a caller is asked to wait where the same call may succeed later."""
 
 STATUS_CODES: dict[type[EmbeddbError], grpc.StatusCode] = {
     errors.InvalidArgumentError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -67,6 +70,9 @@ def status_message(error: EmbeddbError, request_id: str) -> status_pb2.Status:
     if isinstance(error, errors.NotFoundError | errors.AlreadyExistsError):
         resource, name = error.details["resource"], error.details["name"]
         standard.append(error_details_pb2.ResourceInfo(resource_type=resource, resource_name=name))
+    if isinstance(error, errors.ResourceExhaustedError | errors.UnavailableError):
+        delay = duration_pb2.Duration(seconds=RETRY_SECONDS)
+        standard.append(error_details_pb2.RetryInfo(retry_delay=delay))
     for detail in standard:
         packed = any_pb2.Any()
         packed.Pack(detail)

@@ -1,0 +1,31 @@
+"""What the GPUs of this machine have left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["GpuMemory", "gpu_memory"]
+
+
+@dataclass(frozen=True)
+class GpuMemory:
+    """A GPU's memory in bytes: all of it, and what is taken, by this process or another."""
+
+    total_bytes: int
+    used_bytes: int
+
+
+def gpu_memory() -> dict[str, GpuMemory]:
+    """The memory of each GPU by its name, such as "cuda:0"; none while nothing of this process runs on one.
+
+    To ask for it would make a context on the device, which takes some hundred megabytes itself.
+    """
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return {}
+    memory = {}
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        memory[f"cuda:{index}"] = GpuMemory(total, total - free)
+    return memory

@@ -3,7 +3,8 @@
     python benchmarks/embed_service.py --json embed_service.json
 
 The models have random weights, which take as long as others. The loops of `loops.py` have a process of their
-own, as is the server, which is called over gRPC. All figures are images a second.
+own, as is the server, which is called over gRPC. All figures are images a second, but for the last ones:
+how many times the loops' rate the service's is.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import clock
+import infinity
 import machine
 import open_clip
 import report
 import timm
 import torch
 from contenders.of_embeddb import serve
+from environments import DEFAULT, environment, pins
 from photos import write_photos
 
 import embeddb
@@ -36,63 +39,89 @@ SPECS = {
     "ViT-B/32": {"loader": "open_clip", "architecture": "ViT-B-32", "seed": 0},
     "ResNet-50": {"loader": "timm", "architecture": "resnet50", "seed": 0},
 }
+OF_INFINITY = "ViT-B/32"  # It serves models of transformers that know images and texts.
 PHOTOS = 128
 CLIENTS = 32
 
+Figures = Iterator[tuple[str, float]]
+"""Names and values."""
+Embed = Callable[[Sequence[bytes]], Sequence[object]]
 
-def hand_written(model: str, photos: Path, seconds: float) -> dict[str, float]:
-    """Images a second of each loop."""
+
+def hand_written(model: str, photos: Path, seconds: float) -> Figures:
+    """Each loop."""
     with tempfile.NamedTemporaryFile() as file:
         command = [sys.executable, HERE / "loops.py", model, "--photos", photos, "--json", file.name]
         subprocess.run([*command, "--seconds", str(seconds)], check=True)
-        return json.loads(Path(file.name).read_text())
+        for loop, rate in json.loads(Path(file.name).read_text()).items():
+            yield f"by hand: {loop}", rate
 
 
-def service(model: str, photos: Path, seconds: float) -> Iterator[tuple[str, str, float]]:
-    """Images a second over gRPC: the call, how it was made, and the figure."""
-    images = [Image(file.read_bytes()) for file in sorted(photos.iterdir())]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        serve(Path(folder)) as (_, address),
-        Client(address) as client,
-    ):
-        client.register_model("model", SPECS[model])
+def called(name: str, callers: Sequence[Embed], images: Sequence[bytes], seconds: float) -> Figures:
+    """One caller with an image at a time, all of them, and one with many images at once."""
+
+    def work(embed: Embed, count: int) -> clock.Work:
+        wanted = [images[n % len(images)] for n in range(2 * len(images))]
+        return lambda number: len(embed(wanted[number % len(images) :][:count]))
+
+    yield f"{name}, one by one", clock.rate([work(callers[0], 1)], seconds)
+    yield (
+        f"{name}, one by one, {len(callers)} clients",
+        clock.rate([work(caller, 1) for caller in callers], seconds),
+    )
+    yield f"{name}, {len(images)} at once", clock.rate([work(callers[0], len(images))], seconds)
+
+
+def of_embeddb(model: str, images: Sequence[bytes], seconds: float) -> Figures:
+    """Embed and Put over gRPC."""
+    with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as (_, address):
+        clients = [Client(address) for _ in range(CLIENTS)]
+        clients[0].register_model("model", SPECS[model])
+        clients[0].create_collection("put", ["model"])
         numbers = itertools.count()
 
-        def embed(client: Client, count: int) -> clock.Work:
-            def work(number: int) -> int:
-                wanted = [images[(number + n) % len(images)] for n in range(count)]
-                return _all_done(client.embed_many("model", wanted))
+        def embed(client: Client) -> Embed:
+            return lambda wanted: _all_done(client.embed_many("model", [Image(each) for each in wanted]))
 
-            return work
-
-        def put(client: Client, count: int) -> clock.Work:
+        def put(client: Client) -> Embed:
             collection = client.collection("put")
 
-            def work(number: int) -> int:
+            def work(wanted: Sequence[bytes]) -> Sequence[object]:
                 # Ids are new each time: content that is stored already would not be embedded again.
-                wanted = [
-                    PutItem(str(next(numbers)), images[(number + n) % len(images)]) for n in range(count)
-                ]
-                return _all_done([result.error for result in collection.put_many(wanted)])
+                items = [PutItem(str(next(numbers)), Image(each)) for each in wanted]
+                return _all_done([result.error for result in collection.put_many(items)])
 
             return work
 
-        client.create_collection("put", ["model"])
-        clients = [Client(address) for _ in range(CLIENTS)]
-        for call, work in (("Embed", embed), ("Put", put)):
-            yield call, "one by one", clock.rate([work(client, 1)], seconds)
-            yield call, f"one by one, {CLIENTS} clients", clock.rate([work(c, 1) for c in clients], seconds)
-            yield call, f"{PHOTOS} at once", clock.rate([work(client, PHOTOS)], seconds)
-        for each in clients:
-            each.close()
+        yield from called("Embed", [embed(client) for client in clients], images, seconds)
+        yield from called("Put", [put(client) for client in clients], images, seconds)
+        for client in clients:
+            client.close()
 
 
-def _all_done(outcomes: list[object]) -> int:
+def of_infinity(python: Path, images: Sequence[bytes], seconds: float) -> Figures:
+    """Infinity over HTTP."""
+    with tempfile.TemporaryDirectory() as folder, infinity.serve(python, Path(folder)) as port:
+        clients = [infinity.Client(port) for _ in range(CLIENTS)]
+        yield from called("Infinity", [client.embed for client in clients], images, seconds)
+        for client in clients:
+            client.close()
+
+
+def compared(figures: dict[str, float]) -> Figures:
+    """The service's best rates beside the loops'."""
+    loops = {name: rate for name, rate in figures.items() if name.startswith("by hand: ")}
+    for call in ("Embed", "Put"):
+        rate = figures[f"{call}, {PHOTOS} at once"]
+        yield f"{call}, {PHOTOS} at once, times the best loop", rate / max(loops.values())
+        yield f"{call}, {PHOTOS} at once, times the naive loop", rate / loops["by hand: naive, float32"]
+
+
+def _all_done(outcomes: Sequence[object]) -> Sequence[object]:
     for outcome in outcomes:
         if isinstance(outcome, EmbeddbError):
             raise outcome
-    return len(outcomes)
+    return outcomes
 
 
 def main() -> None:
@@ -101,21 +130,31 @@ def main() -> None:
     )
     parser.add_argument("--model", action="append", choices=SPECS, help="these models; all if not given")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument("--own", action="store_true", help="without Infinity: nothing is installed")
+    parser.add_argument("--cache", type=Path, default=DEFAULT, help="where Infinity is installed")
     report.add_options(parser)
     options = parser.parse_args()
+    models = options.model or list(SPECS)
+    peer = None if options.own else environment(options.cache, infinity.REQUIREMENTS)
     where = machine.describe()
     results: report.Results = {}
     with tempfile.TemporaryDirectory() as folder:
-        write_photos(Path(folder), PHOTOS)
-        for model in options.model or SPECS:
+        photos = Path(folder)
+        write_photos(photos, PHOTOS)
+        images = [file.read_bytes() for file in sorted(photos.iterdir())]
+        for model in models:
             print(model, flush=True)
-            for loop, figure in hand_written(model, Path(folder), options.seconds).items():
-                results.setdefault(model, {})[f"by hand: {loop}"] = figure
-            for call, way, figure in service(model, Path(folder), options.seconds):
-                results[model][f"{call}, {way}"] = figure
-    print("\nimages/s\n")
-    versions = {each.__name__: each.__version__ for each in (embeddb, torch, open_clip, timm)}
-    report.finish(options, where, {"photos": PHOTOS, "seconds": options.seconds} | versions, results)
+            figures = dict(hand_written(model, photos, options.seconds))
+            figures |= of_embeddb(model, images, options.seconds)
+            if peer is not None and model == OF_INFINITY:
+                figures |= of_infinity(peer, images, options.seconds)
+            results[model] = figures | dict(compared(figures))
+    print("\nimages/s")
+    about: dict[str, object] = {"photos": PHOTOS, "seconds": options.seconds}
+    about |= {each.__name__: each.__version__ for each in (embeddb, torch, open_clip, timm)}
+    if peer is not None:
+        about["infinity-emb"] = pins(infinity.REQUIREMENTS)["infinity-emb"]
+    report.finish(options, where, about, results)
 
 
 if __name__ == "__main__":

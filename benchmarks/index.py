@@ -11,24 +11,21 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import faiss
+import machine
 import numpy as np
-import numpy.typing as npt
-from clusters import Floats, make_data
+import report
+from clusters import Floats, make_data, recall
 
 import embeddb
 from embeddb.index import IndexPolicy, SpaceIndex
 from embeddb.options import Effort
 from embeddb.query import CollectionSettings, PutItem, Search, Vector
-
-Figures = dict[str, float | str]
 
 BATCH = 1000
 K = 10
@@ -51,11 +48,6 @@ def memory_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 
 
-def recall(exact: npt.NDArray[np.int64], found: npt.NDArray[np.int64]) -> float:
-    shares = [len(set(a) & set(b)) / len(a) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]
-    return float(np.mean(shares))
-
-
 def exact(vectors: Floats, queries: Floats) -> Iterator[tuple[str, float]]:
     """The exact scan beside FAISS's flat index."""
     flat = faiss.IndexFlatIP(vectors.shape[1])
@@ -63,7 +55,7 @@ def exact(vectors: Floats, queries: Floats) -> Iterator[tuple[str, float]]:
     index = SpaceIndex(vectors.shape[1], policy=IndexPolicy("Flat"))
     index.update(np.arange(len(vectors)), vectors, np.empty(0, np.int64))
     truth = flat.search(queries, K)[1]
-    yield "recall@10 against FAISS flat", recall(truth, index.search(queries, K)[1])
+    yield "recall@10 against FAISS flat", recall(index.search(queries, K)[1], truth)
     lone = [queries[n : n + 1] for n in range(50)]
     yield "FAISS flat, one query, ms", median_ms(lambda n: flat.search(lone[n], K))
     yield "exact scan, one query, ms", median_ms(lambda n: index.search(lone[n], K))
@@ -78,7 +70,7 @@ def approximate(index: SpaceIndex, vectors: int, queries: Floats) -> Iterator[tu
     truth = index.search(queries, K, effort=Effort.EXACT)[1]
     lone = [queries[n : n + 1] for n in range(50)]
     for effort in Effort:
-        yield f"{effort}: recall@10", recall(truth, index.search(queries, K, effort=effort)[1])
+        yield f"{effort}: recall@10", recall(index.search(queries, K, effort=effort)[1], truth)
         times = 5 if effort is Effort.EXACT else 50
         yield (
             f"{effort}: one query, ms",
@@ -93,7 +85,7 @@ def approximate(index: SpaceIndex, vectors: int, queries: Floats) -> Iterator[tu
     for share in (0.01, 0.1, 0.5):
         allowed = np.flatnonzero(rng.random(vectors) < share)
         best = index.search(queries[:100], K, allowed, Effort.EXACT)[1]
-        yield f"{share:.0%} allowed: recall@10", recall(best, index.search(queries[:100], K, allowed)[1])
+        yield f"{share:.0%} allowed: recall@10", recall(index.search(queries[:100], K, allowed)[1], best)
         yield (
             f"{share:.0%} allowed: one query, ms",
             median_ms(lambda n, a=allowed: index.search(lone[n], K, a)),
@@ -101,9 +93,9 @@ def approximate(index: SpaceIndex, vectors: int, queries: Floats) -> Iterator[tu
 
 
 def whole(
-    folder: Path, draw: Callable[[int], Floats], count: int, queries: Floats
-) -> Iterator[tuple[str, float | str]]:
-    """A database: writes, the index it builds, filters over metadata, replacement and restart."""
+    folder: Path, draw: Callable[[int], Floats], count: int, queries: Floats, about: dict[str, object]
+) -> Iterator[tuple[str, float]]:
+    """A database: writes, the index it builds, filters over metadata and restart."""
     dimension = queries.shape[1]
     before = memory_mb()
     with embeddb.open(folder) as database:
@@ -120,12 +112,12 @@ def whole(
             began = time.perf_counter()
             collection.put_many(items)
             writing += time.perf_counter() - began
-        yield "durable puts a second, while indexes are built", count / writing
+        yield "durable puts/s, while indexes are built", count / writing
         began = time.perf_counter()
         collection.settle()
-        yield "seconds from the last put to the settled index", time.perf_counter() - began
+        yield "from the last put to the settled index, s", time.perf_counter() - began
         index = collection._spaces.get("given")._index
-        yield "index", repr(index)
+        about["index"] = repr(index)
         yield "memory, times the raw vectors", (memory_mb() - before) * 2**20 / (4 * dimension * count)
         yield from approximate(index, count, queries)
         began = time.perf_counter()
@@ -148,28 +140,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vectors", type=int, default=200_000)
     parser.add_argument("--dimension", type=int, default=512)
-    parser.add_argument("--json", type=Path, help="write the figures here, too")
+    report.add_options(parser)
     options = parser.parse_args()
+    where = machine.describe()
     draw = make_data(options.dimension, rng)
     queries = draw(500)
-    figures: Figures = {
-        "machine": platform.machine(),
-        "vectors": options.vectors,
-        "dimension": options.dimension,
-    }
+    about: dict[str, object] = {"vectors": options.vectors, "dimension": options.dimension}
+    about |= {"embeddb": embeddb.__version__, "faiss": faiss.__version__}
+    figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         sections = (
             exact(draw(min(options.vectors, 100_000)), queries),
-            whole(Path(folder), draw, options.vectors, queries),
+            whole(Path(folder), draw, options.vectors, queries, about),
         )
         for section in sections:
             for name, value in section:
                 figures[name] = value
-                print(
-                    f"{name:55} {value if isinstance(value, str) else format(value, ',.3f'):>12}", flush=True
-                )
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2))
+                print(f"{name:55} {value:12,.3f}", flush=True)
+    report.finish(options, where, about, {"": figures})
 
 
 if __name__ == "__main__":

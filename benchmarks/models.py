@@ -12,22 +12,21 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import platform
 import statistics
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+import machine
 import numpy as np
+import report
 import torch
 from PIL import Image as PilImage
 
+import embeddb
 from embeddb.batching import Priority
 from embeddb.deadline import NEVER
 from embeddb.models import EmbedRequest, ModelSettings, Registry
@@ -135,7 +134,7 @@ def measure(registry: Registry, options: argparse.Namespace) -> tuple[dict[str, 
     return rates, (statistics.median(b for b, _ in lone), statistics.median(q for _, q in lone))
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--architecture", default="vit_base_patch32_224", help="a timm model; weights are random"
@@ -143,32 +142,33 @@ def main() -> int:
     parser.add_argument("--precision", type=Precision, default=Precision.AUTO)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement in a round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    report.add_options(parser)
     options = parser.parse_args()
+    where = machine.describe()
     registry = Registry(ModelSettings())
     spec = {"loader": "timm", "architecture": options.architecture, "seed": 0}
     info = registry.register("model", spec, RunOptions(precision=options.precision))
     rates, lone = measure(registry, options)
     registry.close()
     assert info.running is not None
-    print(f"{options.architecture} on {info.running.device} in {info.running.precision}, ", end="")
-    print(f"{torch.get_num_threads()} threads\n")
-    print("| images a second | wall clock | processor time |\n|---|---|---|")
-    for name, found in rates.items():
-        print(f"| {name} | {found.wall:,.1f} | {found.processor:,.1f} |")
-    print(f"\na lone image: {lone[0]:.2f} ms bare, {lone[1]:.2f} ms through the queue")
-    if options.json is not None:
-        report = {
-            "architecture": options.architecture,
-            "precision": info.running.precision,
-            "system": platform.platform(),
-            "threads": torch.get_num_threads(),
-            "rates": {name: asdict(found) for name, found in rates.items()},
-            "lone image, ms": {"bare": lone[0], "through the queue": lone[1]},
-        }
-        options.json.write_text(json.dumps(report, indent=2))
-    return 0
+    results = {
+        "wall clock": {f"{name}, images/s": found.wall for name, found in rates.items()},
+        "processor time": {f"{name}, images/s": found.processor for name, found in rates.items()},
+    }
+    results["wall clock"] |= {
+        "a lone image, bare, ms": lone[0],
+        "a lone image, through the queue, ms": lone[1],
+    }
+    about = {
+        "architecture": options.architecture,
+        "device": info.running.device,
+        "precision": info.running.precision,
+        "threads": torch.get_num_threads(),
+        "embeddb": embeddb.__version__,
+        "torch": torch.__version__,
+    }
+    report.finish(options, where, about, results)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

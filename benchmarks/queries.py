@@ -2,20 +2,21 @@
 
     python benchmarks/queries.py --items 20000 --json queries.json
 
-The data are random and of 512 dimensions, in clusters as features are; everything is in process.
+Unit vectors of 512 dimensions in clusters, as features are; everything is in process.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
+import machine
 import numpy as np
+import report
+from clusters import make_data
 
 import embeddb
 from embeddb.collection import Collection
@@ -23,15 +24,6 @@ from embeddb.options import Arithmetic, Combine, Diversify, Group, KReciprocal
 from embeddb.query import Item, PutItem, Search, Vector
 
 DIMENSION = 512
-CLUSTERS = 200
-
-
-def features(items: int) -> np.ndarray:
-    """(items, DIMENSION) float32 around CLUSTERS centres, with an intrinsic dimension of about 30."""
-    rng = np.random.default_rng(0)
-    latent = rng.normal(size=(CLUSTERS, 30))[rng.integers(0, CLUSTERS, items)]
-    latent = latent + 0.5 * rng.normal(size=latent.shape)
-    return (latent @ rng.normal(size=(30, DIMENSION))).astype(np.float32)
 
 
 def measure(collection: Collection, queries: np.ndarray, rounds: int) -> dict[str, float]:
@@ -62,24 +54,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    arguments = parser.parse_args()
+    report.add_options(parser)
+    options = parser.parse_args()
+    where = machine.describe()
+    draw = make_data(DIMENSION, np.random.default_rng(0))
+    stored, asked = draw(options.items), draw(64)
     with tempfile.TemporaryDirectory() as folder, embeddb.open(folder) as database:
         database.register_model("given", {"loader": "vectors", "dimension": DIMENSION})
         collection = database.create_collection("c", ["given"])
-        everything = features(arguments.items + 64)
-        stored, asked = everything[:-64], everything[-64:]
         collection.put_many(
             PutItem(f"{n}", metadata={"cluster": n % 50}, features={"given": vector})
             for n, vector in enumerate(stored)
         )
-        figures = measure(collection, asked, arguments.rounds)
-    print(f"{arguments.items:,} items of {DIMENSION} dimensions, top 10, p50 in ms")
-    for name, value in figures.items():
-        print(f"{name:36} {value:8.2f}   {value - figures['one vector']:+8.2f}")
-    if arguments.json:
-        found = {"items": arguments.items, "dimension": DIMENSION, "p50_ms": figures}
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+        medians = measure(collection, asked, options.rounds)
+    plain = medians["one vector"]
+    results = {
+        "p50": {f"{name}, ms": value for name, value in medians.items()},
+        "more than one vector alone": {f"{name}, ms": value - plain for name, value in medians.items()},
+    }
+    about = {"items": options.items, "dimension": DIMENSION, "embeddb": embeddb.__version__}
+    report.finish(options, where, about, results)
 
 
 if __name__ == "__main__":

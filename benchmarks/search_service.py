@@ -24,8 +24,9 @@ import faiss
 import machine
 import numpy as np
 import report
-from clusters import make_data
+from clusters import make_data, nearest, write_vectors
 from contenders import CONTENDERS, K
+from environments import DEFAULT, environment, pins
 
 import embeddb
 
@@ -34,25 +35,13 @@ PEERS = HERE / "peers.txt"
 OWN = [name for name, entry in CONTENDERS.items() if not entry.peer]
 
 
-def install_peers(cache: Path) -> Path:
-    """The Python of an environment with the peers, made anew if they are not those of `peers.txt`."""
-    environment = cache / "peers"
-    python, installed = environment / "bin/python", environment / "peers.txt"
-    if not installed.exists() or installed.read_text() != PEERS.read_text():
-        print(f"installing the peers into {environment}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--requirement", PEERS], check=True)
-        installed.write_text(PEERS.read_text())
-    return python
-
-
 def write_data(folder: Path, count: int, dimension: int, queries: int) -> None:
-    """The vectors, the queries, and the true ten nearest of each, by their inner products in float32."""
+    """The vectors, the queries, and the true ten nearest of each."""
     draw = make_data(dimension, np.random.default_rng(0))
-    vectors, asked = draw(count), draw(queries)
-    truth = [np.argsort(-(vectors @ query), kind="stable")[:K] for query in asked]
-    for name, array in (("vectors", vectors), ("queries", asked), ("truth", np.array(truth))):
-        np.save(folder / f"{name}.npy", array)
+    asked = draw(queries)
+    vectors = write_vectors(folder / "vectors.npy", draw, count)
+    np.save(folder / "queries.npy", asked)
+    np.save(folder / "truth.npy", nearest(vectors, asked, K))
 
 
 def run(command: list[object]) -> None:
@@ -67,10 +56,10 @@ def run(command: list[object]) -> None:
         sys.exit(f"{command[3]} failed")
 
 
-def versions() -> dict[str, str]:
+def versions(peers: bool) -> dict[str, str]:
     """Of what is measured."""
-    pins = (line.split("==") for line in PEERS.read_text().splitlines() if "==" in line)
-    return {"embeddb": embeddb.__version__, "faiss": faiss.__version__} | dict(pins)
+    own = {"embeddb": embeddb.__version__, "faiss": faiss.__version__}
+    return own | (pins(PEERS) if peers else {})
 
 
 def main() -> None:
@@ -85,14 +74,12 @@ def main() -> None:
         "--only", action="append", choices=CONTENDERS, help="these contenders; all if not given"
     )
     parser.add_argument("--own", action="store_true", help="embeddb and FAISS alone: nothing is installed")
-    parser.add_argument(
-        "--cache", type=Path, default=Path(".benchmarks"), help="where the peers are installed"
-    )
+    parser.add_argument("--cache", type=Path, default=DEFAULT, help="where the peers are installed")
     parser.add_argument("--folder", type=Path, help="on the disk to measure; the system's temporary one")
     report.add_options(parser)
     options = parser.parse_args()
     names = options.only or (OWN if options.own else list(CONTENDERS))
-    peers = install_peers(options.cache.resolve()) if set(names) - set(OWN) else None
+    peers = environment(options.cache, PEERS) if set(names) - set(OWN) else None
     where = machine.describe()
     results: report.Results = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
@@ -109,7 +96,7 @@ def main() -> None:
             shutil.rmtree(folder / name)
     print(f"\n{options.vectors:,} vectors of {options.dimension} dimensions, cosine, top {K}\n")
     about = {name: getattr(options, name) for name in ("vectors", "dimension", "queries", "seconds")}
-    report.finish(options, where, about | versions(), results)
+    report.finish(options, where, about | versions(peers is not None), results)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,6 @@ The data are random; nothing here depends on what they are.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,7 +15,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
+import machine
 import numpy as np
+import report
 
 import embeddb
 from embeddb.database import Database
@@ -49,12 +48,12 @@ def measure(
         assert collection.info().items == len(items)
         again = timed(lambda: collection.put_many(items))
         figures = {
-            "puts a second": len(items) / sum(each),
+            "puts/s": len(items) / sum(each),
             # On a machine that others use too, this tells more than the clock.
-            "puts a second of CPU time": len(items) / cpu,
+            "puts/s of processor time": len(items) / cpu,
             "p50 of a batch, ms": float(np.percentile(each, 50)) * 1000,
             "p99 of a batch, ms": float(np.percentile(each, 99)) * 1000,
-            "unchanged puts a second": len(items) / again,
+            "unchanged puts/s": len(items) / again,
             "one put, ms": single(database, items[0]),
         }
     data = folder / "collections" / "c" / "data.mdb"
@@ -65,13 +64,13 @@ def measure(
         figures["open, s"] = time.perf_counter() - start
         deleted = [item.id for item in items[: len(items) // 2]]
         seconds = timed(lambda: database.collection("c").delete_many(deleted))
-        figures["deletes a second"] = len(deleted) / seconds
+        figures["deletes/s"] = len(deleted) / seconds
     with closing(CollectionStore(data.parent, "c")) as store:
         seconds = timed(lambda: [len(rows) for rows, _ in store.scan("given")])
-        figures["scan, vectors a second"] = (len(items) - len(deleted)) / seconds
+        figures["scan, vectors/s"] = (len(items) - len(deleted)) / seconds
         last = len(items) - np.random.default_rng(0).permutation(len(items) - len(deleted))[:10_000] - 1
         seconds = timed(lambda: store.features("given", last.tolist()))
-        figures["random features, vectors a second"] = len(last) / seconds
+        figures["random features, vectors/s"] = len(last) / seconds
     return figures
 
 
@@ -83,14 +82,15 @@ def single(database: Database, item: PutItem) -> float:
     )
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=512)
     parser.add_argument("--batch", type=int, default=1000)
     parser.add_argument("--folder", type=Path, help="on the disk to measure; the system's temporary one")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    report.add_options(parser)
     options = parser.parse_args()
+    where = machine.describe()
     vectors = np.random.default_rng(0).normal(size=(options.items, options.dimension)).astype(np.float32)
     start = time.perf_counter()
     items = [PutItem(f"item-{n}", None, {"n": n}, {"given": vector}) for n, vector in enumerate(vectors)]
@@ -101,23 +101,10 @@ def main() -> int:
             results[f"{durability}, {encoding}"] = measure(
                 Path(folder) / "data", items, options.batch, durability, Encoding(encoding)
             )
-    print(f"{options.items:,} items of {options.dimension} dimensions in batches of {options.batch:,};")
-    print(f"making a PutItem of a vector: {making:,.0f} a second\n")
-    print("| | " + " | ".join(results) + " |")
-    print("|---" * (len(results) + 1) + "|")
-    for name in next(iter(results.values())):
-        shown = [f"{r[name]:,.0f}" if r[name] >= 100 else f"{r[name]:.2f}" for r in results.values()]
-        print(f"| {name} | {' | '.join(shown)} |")
-    if options.json is not None:
-        report = {
-            "options": {"items": options.items, "dimension": options.dimension, "batch": options.batch},
-            "system": platform.platform(),
-            "making, items a second": making,
-            "results": results,
-        }
-        options.json.write_text(json.dumps(report, indent=2))
-    return 0
+    about = {name: getattr(options, name) for name in ("items", "dimension", "batch")}
+    about |= {"making PutItems/s": round(making), "embeddb": embeddb.__version__}
+    report.finish(options, where, about, results)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

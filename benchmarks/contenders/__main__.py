@@ -12,14 +12,13 @@ from pathlib import Path
 import clock
 import machine
 import numpy as np
-import numpy.typing as npt
+from clusters import Ids, recall
 
 from contenders import CONTENDERS, Client, Contender, Floats
 
 CLIENTS = (1, 8, 32)
 BATCH = 64
 RECALL = 0.95
-Ids = npt.NDArray[np.int64]
 Figures = Iterator[tuple[str, str, float]]
 """The name of the way to connect, of the figure, and its value."""
 
@@ -68,7 +67,7 @@ def ask(contender: Contender, queries: Floats, truth: Ids, seconds: float) -> Fi
     """Search with the least effort that finds enough; with the greatest, if none does."""
     for effort in contender.efforts:
         contender.look(effort)
-        share = recall(contender, queries, truth)
+        share = found_share(contender, queries, truth)
         print(f"  effort {effort}: recall {share:.3f}", flush=True)
         if share >= RECALL:
             break
@@ -88,19 +87,17 @@ def reopen(contender: Contender, folder: Path, queries: Floats, truth: Ids) -> F
     client.search(queries[:1])
     yield "", "reopen to the first answer, s", time.perf_counter() - start
     client.close()
-    yield "", "recall@10 after it", recall(contender, queries, truth)
+    yield "", "recall@10 after it", found_share(contender, queries, truth)
     yield "", "memory after it, MB", machine.memory_mb(contender.pid)
     contender.close()
 
 
-def recall(contender: Contender, queries: Floats, truth: Ids) -> float:
+def found_share(contender: Contender, queries: Floats, truth: Ids) -> float:
     """The share of the exact ten nearest that is found."""
     client = contender.clients()[""]()
     batches = [client.search(queries[start : start + BATCH]) for start in range(0, len(queries), BATCH)]
     client.close()
-    found = [numbers for batch in batches for numbers in batch]
-    pairs = zip(found, truth.tolist(), strict=True)
-    return float(np.mean([len(set(numbers) & set(best)) / len(best) for numbers, best in pairs]))
+    return recall([numbers for batch in batches for numbers in batch], truth)
 
 
 def speed(connect: Callable[[], Client], queries: Floats, seconds: float) -> Iterator[tuple[str, float]]:

@@ -1,8 +1,8 @@
 """Chroma's server as a process of its own, over HTTP.
 
-Its own defaults, which its documentation recommends for most uses, but for the metric and the largest inserts
-that it takes. The breadth of the search stays as it is when the collection is made: a later `modify` changes
-nothing while the index is in memory.
+Its own defaults, which its documentation recommends for most uses, but for the metric, inserts that are near
+the largest it takes, and the breadth of the search, which is the least that finds enough. A `modify` of that
+changes nothing while the index is in memory, so the server starts anew after it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ START_SECONDS = 60
 class Chroma:
     """A server with one collection."""
 
-    efforts = (100,)
+    efforts = (16, 24, 32, 48, 64, 100, 150, 200, 300)
     batch = 5000
 
     def open(self, folder: Path) -> None:
+        self._folder = folder
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             self._port: int = unused.getsockname()[1]
@@ -41,7 +42,7 @@ class Chroma:
         self._client = self._connect()
 
     def create(self, dimension: int) -> None:
-        configuration = {"hnsw": {"space": "cosine", "ef_search": self.efforts[0]}}
+        configuration = {"hnsw": {"space": "cosine"}}
         self._client.create_collection(NAME, configuration=configuration, embedding_function=None)
 
     def insert(self, first: int, vectors: Floats) -> None:
@@ -52,7 +53,9 @@ class Chroma:
         """The server builds by itself."""
 
     def look(self, effort: int) -> None:
-        """The one that the collection is made with."""
+        self._collection(self._client).modify(configuration={"hnsw": {"ef_search": effort}})
+        self.close()
+        self.open(self._folder)
 
     def clients(self) -> Mapping[str, Callable[[], Client]]:
         return {"": lambda: Searcher(self._collection(self._connect()))}

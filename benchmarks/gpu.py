@@ -4,8 +4,8 @@
     python benchmarks/gpu.py --device cpu --images 4 --vectors 5000    # that it runs, where there is none
 
 A ViT-B/32 in bfloat16, bare and behind its queue, beside what one large matrix product reaches on the card;
-then FAISS's flat index, IVF-PQ (ten times as many candidates, scored again) and CAGRA where the build of FAISS
-has it. embeddb's own index is on the processor.
+then FAISS's flat index, IVF-PQ (ten times as many candidates, scored again) and CAGRA where the build of
+FAISS has it. embeddb's own index is on the processor.
 """
 
 from __future__ import annotations

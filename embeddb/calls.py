@@ -217,14 +217,22 @@ class CollectionCalls(ABC):
         """Delete items; a `NotFoundError` stands in the place of each that was not there."""
 
     @abstractmethod
-    def delete_where(self, filter: str) -> int:  # noqa: A002 - the name of it in `Search`, too
+    def delete_where(
+        self,
+        filter: str,  # noqa: A002 - the name of it in `Search`, too
+        *,
+        dry_run: bool = False,
+    ) -> int:
         """Delete the items that satisfy a filter, as it finds them now; see `embeddb.search.filter`.
 
         Batches are deleted one after the other: where one fails, those before it are gone, and the call can
         be made again.
 
+        Args:
+            dry_run: whether to count them alone, and delete none.
+
         Returns:
-            How many were deleted.
+            How many were deleted, or would have been.
 
         Raises:
             InvalidArgumentError: it is no filter, or compares what cannot be compared.

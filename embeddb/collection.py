@@ -156,8 +156,10 @@ class Collection(CollectionCalls):
         ]
 
     @checked
-    def delete_where(self, filter: str) -> int:  # noqa: A002, D102 - documented in CollectionCalls
+    def delete_where(self, filter: str, *, dry_run: bool = False) -> int:  # noqa: A002, D102 - as above
         rows = self._selection.rows(filter).tolist()
+        if dry_run:
+            return sum(record is not None for record in self._store.by_rows(rows))
         deleted = 0
         for start in range(0, len(rows), BATCH_DELETES):
             records = self._store.by_rows(rows[start : start + BATCH_DELETES])

@@ -9,7 +9,7 @@ import grpc
 
 from embeddb.errors import InvalidArgumentError
 
-__all__ = ["Access"]
+__all__ = ["Access", "check_address"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,17 @@ class Access:
     def metadata(self) -> list[tuple[str, str]]:
         """What goes with every call."""
         return [] if self.api_key is None else [("authorization", f"Bearer {self.api_key}")]
+
+
+def check_address(field_name: str, address: str) -> str:
+    """Return the address if it names a port; gRPC would take port 443, and fail to connect some time later.
+
+    Raises:
+        InvalidArgumentError: it names none.
+    """
+    if ":" not in address:
+        raise InvalidArgumentError(field_name, address, f"must be HOST:PORT, such as {address}:7080")
+    return address
 
 
 def _read(name: str, path: str | Path | None) -> bytes | None:

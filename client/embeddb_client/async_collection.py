@@ -182,9 +182,9 @@ class AsyncCollection:
         """Delete items; see `Collection.delete_many`."""
         return await self._connection.send(exchanges.delete_items(self.name, item_ids))
 
-    async def delete_where(self, filter: str) -> int:  # noqa: A002 - the name of it in `Search`, too
+    async def delete_where(self, filter: str, *, dry_run: bool = False) -> int:  # noqa: A002 - as in `Search`
         """Delete the items that satisfy a filter; see `Collection.delete_where`."""
-        return await self._connection.send(exchanges.delete_by_filter(self.name, filter))
+        return await self._connection.send(exchanges.delete_by_filter(self.name, filter, dry_run))
 
     async def list_items(
         self, *, page_size: int = 100, page_token: str = "", prefix: str = "", view: View | None = None

@@ -76,8 +76,8 @@ class Collection(CollectionCalls):
     def delete_many(self, item_ids: Sequence[str]) -> list[EmbeddbError | None]:  # noqa: D102
         return self._connection.send(exchanges.delete_items(self.name, item_ids))
 
-    def delete_where(self, filter: str) -> int:  # noqa: A002, D102 - documented in CollectionCalls
-        return self._connection.send(exchanges.delete_by_filter(self.name, filter))
+    def delete_where(self, filter: str, *, dry_run: bool = False) -> int:  # noqa: A002, D102 - as above
+        return self._connection.send(exchanges.delete_by_filter(self.name, filter, dry_run))
 
     def list_items(  # noqa: D102 - documented in CollectionCalls
         self, *, page_size: int = 100, page_token: str = "", prefix: str = "", view: View | None = None

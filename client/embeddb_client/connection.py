@@ -13,7 +13,7 @@ import grpc
 from embeddb.arguments import checked
 from embeddb.errors import CancelledError, UnavailableError
 from embeddb.questions import OnProgress
-from embeddb_client.access import Access
+from embeddb_client.access import Access, check_address
 from embeddb_client.exchanges import Exchange
 from embeddb_protos.v1 import (
     admin_pb2_grpc,
@@ -85,6 +85,7 @@ class Stubs:
 
     @checked
     def __init__(self, library: ModuleType, address: str, timeout: float, access: Access | None) -> None:
+        check_address("address", address)
         access = access or Access()
         credentials = access.credentials()
         if credentials is None:

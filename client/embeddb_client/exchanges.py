@@ -263,9 +263,9 @@ def delete_items(collection: str, item_ids: Sequence[str]) -> Exchange[list[Embe
 
 
 @checked
-def delete_by_filter(collection: str, filter: str) -> Exchange[int]:  # noqa: A002 - as in `Search`
-    """Delete the items that satisfy a filter."""
-    request = items_pb2.DeleteItemsByFilterRequest(collection=collection, filter=filter)
+def delete_by_filter(collection: str, filter: str, dry_run: bool) -> Exchange[int]:  # noqa: A002 - as in `Search`
+    """Delete the items that satisfy a filter, or count them."""
+    request = items_pb2.DeleteItemsByFilterRequest(collection=collection, filter=filter, dry_run=dry_run)
     return Exchange("items.DeleteItemsByFilter", request, lambda response: int(response.deleted))
 
 

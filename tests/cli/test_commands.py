@@ -45,7 +45,7 @@ def test_stats(run: Run, pets: Collection) -> None:
     figures = run("stats", "--json").json
     spaces = {space["model"]: space for space in figures["spaces"][pets.name]}
     assert {name: space["vectors"] for name, space in spaces.items()} == {"starter": 3, "tiny": 2}
-    assert run("version").out.strip() == figures["version"]
+    assert run("--version").out == f"embeddb {figures['version']}\n"
 
 
 def test_stats_are_watched_until_ctrl_c(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,7 +333,7 @@ def test_a_reader_that_has_had_enough(server: Server, pets: Collection) -> None:
         ("models", 2, "Missing command"),
         ("fly", 2, "No such command 'fly'"),
         ("stats --nix", 2, "No such option: --nix"),
-        ("stats --server nix", 1, "no context named 'nix'; there are: any HOST:PORT"),
+        ("stats --server nix", 1, "--server: 'nix' given, must be the name of a context or HOST:PORT, such as nix:7080"),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_on_standard_error(
@@ -389,3 +389,34 @@ def test_an_empty_name_or_filter_widens_nothing(run: Run, pets: Collection) -> N
 def test_what_others_wrote_does_not_command_the_terminal(run: Run, pets: Collection) -> None:
     pets.put("\x1b[31mred\nline", "a text")
     assert "\\x1b[31mred\\nline" in run("ls", "-c", pets.name).out
+
+
+def test_an_expression_may_begin_with_a_minus(run: Run, pets: Collection) -> None:
+    for typed in (
+        "-'a cat' + #cup",
+        '- "a cat"',
+        "-2 * #cup",
+        "-unit(#cup - 'a cat')",
+        "-@" + str(PHOTOS / "coffee.png"),
+    ):
+        ran = run("search", typed, "-c", pets.name, "--json")
+        assert ran.json, typed
+    assert run("compare", "-#cup", "#cup", "-c", pets.name, "--json").json[0][1] == pytest.approx(-1)
+    assert run("search", "-x", "-c", pets.name).code == 2
+    assert run("search", "a", "--min-score", "-1", "-c", pets.name).code == 0
+
+
+def test_nothing_found_is_said(run: Run, make_collection: MakeCollection) -> None:
+    name = make_collection("starter").name
+    assert run("search", "a", "-c", name).out == "no hits\n"
+    assert run("ls", "-c", name).out == "no items\n"
+    assert run("contexts", "list").out == "no contexts\n"
+
+
+def test_a_dry_run_deletes_nothing(run: Run, pets: Collection) -> None:
+    assert run("rm", "--filter", "kind == 'pet'", "--dry-run", "-c", pets.name).out == "would delete 1\n"
+    ran = run("rm", "cup", "gone", "--dry-run", "-c", pets.name)
+    assert (ran.code, ran.out, ran.err) == (1, "would delete 1 of 2\n", "no item named 'gone'\n")
+    assert run("rm", "cup", "--dry-run", "--json", "-c", pets.name).json["would_delete"] == 1
+    assert pets.info().items == 3
+    assert run("rm", "--filter", "kind == 'pet'", "-c", pets.name).out == "deleted 1\n"

@@ -7,12 +7,16 @@ import re
 import subprocess
 from pathlib import Path
 
+import grpc
 import pytest
+import trustme
 
+from embeddb.database import Database
 from embeddb_client import Collection
 from embeddb_client.cli.config import Config, Context
 from embeddb_client.client import DEFAULT_ADDRESS
 from embeddb_server import Server
+from embeddb_server.keys import KeyFile, Role
 from tests.cli.conftest import COMMAND, Run
 from tests.cli.test_commands import MakeCollection
 
@@ -50,9 +54,10 @@ def test_the_first_context_is_used_until_another_one_is(
     assert run("contexts", "rm", "away", "--json").json == {"removed": "away"}
     assert run("contexts", "use", "away").err == "embeddb: no context named 'away'; there are: lab\n"
     assert run("contexts", "add", "lab", "other:1").err.startswith("embeddb: a context named 'lab' exists")
-    assert (
-        run("contexts", "add", "b", "no-port").err == "embeddb: server: 'no-port' given, must be HOST:PORT\n"
-    )
+    refused = run("contexts", "add", "b", "no-port")
+    assert refused.err == "embeddb: server: 'no-port' given, must be HOST:PORT, such as no-port:7080\n"
+    refused = run("stats", "--server", "lap")
+    assert "must be the name of a context (there are: lab) or HOST:PORT, such as lap:7080" in refused.err
     assert run("contexts", "rm", "lab").out == "removed lab\n"
 
 
@@ -88,6 +93,39 @@ def test_a_file_that_says_something_else(run: Run, written: str, says: str, tmp_
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.count("\n") == 1
     assert re.search(says, ran.err)
+
+
+def test_a_context_keeps_a_key_and_tls(
+    run: Run, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate = authority.issue_cert("localhost")
+    credentials = grpc.ssl_server_credentials(
+        [(certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())]
+    )
+    keys = KeyFile(tmp_path)
+    (tmp_path / "lab.key").write_text(keys.add("ada", Role.READ) + "\n")
+    server = Server(database, "localhost:0", keys=keys, credentials=credentials)
+    server.start()
+    monkeypatch.delenv("EMBEDDB_SERVER")
+    monkeypatch.chdir(tmp_path)
+    try:
+        add = ["contexts", "add", "lab", server.address, "--api-key", "lab.key", "--ca", "ca.pem"]
+        assert f"can be read by others: chmod 600 {tmp_path}" in run(*add).err
+        (tmp_path / "lab.key").chmod(0o600)
+        added = run(*add, "--json").json
+        assert (added["api_key_file"], added["ca"]) == (str(tmp_path / "lab.key"), str(tmp_path / "ca.pem"))
+        assert run("stats").code == 0
+        assert run("contexts", "list").code == 0
+        assert "default" in complete("embeddb search --collection def", tmp_path / "config.toml")
+        monkeypatch.setenv("EMBEDDB_API_KEY", "another")
+        assert "is not known here" in run("stats").err
+        monkeypatch.delenv("EMBEDDB_API_KEY")
+        (tmp_path / "lab.key").unlink()
+        assert "api_key_file" in run("stats").err
+    finally:
+        server.stop(drain_seconds=1)
 
 
 def test_shells_complete_commands_and_names(

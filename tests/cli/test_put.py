@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from embeddb.query import Image
@@ -133,12 +136,74 @@ def test_a_list_of_texts(run: Run, make_collection: MakeCollection, tmp_path: Pa
     assert texts.search("a pet that purrs")[0].metadata == {"n": 1}
 
 
+def test_vectors_in_an_array(run: Run, make_collection: MakeCollection, tmp_path: Path) -> None:
+    vectors = make_collection("tiny", "given")
+    np.save(tmp_path / "v.npy", np.eye(4, dtype=np.float32))
+    put = ["put", tmp_path / "v.npy", "-m", "given", "-c", vectors.name]
+    assert run(*put, "--prefix", "row-", "--json").json["created"] == 4
+    assert vectors.get("row-2", with_features=True).features["given"].tolist() == [0, 0, 1, 0]
+    (tmp_path / "ids.csv").write_text("id,price\na,1\nb,2\nc,\nd,4\n")
+    assert run(*put, "--ids", tmp_path / "ids.csv", "--json").json["created"] == 4
+    assert vectors.search([0, 1, 0, 0], model="given", filter="price == 2")[0].id == "b"
+    assert vectors.get("c").metadata == {}
+    assert (
+        "must have 64, the dimension of model 'tiny'"
+        in run("put", tmp_path / "v.npy", "-c", vectors.name).err
+    )
+
+
+def test_vectors_in_a_list(run: Run, make_collection: MakeCollection, tmp_path: Path) -> None:
+    vectors = make_collection("given")
+    rows = {"id": ["a", "b"], "vector": [[1.0, 0, 0, 0], [0, 1.0, 0, 0]], "tags": [["x"], None], "n": [1, 2]}
+    pq.write_table(pa.table(rows), tmp_path / "list.parquet")
+    (tmp_path / "list.csv").write_text('id,vector,n\nc,"[0, 0, 1, 0]",3\nd,"[0, 1]",4\n')
+    ran = run("put", tmp_path / "list.parquet", tmp_path / "list.csv", "-c", vectors.name)
+    assert ran.code == 1
+    assert "4 items: 3 created, 1 failed" in ran.out
+    assert (
+        ran.err
+        == "d: item.features[given]: '2 dimensions' given, must have 4, the dimension of model 'given'\n"
+    )
+    assert vectors.search([1, 0, 0, 0], k=1)[0].metadata == {"tags": ["x"], "n": 1}
+    assert [item.id for item in vectors.items()] == ["a", "b", "c"]
+
+
+def test_arrays_that_are_none(run: Run, make_collection: MakeCollection, tmp_path: Path) -> None:
+    name = make_collection("given").name
+    empty = make_collection().name
+    array, flat, ids = tmp_path / "v.npy", tmp_path / "flat.npy", tmp_path / "ids.csv"
+    np.save(array, np.eye(4))
+    np.save(flat, np.zeros(4))
+    (tmp_path / "text.npy").write_text("no array")
+    ids.write_text("id\na\n")
+    pq.write_table(pa.table({"id": ["a"], "text": [None]}), tmp_path / "null.parquet")
+    for arguments, says in [
+        (["text.npy"], "cannot be read as an array"),
+        (["flat.npy"], "'float64 of shape (4,)' given, must be numbers of shape (n, d)"),
+        (["v.npy", "--ids", ids], "'id in 1 rows' given, must have a column id, and 4 rows"),
+        (["v.npy", "flat.npy", "--ids", ids], "must go with one .npy file alone"),
+        (["null.parquet"], "row 1: text: None given, must be a text"),
+    ]:
+        ran = run(
+            "put",
+            *(tmp_path / each if str(each).endswith(("npy", "quet")) else each for each in arguments),
+            "-c",
+            name,
+        )
+        assert (ran.code, ran.out) == (1, ""), says
+        assert says in ran.err
+    assert "has no model whose features vectors are" in run("put", array, "-c", empty).err
+
+
 @pytest.mark.parametrize(
     ("written", "says"),
     [
-        ("name\na", "list.csv: 'name' given, must have a column path, or columns id and text"),
-        ("text\na", "must have a column path, or columns id and text"),
-        ("path,text\na,b", "must have a column path, or columns id and text"),
+        (
+            "name\na",
+            "list.csv: 'name' given, must have a column path, or columns id and text, or id and vector",
+        ),
+        ("text\na", "must have a column path, or columns id and text, or id and vector"),
+        ("path,text\na,b", "must have a column path, or columns id and text, or id and vector"),
         ("", "must have a column path"),
         ("path,n\na.png,1,2", "list.csv, line 2: ['a.png', '1', ['2']] given, must have 2 cells"),
         ("path,n\na.png", "list.csv, line 2: ['a.png', None] given, must have 2 cells"),

@@ -96,6 +96,7 @@ def test_a_wrong_filter_is_refused(
 def test_delete_by_filter(shop: Collection) -> None:
     with pytest.raises(InvalidArgumentError, match="filter"):
         shop.delete_where("")
+    assert shop.delete_where("price >= 150", dry_run=True) == 50
     assert shop.delete_where("price >= 150") == 50
     assert shop.delete_where("price >= 150") == 0
     assert shop.info().items == 150

@@ -41,4 +41,5 @@ def model_names(context: typer.Context) -> list[str]:
 
 
 def _client(context: typer.Context) -> Client:
-    return Client(Config.read().find(context.params.get("server")).server, timeout=SECONDS)
+    meant = Config.read().find(context.params.get("server"))
+    return Client(meant.server, timeout=SECONDS, access=meant.access())

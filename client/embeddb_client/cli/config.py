@@ -5,6 +5,11 @@
     [contexts.lab]
     server = "gpu7:7080"
     collection = "photos"
+    api_key_file = "/home/ada/.config/embeddb/lab.key"
+    ca = "/home/ada/.config/embeddb/ca.pem"
+
+Keys are in files of their own that nobody else can read. What the environment says (EMBEDDB_API_KEY,
+EMBEDDB_TLS, EMBEDDB_TLS_CA, EMBEDDB_TLS_CERTIFICATE, EMBEDDB_TLS_KEY) comes before what a context says.
 
 It lies where the system keeps configuration (~/.config/embeddb/config.toml on Linux), or where the variable
 EMBEDDB_CONFIG says.
@@ -15,7 +20,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,7 @@ import typer
 
 from embeddb.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from embeddb.query import check_name
+from embeddb_client.access import Access, check_address
 from embeddb_client.client import DEFAULT_ADDRESS
 
 __all__ = ["Config", "Context"]
@@ -31,10 +37,44 @@ __all__ = ["Config", "Context"]
 
 @dataclass(frozen=True)
 class Context:
-    """A server, by host and port, and the collection that commands are about unless told."""
+    """A server and how it is reached.
+
+    Attributes:
+        server: host and port.
+        collection: what commands are about unless told.
+        api_key_file: path of a file with the API key; none if empty.
+        tls: whether the connection is encrypted; any of the files below implies it.
+        ca: path of the PEM file of who signs the server's certificate; none if empty.
+        certificate: of the PEM file of the client's own certificate; none if empty.
+        key: of the PEM file of its private key; none if empty.
+    """
 
     server: str = DEFAULT_ADDRESS
     collection: str = "default"
+    api_key_file: str = ""
+    tls: bool = False
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    def access(self) -> Access:
+        """What the server is shown, the environment's first.
+
+        Raises:
+            InvalidArgumentError: the key's file cannot be read, or others can read it.
+        """
+        said = os.environ.get
+        return Access(
+            api_key=said("EMBEDDB_API_KEY") or _secret(self.api_key_file),
+            tls=self.tls or said("EMBEDDB_TLS", "") not in ("", "0"),
+            ca=said("EMBEDDB_TLS_CA") or self.ca or None,
+            certificate=said("EMBEDDB_TLS_CERTIFICATE") or self.certificate or None,
+            key=said("EMBEDDB_TLS_KEY") or self.key or None,
+        )
+
+    def written(self) -> dict[str, Any]:
+        """As a table of the file: without what is not said."""
+        return {name: value for name, value in asdict(self).items() if value}
 
 
 @dataclass(frozen=True)
@@ -63,7 +103,7 @@ class Config:
 
     def write(self) -> None:
         """Put this in the file's place, as a whole or not at all."""
-        contexts = {name: asdict(context) for name, context in self.contexts.items()}
+        contexts = {name: context.written() for name, context in self.contexts.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_suffix(f".{os.getpid()}")
         beside.write_text(tomli_w.dumps({"current": self.current, "contexts": contexts}), encoding="utf-8")
@@ -73,14 +113,16 @@ class Config:
         """The context that is meant: by its name, by an address, or the current one for None.
 
         Raises:
-            NotFoundError: it is neither a context's name nor a host and port.
+            InvalidArgumentError: it is neither a context's name nor a host and port.
         """
         if server is None:
             return self.contexts[self.current] if self.current else Context()
         if server in self.contexts:
             return self.contexts[server]
         if ":" not in server:
-            raise NotFoundError("context", server, [*self.contexts, "any HOST:PORT"])
+            known = f" (there are: {', '.join(self.contexts)})" if self.contexts else ""
+            allowed = f"must be the name of a context{known} or HOST:PORT, such as {server}:7080"
+            raise InvalidArgumentError("--server", server, allowed)
         return Context(server)
 
     def add(self, name: str, context: Context) -> Config:
@@ -88,12 +130,12 @@ class Config:
 
         Raises:
             AlreadyExistsError: the name is taken.
-            InvalidArgumentError: the name or the address is not one.
+            InvalidArgumentError: the name or the address is not one, or a file of it cannot be read.
         """
         check_name("context", name)
         check_name("--collection", context.collection)
-        if ":" not in context.server:
-            raise InvalidArgumentError("server", context.server, "must be HOST:PORT")
+        check_address("server", context.server)
+        context.access().credentials()
         if name in self.contexts:
             raise AlreadyExistsError("context", name)
         return replace(self, current=self.current or name, contexts={**self.contexts, name: context})
@@ -135,8 +177,21 @@ def _parsed(path: Path, written: Mapping[str, Any]) -> Config:
 
 
 def _context(where: str, table: Any) -> Context:
-    keys = {"server", "collection"}
-    understood = isinstance(table, dict) and table.keys() <= keys
-    if not understood or not all(isinstance(value, str) for value in table.values()):
-        raise InvalidArgumentError(where, table, "must be a table of the strings `server` and `collection`")
+    kinds = {each.name: type(each.default) for each in fields(Context)}
+    if not isinstance(table, dict) or any(type(value) is not kinds.get(key) for key, value in table.items()):
+        words = ", ".join(name for name, kind in kinds.items() if kind is str)
+        allowed = f"must be a table of the strings {words}, and of tls, which is true or false"
+        raise InvalidArgumentError(where, table, allowed)
     return Context(**table)
+
+
+def _secret(path: str) -> str | None:
+    """What a file of an API key holds."""
+    if not path:
+        return None
+    try:
+        if os.name == "posix" and Path(path).stat().st_mode & 0o077:
+            raise InvalidArgumentError("api_key_file", path, f"can be read by others: chmod 600 {path}")
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError("api_key_file", path, f"cannot be read: {error}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,14 +23,27 @@ def add(
     collection: Annotated[
         str, typer.Option("--collection", "-c", help="The collection that commands are about unless told.")
     ] = "default",
+    api_key: Annotated[
+        Path | None, typer.Option("--api-key", help="A file with the API key, which nobody else can read.")
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Encrypt, as the system's authorities vouch.")] = False,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="Encrypt: who signs the server's certificate (PEM).")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", help="Your own certificate (PEM); needs --key.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="Its private key (PEM).")] = None,
     as_json: Json = False,
 ) -> None:
     """Name a server. The first one named is used from then on."""
-    context = Context(server, collection)
+    files = ("" if path is None else str(path.absolute()) for path in (api_key, ca, certificate, key))
+    key_file, ca_file, certificate_file, private_file = files
+    context = Context(server, collection, key_file, tls, ca_file, certificate_file, private_file)
     config = Config.read().add(name, context)
     config.write()
     if as_json:
-        print_json({"name": name, **asdict(context), "current": config.current == name})
+        print_json({"name": name, **context.written(), "current": config.current == name})
     else:
         out.print(f"{name}: {server}, collection {collection}; kept in {config.path}", soft_wrap=True)
 
@@ -42,7 +55,7 @@ def list_contexts(as_json: Json = False) -> None:
     if as_json:
         print_json(
             [
-                {"name": name, **asdict(context), "current": name == config.current}
+                {"name": name, **context.written(), "current": name == config.current}
                 for name, context in config.contexts.items()
             ]
         )
@@ -51,7 +64,7 @@ def list_contexts(as_json: Json = False) -> None:
         ("*" if name == config.current else "", name, context.server, context.collection)
         for name, context in config.contexts.items()
     ]
-    print_table(["", "context", "server", "collection"], rows)
+    print_table(["", "context", "server", "collection"], rows, none="no contexts")
 
 
 @app.command()

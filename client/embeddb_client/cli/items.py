@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from embeddb.errors import FailedPreconditionError
+from embeddb.errors import EmbeddbError, FailedPreconditionError
 from embeddb.query import Image, StoredItem, View
 from embeddb_client.cli.options import (
     CollectionName,
@@ -73,7 +73,7 @@ def ls(
         print_json({"items": items, "next": page.next_token or None})
         return
     rows = [(item.id, item.modality or "", in_short(item.metadata)) for item in page.items]
-    print_table(["id", "kind", "metadata"], rows)
+    print_table(["id", "kind", "metadata"], rows, none="no items")
     if page.next_token:
         err.print(f"more: --after {page.next_token!r}")
 
@@ -83,6 +83,9 @@ def rm(
     where: Annotated[
         str | None, typer.Option("--filter", help="Delete the items that satisfy this, such as 'price < 20'.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many it would be, and delete none.")
+    ] = False,
     collection: CollectionName = None,
     server: Server = None,
     as_json: Json = False,
@@ -90,21 +93,27 @@ def rm(
     """Delete items, by their ids or by a filter."""
     if bool(item_ids) == (where is not None):
         raise typer.BadParameter("give either ids or --filter", param_hint="ID...")
+    done = "would delete" if dry_run else "deleted"
     with connect(server, collection) as client:
         if where is not None:
-            deleted = client.delete_where(where)
+            deleted = client.delete_where(where, dry_run=dry_run)
             if as_json:
-                print_json({"deleted": deleted})
+                print_json({done.replace(" ", "_"): deleted})
             else:
-                out.print(f"deleted {deleted:,}")
+                out.print(f"{done} {deleted:,}")
             return
         assert item_ids is not None
-        outcomes = client.delete_many(item_ids)
-    missing = [item_id for item_id, error in zip(item_ids, outcomes, strict=True) if error is not None]
+        outcomes = client.get_many(item_ids) if dry_run else client.delete_many(item_ids)
+    missing = [
+        item_id
+        for item_id, outcome in zip(item_ids, outcomes, strict=True)
+        if isinstance(outcome, EmbeddbError)
+    ]
     if as_json:
-        print_json({"deleted": len(item_ids) - len(missing), "missing": missing})
+        deleted = len(item_ids) - len(missing)
+        print_json({done.replace(" ", "_"): deleted, "missing": missing})
     else:
-        out.print(f"deleted {len(item_ids) - len(missing)} of {len(item_ids)}")
+        out.print(f"{done} {len(item_ids) - len(missing)} of {len(item_ids)}")
         for item_id in missing:
             err.print(f"no item named {item_id!r}")
     if missing:

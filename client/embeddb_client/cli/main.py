@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -21,7 +23,10 @@ from embeddb_client.cli.stats import stats
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(help="Talk to an embeddb server: a database whose columns are neural networks.")
+TAKE_EXPRESSIONS = ("search", "compare", "classify")
+NEGATIVE = re.compile(r"""-\s*(?:[@#"'(]|[\d.]+\s*\*|(?:unit|between|Image|Item|Text|Vector)\s*\()""")
+
+app = typer.Typer()
 app.add_typer(models.app, name="models")
 app.add_typer(collections.app, name="collections")
 app.add_typer(contexts.app, name="contexts")
@@ -31,10 +36,20 @@ app.command("export")(export_file)
 app.command("import")(import_file)
 
 
-@app.command()
-def version() -> None:
-    """Print the version of the client."""
-    typer.echo(__version__)
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"embeddb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the client's version."),
+    ] = False,
+) -> None:
+    """Talk to an embeddb server: a database whose columns are neural networks."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 where the command failed, 2 where the line itself is wrong, 130 on Ctrl-C.
     """
-    given = sys.argv[1:] if arguments is None else arguments
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] and given[0] in TAKE_EXPRESSIONS:
+        # A space is nothing to an expression, and keeps one that begins with a minus from being an option.
+        given = [f" {each}" if NEGATIVE.match(each) else each for each in given]
     try:
         code = app(given or ["--help"], prog_name="embeddb", standalone_mode=False)
         sys.stdout.flush()

@@ -125,7 +125,8 @@ def list_models(server: Server = None, as_json: Json = False) -> None:
         )
         for info in models
     ]
-    print_table(["model", "loader", "encodes", "dimension", "classes", "runs", "fingerprint"], rows)
+    columns = ["model", "loader", "encodes", "dimension", "classes", "runs", "fingerprint"]
+    print_table(columns, rows, none="no models")
 
 
 @app.command()

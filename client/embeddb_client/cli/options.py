@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -13,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from embeddb.query import check_name
-from embeddb_client.access import Access
 from embeddb_client.cli.completion import collection_names, context_names
 from embeddb_client.cli.config import Config
 from embeddb_client.client import Client
@@ -59,20 +57,10 @@ err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 
 def connect(server: str | None, collection: str | None = None) -> Client:
-    """A client for one command: of a context or an address, the current context's for None.
-
-    What it shows the server stands in the environment alone, for a secret has no place among arguments.
-    """
+    """A client for one command: of a context or an address, the current context's for None."""
     context = Config.read().find(server)
-    access = Access(
-        api_key=os.environ.get("EMBEDDB_API_KEY"),
-        tls=os.environ.get("EMBEDDB_TLS", "") not in ("", "0"),
-        ca=os.environ.get("EMBEDDB_TLS_CA"),
-        certificate=os.environ.get("EMBEDDB_TLS_CERTIFICATE"),
-        key=os.environ.get("EMBEDDB_TLS_KEY"),
-    )
     named = context.collection if collection is None else check_name("--collection", collection)
-    return Client(context.server, collection=named, access=access)
+    return Client(context.server, collection=named, access=context.access())
 
 
 def print_json(value: Any) -> None:
@@ -80,15 +68,15 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows as a table; see `make_table`."""
-    out.print(make_table(columns, rows))
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, none: str = "none") -> None:
+    """Print rows as a table, or what there is none of; see `make_table`."""
+    out.print(make_table(columns, rows) if rows else none)
 
 
 def make_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """Rows as a table, without the columns in which no row has anything to say."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-    kept = [place for place in range(len(columns)) if not rows or any(str(row[place]) for row in rows)]
+    kept = [place for place in range(len(columns)) if any(str(row[place]) for row in rows)]
     for place in kept:
         table.add_column(columns[place], overflow="fold")
     for row in rows:

@@ -11,38 +11,57 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from embeddb.errors import EmbeddbError
+from embeddb.errors import EmbeddbError, FailedPreconditionError
 from embeddb.query import PutItem, PutResult, PutStatus
+from embeddb_client.cli.completion import model_names
 from embeddb_client.cli.options import CollectionName, Json, Server, connect, err, out, print_json
 from embeddb_client.cli.sources import Source, find
+from embeddb_client.client import Client
 
 __all__ = ["put", "report"]
 
 
 def put(
     paths: Annotated[
-        list[Path], typer.Argument(help="Files, folders that are walked through, and lists as .csv files.")
+        list[Path],
+        typer.Argument(
+            help="Files, folders that are walked through, lists as .csv or .parquet, .npy vectors."
+        ),
     ],
     glob: Annotated[str, typer.Option("--glob", help="Which files of a folder to take.")] = "*",
     prefix: Annotated[str, typer.Option("--prefix", help="What ids begin with.")] = "",
     label: Annotated[
         bool, typer.Option("--label", help="Store the name of each file's folder as metadata 'label'.")
     ] = False,
+    ids: Annotated[
+        Path | None, typer.Option("--ids", help="A list of the ids and metadata of a .npy file's rows.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Whose features vectors are; the collection's first unless told.",
+            autocompletion=model_names,
+        ),
+    ] = None,
     collection: CollectionName = None,
     server: Server = None,
     as_json: Json = False,
 ) -> None:
     """Store images and .txt files; ids are the paths below the given folder.
 
-    A .csv file is a list: a column path (of files beside the list) or text, a column id if that is not to be
-    the path, and all others metadata.
+    A .csv or .parquet file is a list: a column path (of files beside the list), text or vector, a column id
+    if that is not to be the path, and all others metadata. A .npy file is a vector a row.
 
     Files that are stored already and have not changed are skipped, so that a load that was cut off can
     simply be run again. Files that cannot be stored are listed at the end; the others are stored.
     """
-    sources = find(paths, glob)
+    sources = find(paths, glob, ids)
     started = time.monotonic()
     with connect(server, collection) as client, _progress(len(sources), hidden=as_json) as progress:
+        has_vectors = any(source.vector is not None for source in sources.values())
+        of_vectors = model or (_first_model(client) if has_vectors else "")
         task = progress.add_task("put", total=len(sources), rate="")
         done: list[PutResult] = []
 
@@ -52,7 +71,7 @@ def put(
             progress.update(task, completed=len(done), rate=f"{rate:.0f} items/s")
 
         try:
-            client.put_many(_items(sources, prefix, label, show), on_progress=show)
+            client.put_many(_items(sources, prefix, label, of_vectors, show), on_progress=show)
         except (EmbeddbError, KeyboardInterrupt) as ended:
             progress.stop()
             report(done, time.monotonic() - started, as_json, of=len(sources))
@@ -66,15 +85,27 @@ def put(
 
 
 def _items(
-    sources: Mapping[str, Source], prefix: str, label: bool, show: Callable[[Sequence[PutResult]], None]
+    sources: Mapping[str, Source],
+    prefix: str,
+    label: bool,
+    of_vectors: str,
+    show: Callable[[Sequence[PutResult]], None],
 ) -> Iterator[PutItem]:
     """Items of the sources; what cannot be made an item is shown as done."""
     for name, source in sources.items():
         labels = {"label": source.file.absolute().parent.name} if label and source.file else {}
         try:
-            yield PutItem(prefix + name, source.content(), {**labels, **source.metadata})
+            features = {} if source.vector is None else {of_vectors: source.vector}
+            yield PutItem(prefix + name, source.content(), {**labels, **source.metadata}, features)
         except EmbeddbError as error:
             show([PutResult(prefix + name, PutStatus.FAILED, error)])
+
+
+def _first_model(client: Client) -> str:
+    models = client.info().models
+    if not models:
+        raise FailedPreconditionError(f"collection {client.name!r} has no model whose features vectors are")
+    return models[0]
 
 
 def _progress(total: int, *, hidden: bool) -> Progress:

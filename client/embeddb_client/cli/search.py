@@ -5,10 +5,11 @@ from __future__ import annotations
 import webbrowser
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from embeddb.errors import or_raise
 from embeddb.options import Arithmetic, Combine, Diversify, Effort, Fusion, FusionMethod, Group, KReciprocal
 from embeddb.query import (
     DEFAULT_CANDIDATES,
@@ -16,11 +17,12 @@ from embeddb.query import (
     Expression,
     Hit,
     Image,
+    Search,
     StoredItem,
     View,
     item_ids,
 )
-from embeddb_client.cli.completion import model_names
+from embeddb_client.cli import search_options as options
 from embeddb_client.cli.expression import parse
 from embeddb_client.cli.items import item_json, predicted
 from embeddb_client.cli.options import (
@@ -41,64 +43,26 @@ __all__ = ["search"]
 
 
 def search(
-    expression: Annotated[
-        str, typer.Argument(help="""Such as '@cat.jpg - "a cat" + 0.5 * #sku-42', or just a sentence.""")
-    ],
-    k: Annotated[int, typer.Option("-k", help="How many hits at most.")] = DEFAULT_K,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Whose space; the collection's first unless told; given again, several at once.",
-            autocompletion=model_names,
-        ),
-    ] = None,
-    fuse: Annotated[
-        FusionMethod, typer.Option("--fuse", help="How the hits of several spaces become one list.")
-    ] = FusionMethod.RANK,
-    include_operands: Annotated[
-        bool, typer.Option("--include-operands", help="Items that the expression names may be hits.")
-    ] = False,
-    where: Annotated[
-        str | None,
-        typer.Option("--filter", "-f", help="What hits satisfy, such as 'price < 20 and not sold'."),
-    ] = None,
-    combine: Annotated[Combine, typer.Option("--combine", help="How operands make one score.")] = Combine.SUM,
-    center: Annotated[
-        bool, typer.Option("--center", help="Subtract the mean of each operand's modality first.")
-    ] = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Say what each operand contributed to a score.")
-    ] = False,
-    candidates: Annotated[
-        int, typer.Option("--candidates", help="How many are scored anew, where that is needed.")
-    ] = DEFAULT_CANDIDATES,
-    offset: Annotated[int, typer.Option("--offset", help="How many hits (or groups) to pass over.")] = 0,
-    min_score: Annotated[
-        float | None, typer.Option("--min-score", help="Only what scores at least this.")
-    ] = None,
-    group_by: Annotated[
-        str | None, typer.Option("--group-by", help="The best of each value of this metadata field.")
-    ] = None,
-    per_group: Annotated[
-        int | None, typer.Option("--per-group", help="How many of each value at most; 1 unless told.")
-    ] = None,
-    diverse: Annotated[
-        float | None,
-        typer.Option("--diversify", help="Hits that differ: 1 is the score alone, 0 the difference."),
-    ] = None,
-    reciprocal: Annotated[bool, typer.Option("--k-reciprocal", help="Re-rank by shared neighbours.")] = False,
-    effort: Annotated[
-        Effort, typer.Option("--effort", help="How hard to look where the index is approximate.")
-    ] = Effort.BALANCED,
-    pictures: Annotated[
-        bool, typer.Option("--pictures", help="Show the pictures found in the terminal.")
-    ] = False,
-    html: Annotated[Path | None, typer.Option("--html", help="Write a page with the pictures found.")] = None,
-    open_page: Annotated[
-        bool, typer.Option("--open", help="Show the page in a browser; needs --html.")
-    ] = False,
+    expression: options.Typed,
+    k: options.K = DEFAULT_K,
+    where: options.Where = None,
+    offset: options.Offset = 0,
+    min_score: options.MinScore = None,
+    include_operands: options.IncludeOperands = False,
+    model: options.Models = None,
+    fuse: options.Fuse = FusionMethod.RANK,
+    combine: options.Combined = Combine.SUM,
+    center: options.Centred = False,
+    effort: options.Efforts = Effort.BALANCED,
+    explain: options.Explain = False,
+    candidates: options.Candidates = DEFAULT_CANDIDATES,
+    diverse: options.Diverse = None,
+    reciprocal: options.Reciprocal = False,
+    group_by: options.GroupBy = None,
+    per_group: options.PerGroup = None,
+    pictures: options.Pictures = False,
+    html: options.Html = None,
+    open_page: options.Open = False,
     collection: CollectionName = None,
     server: Server = None,
     as_json: Json = False,
@@ -108,44 +72,58 @@ def search(
         raise typer.BadParameter("needs --html FILE", param_hint="--open")
     if pictures:
         check_terminal()
-    if diverse is not None and reciprocal:
-        raise typer.BadParameter("cannot be combined with --k-reciprocal", param_hint="--diversify")
     if where is not None and not where.strip():
         raise typer.BadParameter("is empty; leave it out to search everything", param_hint="--filter")
-    if per_group is not None and group_by is None:
-        raise typer.BadParameter("needs --group-by FIELD", param_hint="--per-group")
-    parsed = parse(expression)
+    question = Search(
+        (parse(expression),),
+        k,
+        model[0] if model and len(model) == 1 else None,
+        include_operands,
+        View(payload=pictures or html is not None, predictions=True),
+        Arithmetic(combine=combine, center=center),
+        explain,
+        candidates,
+        where or "",
+        offset,
+        min_score,
+        _group(group_by, per_group),
+        _rerank(diverse, reciprocal),
+        Fusion(model, fuse) if model and len(model) > 1 else None,
+        effort,
+    )
     with connect(server, collection) as client:
-        hits = client.search(
-            parsed,
-            k,
-            model=model[0] if model and len(model) == 1 else None,
-            fusion=Fusion(model, fuse) if model and len(model) > 1 else None,
-            include_operands=include_operands,
-            filter=where or "",
-            arithmetic=Arithmetic(combine=combine, center=center),
-            explain=explain,
-            effort=effort,
-            candidates=candidates,
-            offset=offset,
-            min_score=min_score,
-            group=None if group_by is None else Group(group_by, 1 if per_group is None else per_group),
-            rerank=KReciprocal() if reciprocal else None if diverse is None else Diversify(diverse),
-            with_payload=pictures or html is not None,
-            with_predictions=True,
-        )
+        hits = or_raise(client.search_many(question)[0])
         if html is not None:
-            write_page(html, expression, {"": [Answer(parsed, hits)]}, pictures=_pictures(client, parsed))
-    if html is not None:
-        err.print(f"wrote {html}")
-        if open_page:
-            webbrowser.open(html.resolve().as_uri())
+            _write_page(client, html, expression, question.expressions[0], hits)
+    if open_page and html is not None:
+        webbrowser.open(html.resolve().as_uri())
     if as_json:
         print_json([_hit_json(hit) for hit in hits])
     else:
         _print_hits(hits)
     if pictures:
         print_pictures(hits)
+
+
+def _group(field: str | None, size: int | None) -> Group | None:
+    if field is not None:
+        return Group(field, 1 if size is None else size)
+    if size is not None:
+        raise typer.BadParameter("needs --group-by FIELD", param_hint="--per-group")
+    return None
+
+
+def _rerank(diverse: float | None, reciprocal: bool) -> Diversify | KReciprocal | None:
+    if diverse is None:
+        return KReciprocal() if reciprocal else None
+    if reciprocal:
+        raise typer.BadParameter("cannot be combined with --k-reciprocal", param_hint="--diversify")
+    return Diversify(diverse)
+
+
+def _write_page(client: Client, path: Path, title: str, expression: Expression, hits: list[Hit]) -> None:
+    write_page(path, title, {"": [Answer(expression, hits)]}, pictures=_pictures(client, expression))
+    err.print(f"wrote {path}")
 
 
 def _pictures(client: Client, expression: Expression) -> dict[str, Image]:
@@ -173,7 +151,8 @@ def _print_hits(hits: list[Hit]) -> None:
         )
         for place, hit in enumerate(hits, start=1)
     ]
-    print_table(["", "item", "score", "shares", "classes seen", "metadata", "model"], rows)
+    columns = ["", "item", "score", "shares", "classes seen", "metadata", "model"]
+    print_table(columns, rows, none="no hits")
 
 
 def _hit_json(hit: Hit) -> dict[str, Any]:

@@ -165,12 +165,14 @@ class DeleteItemsResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[DeleteResult, _Mapping]]] = ...) -> None: ...
 
 class DeleteItemsByFilterRequest(_message.Message):
-    __slots__ = ("collection", "filter")
+    __slots__ = ("collection", "filter", "dry_run")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     collection: str
     filter: str
-    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
+    dry_run: bool
+    def __init__(self, collection: _Optional[str] = ..., filter: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
 
 class DeleteItemsByFilterResponse(_message.Message):
     __slots__ = ("deleted",)

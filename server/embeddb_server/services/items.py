@@ -54,7 +54,8 @@ class ItemService(Service, items_pb2_grpc.ItemServiceServicer):
         self, request: items_pb2.DeleteItemsByFilterRequest, context: grpc.ServicerContext
     ) -> items_pb2.DeleteItemsByFilterResponse:
         collection = self._database.collection(request.collection or "default")
-        return items_pb2.DeleteItemsByFilterResponse(deleted=collection.delete_where(request.filter))
+        deleted = collection.delete_where(request.filter, dry_run=request.dry_run)
+        return items_pb2.DeleteItemsByFilterResponse(deleted=deleted)
 
     def ListItems(  # noqa: D102, N802 - documented in the .proto
         self, request: items_pb2.ListItemsRequest, context: grpc.ServicerContext

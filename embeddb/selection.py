@@ -69,6 +69,11 @@ def _attributes(records: Sequence[Record], models: Set[str]) -> list[Attributes]
     metadata = json.loads(f"[{','.join(record.metadata_json for record in records)}]")
     modalities = [None if record.modality is None else record.modality.value for record in records]
     return [
-        Attributes(record.row, modality, parsed, {m: p for m, p in record.predictions.items() if m in models})
+        Attributes(
+            record.row,
+            modality,
+            parsed,
+            {m: p for m, p in record.predictions.items() if m in models} if record.predictions_json else {},
+        )
         for record, modality, parsed in zip(records, modalities, metadata, strict=True)
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from itertools import chain
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,7 @@ T = TypeVar("T", bound=np.generic)
 FIRST_CAPACITY = 1024
 
 
-@dataclass(frozen=True, eq=False)
-class Attributes:
+class Attributes(NamedTuple):
     """What a filter can ask of one item.
 
     Attributes:
@@ -33,7 +32,7 @@ class Attributes:
     row: int
     modality: str | None
     metadata: Mapping[str, Any]
-    predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+    predictions: Mapping[str, Sequence[Prediction]] = {}
 
 
 class _Growing(Generic[T]):
@@ -44,9 +43,10 @@ class _Growing(Generic[T]):
         self._array: npt.NDArray[T] = np.empty(0, missing.dtype)
 
     def put(self, places: Places, values: npt.ArrayLike) -> None:
-        """Set values at places, which ascend."""
-        if len(self._array) <= places[-1]:
-            self._resize(max(FIRST_CAPACITY, 2 * int(places[-1])))
+        """Set values at places, one at least."""
+        last = int(places.max())
+        if len(self._array) <= last:
+            self._resize(max(FIRST_CAPACITY, 2 * last))
         self._array[places] = values
 
     def first(self, n: int) -> npt.NDArray[T]:
@@ -68,9 +68,12 @@ class Numbers:
         self._values = _Growing(np.float64(np.nan))
 
     def put(self, places: Places, values: Sequence[Any]) -> None:
-        """Set values at places, which ascend."""
-        # Whole numbers may be larger than any float, and are then as good as infinite.
-        self._values.put(places, [_as_float(value) for value in values])
+        """Set values at places, one at least."""
+        try:
+            self._values.put(places, np.array(values, np.float64))
+        except OverflowError:
+            # A whole number that is larger than any float is as good as infinite.
+            self._values.put(places, [_as_float(value) for value in values])
 
     def present(self, n: int) -> Mask:
         """(n,) bool: which items have a number."""
@@ -94,7 +97,7 @@ class Texts:
         self._code_of: dict[str, int] = {}
 
     def put(self, places: Places, values: Sequence[str]) -> None:
-        """Set values at places, which ascend."""
+        """Set values at places, one at least."""
         code_of = self._code_of
         self._codes.put(places, [code_of.setdefault(value, len(code_of)) for value in values])
 
@@ -134,7 +137,7 @@ class Lists:
         self._there = Numbers()
 
     def put(self, places: Places, values: Sequence[Sequence[Any]]) -> None:
-        """Set values at places, which ascend."""
+        """Set values at places, one at least."""
         members = [member for value in values for member in value]
         self._there.put(places, [1.0] * len(places))
         if members:
@@ -203,18 +206,12 @@ class Columns:
 
     def append(self, items: Sequence[Attributes]) -> None:
         """Add items, one at least, whose rows ascend and are beyond those that are here."""
-        found: dict[tuple[Field, str], tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
-        for place, item in enumerate(items, start=self._count):
-            for about, value in _fields(item):
-                for kind, part in _parts(value):
-                    places, parts = found[about, kind]
-                    places.append(place)
-                    parts.append(part)
-        for (about, kind), (places, parts) in found.items():
+        for about, (places, values) in _fields(items).items():
             columns = self._columns[about]
-            if kind not in columns:
-                columns[kind] = _MAKE[kind]()
-            columns[kind].put(np.array(places), parts)
+            for kind, chosen, parts in _by_kind(places, values):
+                if kind not in columns:
+                    columns[kind] = _MAKE[kind]()
+                columns[kind].put(self._count + np.array(chosen), parts)
         added = np.arange(self._count, self._count + len(items))
         self._rows.put(added, [item.row for item in items])
         self._count += len(items)
@@ -229,27 +226,83 @@ def kind_of(value: Value) -> str:
     return _KINDS[type(value)]
 
 
-def _fields(item: Attributes) -> Iterator[tuple[Field, Any]]:
-    if item.modality is not None:
-        yield Field("modality"), item.modality
-    for model, predictions in item.predictions.items():
-        if predictions:
-            yield Field("label", model), predictions[0].label
-            yield Field("score", model), predictions[0].score
-            yield Field("labels", model), [each.label for each in predictions]
-    yield from _flat("", item.metadata)
+_Values = tuple[Sequence[int], Sequence[Any]]
+"""Places among some items, and what a field holds in each of them."""
 
 
-def _flat(prefix: str, metadata: Mapping[str, Any]) -> Iterator[tuple[Field, Any]]:
-    for key, value in metadata.items():
-        if isinstance(value, dict):
-            yield from _flat(f"{prefix}{key}.", value)
-        else:
-            yield Field("metadata", prefix + key), value
+def _fields(items: Sequence[Attributes]) -> Mapping[Field, _Values]:
+    """What items hold, field by field."""
+    found: dict[Field, tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
+
+    def add(about: Field, place: int, value: Any) -> None:
+        places, values = found[about]
+        places.append(place)
+        values.append(value)
+
+    for place, item in enumerate(items):
+        if item.modality is not None:
+            add(Field("modality"), place, item.modality)
+        for model, predictions in item.predictions.items():
+            if predictions:
+                add(Field("label", model), place, predictions[0].label)
+                add(Field("score", model), place, predictions[0].score)
+                add(Field("labels", model), place, [each.label for each in predictions])
+    _flatten("", range(len(items)), [item.metadata for item in items], found)
+    return found
+
+
+def _flatten(
+    prefix: str,
+    places: Sequence[int],
+    objects: Sequence[Mapping[str, Any]],
+    found: dict[Field, tuple[list[int], list[Any]]],
+) -> None:
+    """Add the values of JSON objects, one at each place; those of objects inside them under dotted names.
+
+    Items of a collection mostly have the same keys. Those that do are turned over together, by `zip`, which
+    is ten times as fast as to go through the keys of each.
+    """
+    alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, each in enumerate(objects):
+        alike[tuple(each)].append(number)
+    for keys, numbers in alike.items():
+        columns = zip(*(objects[number].values() for number in numbers), strict=True)
+        where = [places[number] for number in numbers]
+        for key, values in zip(keys, columns, strict=True):
+            types = set(map(type, values))
+            if dict in types:
+                inner = [number for number, value in enumerate(values) if type(value) is dict]
+                nested = [where[number] for number in inner], [values[number] for number in inner]
+                _flatten(f"{prefix}{key}.", *nested, found)
+            if types == {dict}:
+                continue
+            about = found[Field("metadata", prefix + key)]
+            about[0].extend(where)
+            about[1].extend(values)
+
+
+def _by_kind(
+    places: Sequence[int], values: Sequence[Any]
+) -> Iterator[tuple[str, Sequence[int], Sequence[Any]]]:
+    """The places and values of a field, apart by the kind of column that they belong in."""
+    types, plural = set(map(type, values)), ""
+    # Most fields hold one kind of thing, which need not be looked at one by one.
+    if types == {list} and all(values):
+        types, plural = set(map(type, chain.from_iterable(values))), "s"
+    kind = _KINDS.get(next(iter(types))) if len(types) == 1 else None
+    if kind is not None:
+        yield kind + plural, places, values
+        return
+    apart: dict[str, tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
+    for place, value in zip(places, values, strict=True):
+        for each, part in _parts(value):
+            apart[each][0].append(place)
+            apart[each][1].append(part)
+    yield from ((each, *both) for each, both in apart.items())
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """A value, or a list's members, by kind; none of a null."""
+    """A value, or a list's members, by kind; none of a null or an object."""
     kind = _KINDS.get(type(value))
     if kind is not None:
         yield kind, value

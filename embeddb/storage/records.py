@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -86,9 +87,10 @@ class Committed:
     removed: npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Record:
+class Record(NamedTuple):
     """An item as stored, without its payload and features, which are kept apart.
+
+    A named tuple takes a quarter of the time to make that a frozen dataclass does: searches read thousands.
 
     Attributes:
         metadata_json: a JSON object as text, read by who needs it.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -215,7 +215,7 @@ class _Contents:
         self._found(problem, "they are deleted; put the items again", self._deleting("features", key))
         for record in lost:
             # Without the hash of its content, an item that is put again is embedded again.
-            stored = seal(row_key(record.row), to_bytes(replace(record, content_hash=b"")))
+            stored = seal(row_key(record.row), to_bytes(record._replace(content_hash=b"")))
             self._repairs.append(self._putting("items", row_key(record.row), stored))
 
     def _check_graves(self) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from embeddb.centre import Centre
-from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError, NotFoundError
+from embeddb.errors import (
+    DataLossError,
+    EmbeddbError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+)
 from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex
 from embeddb.models import EmbedRequest
 from embeddb.options import Arithmetic, Effort
@@ -20,6 +27,8 @@ __all__ = ["Space"]
 
 Floats = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[EmbedRequest]], Sequence[dict[str, Embedding] | EmbeddbError]]
+
+log = logging.getLogger(__name__)
 
 NO_ROWS = np.empty(0, np.int64)
 
@@ -61,7 +70,18 @@ class Space:
         self._snapshots = SnapshotFile(store.path / "indexes" / f"{model}.index", identity)
         policy = IndexPolicy(settings.index, settings.recall, settings.encoding)
         self._index = SpaceIndex(dimension, settings.metric, policy, model, self._snapshots)
-        self._index.fill(lambda: store.scan(model), store.count(), store.sequence())
+        self._index.fill(lambda: store.scan(model, self._report_damage), store.count(), store.sequence())
+
+    def _report_damage(self, rows: range, error: DataLossError) -> None:
+        log.error(
+            "%s: the features of model %r in rows %d to %d are damaged, and their items are not found by it; "
+            "`embeddb-server verify` names them, and with --repair they can be put again: %s",
+            self._store.path,
+            self.model,
+            rows.start,
+            rows.stop - 1,
+            error,
+        )
 
     def apply(self, committed: Committed) -> None:
         """Follow a commit."""

@@ -3,7 +3,15 @@
 from embeddb.index.kmeans import Centres
 from embeddb.index.metric import check_finite_scores
 from embeddb.index.policy import IndexPolicy, check_factory
-from embeddb.index.snapshot import SnapshotFile
+from embeddb.index.snapshot import SnapshotFile, snapshot_damage
 from embeddb.index.space_index import SpaceIndex
 
-__all__ = ["Centres", "IndexPolicy", "SnapshotFile", "SpaceIndex", "check_factory", "check_finite_scores"]
+__all__ = [
+    "Centres",
+    "IndexPolicy",
+    "SnapshotFile",
+    "SpaceIndex",
+    "check_factory",
+    "check_finite_scores",
+    "snapshot_damage",
+]

@@ -30,7 +30,7 @@ from embeddb.index.approximate import Approximate, Tuned
 from embeddb.index.tuning import Point
 from embeddb.index.vectors import Moment
 
-__all__ = ["Snapshot", "SnapshotFile"]
+__all__ = ["Snapshot", "SnapshotFile", "snapshot_damage"]
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -176,6 +176,18 @@ class SnapshotFile:
             sample.astype(np.float32),
             header["sequence"],
         )
+
+
+def snapshot_damage(path: Path) -> str | None:
+    """What is wrong with the file of a snapshot; None if it is what was written, be it of any use or not."""
+    try:
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                return "it is none, or of another version"
+            _verify(file)
+    except (DataLossError, OSError) as error:
+        return str(error)
+    return None
 
 
 class _Checked:

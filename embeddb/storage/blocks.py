@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import lmdb
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.errors import FailedPreconditionError
+from embeddb.errors import DataLossError, FailedPreconditionError
 from embeddb.storage.sealed import seal, unseal
 
-__all__ = ["ROWS_PER_BLOCK", "Blocks", "Graves", "encode", "rows_of"]
+__all__ = ["ROWS_PER_BLOCK", "Blocks", "Graves", "OnDamage", "encode", "rows_of"]
 
 ROWS_PER_BLOCK = 64
 MAX_DEAD_ROWS = ROWS_PER_BLOCK // 2
@@ -31,6 +31,8 @@ Rows = npt.NDArray[np.int64]
 Slots = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Encoded = npt.NDArray[np.floating]
+OnDamage = Callable[[range, DataLossError], None]
+"""Told which rows a damaged block had, and what is wrong with it."""
 
 
 def encode(vectors: Floats, encoding: str) -> Encoded:
@@ -153,12 +155,20 @@ class Blocks:
                     found[row] = stored[place].astype(np.float32)
         return found
 
-    def scan(self, first_block: int) -> Iterator[tuple[int, Rows, Encoded]]:
+    def scan(
+        self, first_block: int, on_damage: OnDamage | None = None
+    ) -> Iterator[tuple[int, Rows, Encoded]]:
         """Iterate over the blocks from one on.
+
+        Args:
+            on_damage: told of each damaged block, which is passed over then.
 
         Yields:
             The block's number, its living rows (b,) int64, ascending, and their vectors (b, dimension) as
             they are stored: it may be a view of the transaction's memory, to be copied before it ends.
+
+        Raises:
+            DataLossError: a block is damaged, and there is nobody to be told.
         """
         with self._transaction.cursor(db=self._database) as cursor:
             if not cursor.set_range(self._prefix + _number(first_block)):
@@ -167,7 +177,13 @@ class Blocks:
                 if bytes(key[:-8]) != self._prefix:
                     return
                 (block,) = struct.unpack(">Q", key[-8:])
-                slots, stored = self._living(block, *self._opened(bytes(key), value))
+                try:
+                    slots, stored = self._living(block, *self._opened(bytes(key), value))
+                except DataLossError as error:
+                    if on_damage is None:
+                        raise
+                    on_damage(range(block * ROWS_PER_BLOCK, (block + 1) * ROWS_PER_BLOCK), error)
+                    continue
                 yield block, slots + block * ROWS_PER_BLOCK, stored
 
     def rows(self, block: int, value: bytes | memoryview) -> Rows:

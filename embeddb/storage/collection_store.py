@@ -14,7 +14,7 @@ import numpy as np
 
 from embeddb.errors import FailedPreconditionError
 from embeddb.query import Encoding
-from embeddb.storage.blocks import Floats, Rows
+from embeddb.storage.blocks import Floats, OnDamage, Rows
 from embeddb.storage.environment import Durability, Environment, Use
 from embeddb.storage.group_commit import GroupCommit, Operation
 from embeddb.storage.records import Committed, Record, Written
@@ -170,20 +170,28 @@ class CollectionStore:
         with self._env.read() as transaction:
             return self._features(transaction, model, rows)
 
-    def scan(self, model: str) -> Iterator[tuple[Rows, Floats]]:
+    def scan(self, model: str, on_damage: OnDamage | None = None) -> Iterator[tuple[Rows, Floats]]:
         """Iterate over a space.
+
+        Args:
+            on_damage: told of each damaged block of vectors, which is passed over then.
 
         Yields:
             Rows (b,) int64, ascending, and their vectors (b, d) float32. Each batch is one moment of the
             data: a write between two of them may show in the later one.
+
+        Raises:
+            DataLossError: a block is damaged, and there is nobody to be told.
         """
         next_block: int | None = 0
         while next_block is not None:
-            rows, vectors, next_block = self._scan_from(model, next_block)
+            rows, vectors, next_block = self._scan_from(model, next_block, on_damage)
             if len(rows):
                 yield rows, vectors
 
-    def _scan_from(self, model: str, first_block: int) -> tuple[Rows, Floats, int | None]:
+    def _scan_from(
+        self, model: str, first_block: int, on_damage: OnDamage | None
+    ) -> tuple[Rows, Floats, int | None]:
         """A batch of a scan, and the block that the next one starts with, if there is one."""
         rows: list[Rows] = []
         vectors: list[Floats] = []
@@ -194,7 +202,7 @@ class CollectionStore:
             if space is None:
                 return np.empty(0, np.int64), np.empty((0, 0), np.float32), None
             blocks = open_blocks(transaction, self._env.database, model, space)
-            for block, block_rows, block_vectors in blocks.scan(first_block):
+            for block, block_rows, block_vectors in blocks.scan(first_block, on_damage):
                 if count >= SCAN_ROWS:
                     next_block = block
                     break

@@ -50,11 +50,15 @@ class Finding:
         return f"{self.where}: {self.problem}; " + (self.repair or "cannot be repaired: restore a backup")
 
 
-def verify(path: str | Path, *, repair: bool = False) -> list[Finding]:
+Check = Callable[[str, Path, bool], list[Finding]]
+
+
+def verify(path: str | Path, *, repair: bool = False, also: Check | None = None) -> list[Finding]:
     """Check a data folder that no process has open.
 
     Args:
         repair: whether to mend what can be mended.
+        also: checks what others keep in a collection's folder: given its name, its folder and `repair`.
 
     Returns:
         What is wrong, or was before the repair; nothing if the folder is sound.
@@ -78,7 +82,9 @@ def verify(path: str | Path, *, repair: bool = False) -> list[Finding]:
         for name in sorted((recorded | folders) - dropped):
             if name not in recorded and not findings:
                 findings.append(Finding(name, "the catalogue does not know it, and it is left alone", None))
-            findings += verify_collection(name, path / COLLECTIONS / name, repair=repair)
+            folder = path / COLLECTIONS / name
+            findings += verify_collection(name, folder, repair=repair)
+            findings += also(name, folder, repair) if also is not None else []
         return findings
     finally:
         lock.release()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from embeddb.errors import DataLossError
 from embeddb.storage import backup as copy_folder
-from embeddb.storage import verify as verify_folder
+from embeddb.verify import verify as verify_folder
 from embeddb_server.keys import KeyFile, Role
 
 __all__ = ["backup", "keys", "restore", "verify"]

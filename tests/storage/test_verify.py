@@ -105,6 +105,9 @@ def test_damaged_features(folder: Path) -> None:
         store.features("m", store.rows(["80"]))
     with pytest.raises(DataLossError):
         list(store.scan("m"))
+    lost: list[range] = []
+    assert [len(rows) for rows, _ in store.scan("m", lambda rows, _: lost.append(rows))] == [63]
+    assert lost == [range(64, 128)]
     with pytest.raises(DataLossError):
         store.write([put("new")])
     assert store.features("m", store.rows(["1"])).keys() == {1}

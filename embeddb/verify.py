@@ -1,0 +1,38 @@
+"""Check a data folder end to end: what is stored, and the index files that are kept beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from embeddb.index import snapshot_damage
+from embeddb.storage import Finding
+from embeddb.storage import verify as verify_storage
+
+__all__ = ["verify"]
+
+
+def verify(path: str | Path, *, repair: bool = False) -> list[Finding]:
+    """Check a data folder that no process has open; see `embeddb.storage.verify`.
+
+    Args:
+        repair: whether to mend what can be mended.
+
+    Returns:
+        What is wrong, or was before the repair; nothing if the folder is sound.
+
+    Raises:
+        FailedPreconditionError: there is no data folder, another process has it open, or its format is newer.
+    """
+    return verify_storage(path, repair=repair, also=_verify_indexes)
+
+
+def _verify_indexes(name: str, folder: Path, repair: bool) -> list[Finding]:
+    findings = []
+    for file in sorted((folder / "indexes").glob("*.index")):
+        problem = snapshot_damage(file)
+        if problem is not None:
+            advice = "it is deleted; the next start builds the index anew"
+            findings.append(Finding(name, f"the index file {file.name} is of no use: {problem}", advice))
+            if repair:
+                file.unlink()
+    return findings

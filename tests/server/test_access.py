@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -271,3 +273,28 @@ def test_labels_are_stored_by_who_may_write(address: str, keys: KeyFile) -> None
         assert len(mine.ask(Clusters(KMeans(2))).labels) == 4
         with pytest.raises(PermissionDeniedError, match=r"with field needs the role write; the key 'READ'"):
             mine.ask(Clusters(KMeans(2), field="label"))
+
+
+def test_neither_logs_nor_errors_tell_a_secret(tmp_path: Path) -> None:
+    secret = KeyFile(tmp_path).add("me", Role.READ)
+    command = [sys.executable, "-m", "embeddb_server.main", "--data", str(tmp_path), "--port", "0"]
+    log = tmp_path / "log"
+    with (
+        log.open("w") as file,
+        subprocess.Popen(
+            [*command, "--log-level", "debug"], stdout=subprocess.PIPE, stderr=file, text=True
+        ) as process,
+    ):
+        assert process.stdout is not None
+        address = process.stdout.readline().split(" ready on ")[1].partition(",")[0]
+        told = []
+        for key in (secret, f"{secret[:-1]}!"):
+            with client(address, key) as caller, pytest.raises(EmbeddbError) as caught:
+                caller.create_collection("new")
+            told.append(str(caught.value))
+        process.terminate()
+    written = log.read_text() + "\n".join(told)
+    assert "opening" in written
+    assert "needs the role admin" in written
+    assert "not known here" in written
+    assert secret[:-1] not in written

@@ -13,6 +13,7 @@ from embeddb.database import Database
 from embeddb.errors import DeadlineExceededError
 from embeddb.models import Output
 from embeddb.query import Modality
+from embeddb.questions import Compare
 from embeddb_client import Client, Collection
 from embeddb_protos.v1 import common_pb2, items_pb2, items_pb2_grpc
 from embeddb_server import Server
@@ -57,6 +58,30 @@ def test_a_put_past_its_deadline_is_neither_run_nor_written(
     client.embed("starter", "whoever comes next")
     assert busy.inputs == 2
     assert collection.info().items == 0
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client, name: client.embed("starter", "a text that comes too late"),
+        lambda client, name: client.collection(name).search("a text that comes too late"),
+        lambda client, name: client.collection(name).ask(Compare(["one text", "another"])),
+    ],
+    ids=["embed", "search", "compare"],
+)
+def test_a_question_past_its_deadline_is_not_run(
+    ask: Callable[[Client, str], object],
+    busy: Busy,
+    server: Server,
+    client: Client,
+    make_collection: Callable[..., Collection],
+) -> None:
+    collection = make_collection("starter")
+    with Client(server.address, timeout=0.3) as hasty, pytest.raises(DeadlineExceededError):
+        ask(hasty, collection.name)
+    busy.release.set()
+    client.embed("starter", "whoever comes next")
+    assert busy.inputs == 2
 
 
 def test_a_cancelled_put_is_neither_run_nor_written(

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from embeddb.database import Database
 from embeddb_client import Client
 from embeddb_server import Server
+from embeddb_server.config import Config
 from embeddb_server.metrics import DatabaseCollector, MetricsInterceptor
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,21 @@ BIN = Path(sys.executable).parent
 def test_the_files_are_well_formed(command: list[str]) -> None:
     done = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_files_name_settings_that_there_are() -> None:
+    names: set[str] = set()
+    for file in ("Dockerfile", "compose.yaml", "kubernetes.yaml", "healthcheck.py"):
+        names.update(re.findall(r"EMBEDDB_SERVER_(\w+)", (DOCKER / file).read_text()))
+    assert {"DATA", "MODELS", "ADDRESS", "METRICS_PORT", "PORT"} <= names
+    assert names <= {name.upper() for name in Config.model_fields}
+
+
+def test_everything_that_the_server_can_use_is_installed() -> None:
+    project = tomllib.loads((ROOT / "server" / "pyproject.toml").read_text())["project"]
+    installed = set(re.findall(r"\[(.+?)\]", (DOCKER / "install.sh").read_text())[-2:])
+    extras = {name for group in installed for name in group.split(",")}
+    assert set(project["optional-dependencies"]) <= extras
 
 
 def test_the_health_check_tells_a_server_that_serves(server: Server, free_port: int) -> None:
@@ -66,12 +83,19 @@ def test_the_dashboard_asks_for_metrics_that_there_are(database: Database) -> No
 
 
 @pytest.mark.nightly
-def test_the_images_installation_gives_a_server(tmp_path: Path) -> None:
+def test_the_images_installation_gives_a_server(tmp_path: Path, free_port: int) -> None:
     # The image for a CPU differs by the index that torch comes from, which not every machine can reach.
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     command = [DOCKER / "install.sh", "cuda", tmp_path / "environment"]
     subprocess.run(command, check=True, env=environment)
-    done = subprocess.run(
-        [tmp_path / "environment" / "bin" / "embeddb-server", "--version"], capture_output=True, text=True
-    )
-    assert done.stdout.startswith("embeddb-server ")
+    programs = tmp_path / "environment" / "bin"
+    settings = {"EMBEDDB_SERVER_DATA": str(tmp_path / "data"), "EMBEDDB_SERVER_PORT": str(free_port)}
+    alone = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"} | settings
+    with subprocess.Popen(["embeddb-server"], env=alone, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert f" ready on 127.0.0.1:{free_port}," in process.stdout.readline()
+            subprocess.run(["python", DOCKER / "healthcheck.py"], check=True, env=alone)
+        finally:
+            process.terminate()
+    assert process.returncode == 0

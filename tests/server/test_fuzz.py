@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,11 +24,14 @@ import embeddb
 from embeddb_client import Client, PutItem
 from embeddb_server import Server
 from embeddb_server.server import SERVICES
+from embeddb_server.services import euclides
 
-METHODS = [method for name in SERVICES for method in Default().FindServiceByName(name).methods]
+METHODS = [
+    method for name in (*SERVICES, euclides.SERVICE) for method in Default().FindServiceByName(name).methods
+]
 DEFECTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS}
-# 10,000 calls in all, a few hundred a method, half of them random bytes.
-EXAMPLES = 10_000 // len(METHODS) // 2
+# At least 10,000 calls in all, a few hundred a method, half of them random bytes.
+EXAMPLES = math.ceil(10_000 / len(METHODS) / 2)
 HASTE = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -109,7 +113,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         database.create_collection("safe", ["given"])
         for model in ("tiny", "given"):
             database.collection().add_model(model)
-        server = Server(database)
+        server = Server(database, euclides_collection="default")
         server.start()
         yield server
         server.stop(drain_seconds=0.1)

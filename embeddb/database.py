@@ -64,7 +64,7 @@ class Database:
         self._lock = threading.RLock()
         self._closed = False
         self._folder = DataFolder(path, Durability(durability))
-        self._registry = Registry(models or ModelSettings())
+        self._registry = Registry(models or ModelSettings(), self._folder.catalogue.choices)
         self._collections: dict[str, Collection] = {}
         try:
             for record in self._folder.catalogue.models().values():
@@ -92,7 +92,7 @@ class Database:
 
         Raises:
             AlreadyExistsError: the name is taken.
-            InvalidArgumentError: the spec is malformed.
+            InvalidArgumentError: the spec is malformed, or the model has nothing to compile.
             FailedPreconditionError: weights, packages or the device are missing, or it does not run as the
                 options say.
         """

@@ -10,9 +10,11 @@ from embeddb.models.gpus import GpuMemory, gpu_memory
 from embeddb.models.model import Model
 from embeddb.models.network import Network, Output
 from embeddb.models.registry import EmbedRequest, Registry
+from embeddb.models.runner import Choices
 from embeddb.settings import ModelSettings
 
 __all__ = [
+    "Choices",
     "EmbedRequest",
     "GpuMemory",
     "Model",

@@ -14,7 +14,12 @@ from embeddb.batching import Batcher, Priority, QueueFigures
 from embeddb.deadline import Deadline
 from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError
 from embeddb.models.network import ImageTextNetwork, Network, Output
+<<<<<<< HEAD
 from embeddb.models.runner import Runner
+=======
+from embeddb.models.runner import Choices, Runner
+from embeddb.models.settings import ModelSettings
+>>>>>>> 017eaf9 (How a model runs: kept between starts, compiled where asked and faster, and probed with pictures like photographs)
 from embeddb.query import Embedding, Modality, ModelInfo, Prediction, RunOptions
 from embeddb.settings import ModelSettings
 
@@ -32,9 +37,10 @@ class Model:
 
     Args:
         network: as it was loaded; the model's own from now on.
+        choices: see `Runner`.
 
     Raises:
-        FailedPreconditionError: see `Runner`.
+        FailedPreconditionError, InvalidArgumentError: see `Runner`.
     """
 
     def __init__(
@@ -44,6 +50,7 @@ class Model:
         options: RunOptions,
         network: Network,
         settings: ModelSettings,
+        choices: Choices,
     ) -> None:
         self.labels = network.labels
         self.logits: tuple[float, float | None] | None = None
@@ -58,7 +65,7 @@ class Model:
             fingerprint=network.fingerprint,
             options=options,
         )
-        self._runner = Runner(name, network, options)
+        self._runner = Runner(name, network, options, settings.max_batch, choices)
         self.running = self._runner.running
         self._keep = settings.predictions
         # One forward pass at a time: two would only take the cores from one another.
@@ -102,7 +109,7 @@ class Model:
         with self._running:
             output = self._runner.forward(modality, prepared)
         # Copied out of inference mode's tensors, so that an embedding owns its memory.
-        features = output.features.float().cpu().numpy().copy()
+        features = output.features.numpy().copy()
         finite = np.isfinite(features).all(axis=1)
         return [
             Embedding(row, predictions) if fine else self._not_finite()

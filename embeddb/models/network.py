@@ -11,7 +11,7 @@ from PIL import Image as PilImage
 
 from embeddb.query import Modality
 
-__all__ = ["ImageTextNetwork", "Network", "Output"]
+__all__ = ["CompilableNetwork", "ImageTextNetwork", "Network", "Output"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,18 @@ class ImageTextNetwork(Protocol):
 
     logit_scale: float
     logit_bias: float | None
+
+
+@runtime_checkable
+class CompilableNetwork(Protocol):
+    """What a network also has that gains from `torch.compile` where that is asked for.
+
+    Attributes:
+        compilable: the methods in which its time goes, each as a module and the method's name. They are replaced
+            there, so `forward` must look them up at each run.
+    """
+
+    compilable: Sequence[tuple[torch.nn.Module, str]]
 
 
 class Network(Protocol):

@@ -1,4 +1,9 @@
-"""A few images and texts that a network is tried on when it is loaded, to see what it gives and how fast."""
+"""A few images and texts that a network is tried on when it is loaded, to see what it gives and how fast.
+
+The pictures are noise with what is common to photographs, an amplitude that falls as 1/f (Field, "Relations
+between the statistics of natural images and the response properties of cortical cells", JOSA A, 1987), and
+colours that vary less than brightness.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +19,24 @@ from PIL import Image as PilImage
 from embeddb.models.network import Output
 from embeddb.query import Modality
 
-__all__ = ["Measured", "measure", "probes"]
+__all__ = ["Measured", "measure", "probes", "warm_up"]
 
 RUNS = 3
 # A large network on a slow machine is run once more at least, but not for long.
 MAX_SECONDS = 1.0
+
+SIDE = 256
 
 _TEXTS = (
     "a photograph of a cat on a red sofa",
     "two people on bicycles",
     "Invoice no. 1042, due on the 3rd of May",
     "a",
+    "The cathedral was begun in 1248, and its towers were completed more than six centuries later.",
+    "rot und blau",
 )
+# Brightness and the two opponent colours, in which natural pictures vary much and little, as red, green, blue.
+_COLOURS = np.array([[1.0, 0.35, 0.1], [1.0, 0.0, -0.25], [1.0, -0.35, 0.1]])
 
 
 @dataclass(frozen=True)
@@ -42,39 +53,78 @@ class Measured:
 
     def cosine(self, other: Measured) -> float:
         """The least cosine between these features and other ones of the same inputs."""
-        return min(
-            torch.cosine_similarity(own, others).min().item()
-            for own, others in zip(self.features, other.features, strict=True)
-        )
+        return min(_least_cosine(*pair) for pair in zip(self.features, other.features, strict=True))
+
+    def centred_cosine(self, other: Measured) -> float:
+        """The same without what all inputs of a modality share: the mean of the other ones."""
+        pairs = zip(self.features, other.features, strict=True)
+        return min(_least_cosine(own - mean, others - mean) for own, others, mean in map(_with_mean, pairs))
 
 
 def probes(modality: Modality) -> Sequence[PilImage.Image | str]:
-    """Inputs of one modality, always the same: texts, or pictures of soft coloured blots."""
+    """Inputs of one modality, always the same: six texts, or six pictures."""
     if modality is Modality.TEXT:
         return _TEXTS
     random = np.random.default_rng(0)
-    blots = random.integers(0, 256, (len(_TEXTS), 8, 8, 3), dtype=np.uint8)
-    return [PilImage.fromarray(each).resize((320, 240), PilImage.Resampling.BICUBIC) for each in blots]
+    return [_noise(random) for _ in _TEXTS]
 
 
-def measure(
-    forward: Callable[[Modality, Sequence[Any]], Output], prepared: Mapping[Modality, Sequence[Any]]
-) -> Measured:
-    """Run prepared probes through a network, a few times after one that warms it up.
+def warm_up(
+    forward: Callable[[Modality, Sequence[Any]], Output],
+    prepared: Mapping[Modality, Sequence[Any]],
+    sizes: Sequence[int],
+) -> Sequence[torch.Tensor]:
+    """Run prepared probes through a network, all of a modality together, and in batches of other sizes.
+
+    Returns:
+        (n, dimension) float32 on the CPU for each modality.
 
     Raises:
         Exception: whatever the network raises.
     """
-    features = [forward(*each).features.float().cpu().clone() for each in prepared.items()]
     for modality, inputs in prepared.items():
-        # Where the network is compiled, a batch of one is compiled apart.
-        forward(modality, inputs[:1])
+        for size in sizes:
+            forward(modality, [inputs[i % len(inputs)] for i in range(size)])
+    return [forward(*each).features.clone() for each in prepared.items()]
+
+
+def measure(
+    forward: Callable[[Modality, Sequence[Any]], Output],
+    prepared: Mapping[Modality, Sequence[Any]],
+    sizes: Sequence[int],
+) -> Measured:
+    """Run prepared probes through a network, a few times after it was warmed up.
+
+    Raises:
+        Exception: whatever the network raises.
+    """
+    features = warm_up(forward, prepared, sizes)
     began, fastest = time.perf_counter(), float("inf")
     for _ in range(RUNS):
         started = time.perf_counter()
         for modality, inputs in prepared.items():
-            forward(modality, inputs).features.float().cpu()
+            forward(modality, inputs)
         fastest = min(fastest, time.perf_counter() - started)
         if time.perf_counter() - began > MAX_SECONDS:
             break
     return Measured(fastest, features)
+
+
+def _noise(random: np.random.Generator) -> PilImage.Image:
+    """Noise whose amplitude falls as 1/f."""
+    frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None])
+    frequency[0, 0] = np.inf
+    real, imaginary = random.normal(size=(2, 3, *frequency.shape))
+    planes = np.fft.irfft2((real + 1j * imaginary) / frequency, s=(SIDE, SIDE))
+    planes /= planes.std(axis=(1, 2), keepdims=True)
+    pixels = random.uniform(70, 170) + random.uniform(25, 65) * np.tensordot(planes, _COLOURS, axes=(0, 1))
+    return PilImage.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def _least_cosine(one: torch.Tensor, other: torch.Tensor) -> float:
+    # In float64, for some networks' features are as small as 1e-9.
+    return torch.cosine_similarity(one.double(), other.double(), eps=1e-300).min().item()
+
+
+def _with_mean(pair: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return *pair, pair[1].mean(dim=0)

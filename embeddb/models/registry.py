@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,11 @@ from embeddb.errors import (
 from embeddb.models.images import decode
 from embeddb.models.loaders import LOADERS
 from embeddb.models.model import Model
+<<<<<<< HEAD
+=======
+from embeddb.models.runner import Choices
+from embeddb.models.settings import ModelSettings
+>>>>>>> 017eaf9 (How a model runs: kept between starts, compiled where asked and faster, and probed with pictures like photographs)
 from embeddb.models.spec import Spec
 from embeddb.query import Embedding, Image, Modality, ModelInfo, RunOptions, Text, cut_out
 from embeddb.settings import ModelSettings
@@ -59,10 +65,16 @@ class Registry:
 
     Models are loaded one at a time, since the libraries that make them change global state while they do;
     those that are loaded go on meanwhile.
+
+    Args:
+        settings: the operator's.
+        choices: where it is kept how models run, so that a restart need not measure it; only until the registry
+            is closed, if None.
     """
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, choices: Choices | None = None) -> None:
         self._settings = settings
+        self._choices = {} if choices is None else choices
         self._entries: dict[str, _Entry] = {}
         self._names_taken: set[str] = set()
         self._lock = threading.Lock()
@@ -81,7 +93,7 @@ class Registry:
 
         Raises:
             AlreadyExistsError: the name is taken.
-            InvalidArgumentError: the spec is malformed; the message names its field.
+            InvalidArgumentError: the spec is malformed, or there is nothing to compile; the message names the field.
             FailedPreconditionError: weights, packages or the device are missing, or it does not run as the
                 options say.
             PermissionDeniedError: the operator has not allowed it.
@@ -271,8 +283,13 @@ class Registry:
         reading = Spec(spec)
         loader = reading.choose("loader", tuple(LOADERS), "")
         with self._loading:
+            begun = time.monotonic()
+            log.info("model %r: loading with %s", name, loader)
             network = LOADERS[loader](reading, self._settings)
-            return Model(name, spec, options, network, self._settings)
+            model = Model(name, spec, options, network, self._settings, self._choices)
+            running, seconds = model.running, time.monotonic() - begun
+            log.info("model %r: loaded in %.1f s, %.0f MB on %s", name, seconds, running.bytes / 1e6, running.device)
+            return model
 
     def _load_again(self, entry: _Entry) -> Model:
         info = entry.info

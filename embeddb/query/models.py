@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,20 +53,28 @@ class RunOptions:
         precision: a `Precision` or its name. What is slower than float32 here, or whose features have a
             cosine below 0.999 to those in float32, is never taken by AUTO.
         lazy: whether the model is loaded at its first use after a start, instead of at the start.
+        compile: whether torch.compile may translate the network, where that is faster here by measure. Loading
+            then takes half a minute or more, and needs a C++ compiler.
+        unload_after: seconds without use after which its memory is freed until the next use; None for never.
 
     Raises:
-        InvalidArgumentError: there is no such precision, or the device is not written like these.
+        InvalidArgumentError: there is no such precision, the device is not written like these, or the seconds
+            are not positive.
     """
 
     device: str = "auto"
     precision: Precision = Precision.AUTO
     lazy: bool = False
+    compile: bool = False
+    unload_after: float | None = None
 
     def __post_init__(self) -> None:
         check_fields(self, "options.")
         object.__setattr__(self, "precision", Precision(self.precision))
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
             raise InvalidArgumentError("options.device", self.device, "must be auto, cpu, cuda or cuda:N")
+        if self.unload_after is not None and not 0 < self.unload_after < math.inf:
+            raise InvalidArgumentError("options.unload_after", self.unload_after, "must be positive seconds")
 
 
 @dataclass(frozen=True)
@@ -76,11 +85,13 @@ class Running:
         device: "cpu" or "cuda:0" and so on.
         precision: of its weights; never AUTO.
         bytes: what its weights take.
+        compiled: whether it runs as torch.compile has translated it.
     """
 
     device: str
     precision: Precision
     bytes: int
+    compiled: bool = False
 
 
 @dataclass(frozen=True)

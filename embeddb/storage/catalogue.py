@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from embeddb.errors import FailedPreconditionError
+from embeddb.errors import DataLossError, FailedPreconditionError
 from embeddb.storage.environment import Environment
 from embeddb.storage.sealed import seal, unseal
 
@@ -16,6 +18,8 @@ FORMAT = 2
 """The version of everything under a data folder; raised with any change that older code cannot read."""
 
 DROPPED = {"dropped": True}
+
+log = logging.getLogger(__name__)
 
 
 class Catalogue:
@@ -31,7 +35,7 @@ class Catalogue:
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
-        self._env = Environment(path, ("meta", "models", "collections"), create=create)
+        self._env = Environment(path, ("meta", "models", "collections", "choices"), create=create)
         meta = self._env.database("meta")
         with self._env.read() as transaction:
             stored = transaction.get(b"format", db=meta)
@@ -93,6 +97,11 @@ class Catalogue:
         """Close the catalogue."""
         self._env.close()
 
+    @property
+    def choices(self) -> MutableMapping[str, dict[str, Any]]:
+        """How models run best on the machines that had the folder: a cache, in which damage is a gap."""
+        return _Choices(self._env)
+
     def _all(self, kind: str) -> dict[str, dict[str, Any]]:
         with self._env.read() as transaction, transaction.cursor(db=self._env.database(kind)) as cursor:
             return {
@@ -105,3 +114,40 @@ class Catalogue:
 
     def _delete(self, kind: str, name: str) -> None:
         self._env.write(lambda txn: txn.delete(name.encode(), db=self._env.database(kind)))
+
+
+class _Choices(MutableMapping[str, dict[str, Any]]):
+    """Records whose loss costs time and nothing else. Each change is durable when its call returns."""
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._database = env.database("choices")
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        encoded = key.encode()
+        with self._env.read() as transaction:
+            stored = transaction.get(encoded, db=self._database)
+            if stored is None:
+                raise KeyError(key)
+            try:
+                choice: dict[str, Any] = json.loads(bytes(unseal(encoded, stored)))
+            except DataLossError as error:
+                log.warning("a choice is damaged, and made anew: %s", error)
+                raise KeyError(key) from None
+        return choice
+
+    def __setitem__(self, key: str, choice: dict[str, Any]) -> None:
+        encoded = key.encode()
+        sealed = seal(encoded, json.dumps(choice).encode())
+        self._env.write(lambda txn: txn.put(encoded, sealed, db=self._database))
+
+    def __delitem__(self, key: str) -> None:
+        if not self._env.write(lambda txn: txn.delete(key.encode(), db=self._database)):
+            raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        with self._env.read() as transaction, transaction.cursor(db=self._database) as cursor:
+            return iter([bytes(key).decode() for key in cursor.iternext(values=False)])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

@@ -55,6 +55,13 @@ def add(
     lazy: Annotated[
         bool, typer.Option("--lazy", help="Load it at its first use after a start of the server.")
     ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Let torch.compile translate it, where that is faster by measure.")
+    ] = False,
+    unload_after: Annotated[
+        float | None,
+        typer.Option("--unload-after", help="Free its memory after so many seconds without use."),
+    ] = None,
     only_register: Annotated[bool, typer.Option("--only-register", help="Add it to no collection.")] = False,
     server: Server = None,
     as_json: Json = False,
@@ -68,9 +75,10 @@ def add(
     whole = _spec(spec) | dict(pairs(values or [], "--set"))
     if loader is not None or "loader" not in whole:
         whole["loader"] = loader or name
+    options = RunOptions(device, precision, lazy, compiled, unload_after)
     with connect(server) as client:
         with err.status(f"loading {name} ..."):
-            info = client.register_model(name, whole, RunOptions(device, precision, lazy))
+            info = client.register_model(name, whole, options)
         collections = [] if only_register else to or [client.name]
         for collection in collections:
             client.collection(collection).add_model(name)
@@ -193,7 +201,8 @@ def _print(info: ModelInfo, as_json: bool) -> None:
 def _how(running: Running | None) -> str:
     if running is None:
         return "not loaded"
-    return f"{running.device}, {running.precision}, {running.bytes / 1e6:,.0f} MB"
+    compiled = ", compiled" if running.compiled else ""
+    return f"{running.device}, {running.precision}{compiled}, {running.bytes / 1e6:,.0f} MB"
 
 
 def _describe(info: ModelInfo) -> str:

@@ -67,6 +67,7 @@ class OpenClipNetwork:
 
     def __init__(self, network: Any, tokenizer: Any, architecture: Mapping[str, Any]) -> None:
         self.module: Any = network.eval()
+        self.compilable = [(self.module, "encode_image"), (self.module, "encode_text")]
         self._tokenizer = tokenizer
         # A tokenizer of transformers changes its own state in every call.
         self._tokenizing = threading.Lock()

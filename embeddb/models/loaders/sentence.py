@@ -53,6 +53,7 @@ class SentenceNetwork:
 
     def __init__(self, encoder: SentenceTransformer, prompt: str) -> None:
         self.module: torch.nn.Module = encoder.eval()
+        self.compilable = [(encoder[0], "forward")]
         self._encoder = encoder
         self._prompt = prompt
         modules: Any = encoder  # a Sequential, which its type does not say

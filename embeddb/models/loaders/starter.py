@@ -107,6 +107,7 @@ class StarterNetwork:
         centred = torch.nn.functional.normalize(names - mean, dim=1)
         self._weights = _Weights(classifier.module, sentences.network, mean, centred)
         self.module: torch.nn.Module = self._weights
+        self.compilable = [*classifier.compilable, (sentences.network, "forward")]
         self.dimension = names.shape[1]
         facts = {"loader": "starter", "classifier": classifier.fingerprint, "neighbours": NEIGHBOURS}
         self.fingerprint = fingerprint(sentences.network.state_dict(), facts)

@@ -62,6 +62,7 @@ class TimmNetwork:
         statistics: dict[str, tuple[float, ...]],
     ) -> None:
         self.module: Any = network.eval()
+        self.compilable = [(self.module, "forward_features")]
         self.labels = tuple(labels)
         config = timm.data.resolve_model_data_config(network) | statistics
         self._transform = timm.data.create_transform(**config, is_training=False)

@@ -58,6 +58,7 @@ class TorchvisionNetwork:
         self.fingerprint = fingerprint(network.state_dict(), facts | {"transform": repr(self._transform)})
         classifier = _cut(network)
         self.module: Any = torch.nn.ModuleList([network, classifier]).eval()
+        self.compilable = [(network, "forward")]
         self.labels = tuple(labels)
         self.dimension = classifier.in_features
 

@@ -144,6 +144,7 @@ class TripletNetwork:
         flip: bool,
     ) -> None:
         self.module: nn.Module = embedder.eval()
+        self.compilable = [(embedder, "forward")]
         self.dimension = embedder.dimension
         self._transform = evaluation_transform(shape.size, statistics)
         self._flip = flip

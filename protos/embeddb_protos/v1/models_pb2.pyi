@@ -42,24 +42,30 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., spec_json: _Optional[str] = ..., modalities: _Optional[_Iterable[_Union[_common_pb2.Modality, str]]] = ..., dimension: _Optional[int] = ..., labels: _Optional[int] = ..., fingerprint: _Optional[str] = ..., options: _Optional[_Union[RunOptions, _Mapping]] = ..., running: _Optional[_Union[Running, _Mapping]] = ...) -> None: ...
 
 class RunOptions(_message.Message):
-    __slots__ = ("device", "precision", "lazy")
+    __slots__ = ("device", "precision", "lazy", "compile", "unload_after_seconds")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     LAZY_FIELD_NUMBER: _ClassVar[int]
+    COMPILE_FIELD_NUMBER: _ClassVar[int]
+    UNLOAD_AFTER_SECONDS_FIELD_NUMBER: _ClassVar[int]
     device: str
     precision: Precision
     lazy: bool
-    def __init__(self, device: _Optional[str] = ..., precision: _Optional[_Union[Precision, str]] = ..., lazy: bool = ...) -> None: ...
+    compile: bool
+    unload_after_seconds: float
+    def __init__(self, device: _Optional[str] = ..., precision: _Optional[_Union[Precision, str]] = ..., lazy: bool = ..., compile: bool = ..., unload_after_seconds: _Optional[float] = ...) -> None: ...
 
 class Running(_message.Message):
-    __slots__ = ("device", "precision", "bytes")
+    __slots__ = ("device", "precision", "bytes", "compiled")
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     PRECISION_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
+    COMPILED_FIELD_NUMBER: _ClassVar[int]
     device: str
     precision: Precision
     bytes: int
-    def __init__(self, device: _Optional[str] = ..., precision: _Optional[_Union[Precision, str]] = ..., bytes: _Optional[int] = ...) -> None: ...
+    compiled: bool
+    def __init__(self, device: _Optional[str] = ..., precision: _Optional[_Union[Precision, str]] = ..., bytes: _Optional[int] = ..., compiled: bool = ...) -> None: ...
 
 class RegisterModelRequest(_message.Message):
     __slots__ = ("name", "spec_json", "options")

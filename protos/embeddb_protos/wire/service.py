@@ -111,6 +111,8 @@ def options_message(options: RunOptions) -> models_pb2.RunOptions:
         device=options.device,
         precision=_PRECISIONS[options.precision],
         lazy=options.lazy,
+        compile=options.compile,
+        unload_after_seconds=options.unload_after,
     )
 
 
@@ -118,7 +120,7 @@ def options_from(message: models_pb2.RunOptions) -> RunOptions:
     """How a model is to be run.
 
     Raises:
-        InvalidArgumentError: the device or the precision is none.
+        InvalidArgumentError: the device or the precision is none, or the seconds are not positive.
     """
     precision = _PRECISIONS_BACK.get(message.precision)
     if precision is None:
@@ -127,6 +129,8 @@ def options_from(message: models_pb2.RunOptions) -> RunOptions:
         device=message.device or "auto",
         precision=precision,
         lazy=message.lazy,
+        compile=message.compile,
+        unload_after=message.unload_after_seconds if message.HasField("unload_after_seconds") else None,
     )
 
 
@@ -135,12 +139,13 @@ def _running_message(running: Running) -> models_pb2.Running:
         device=running.device,
         precision=_PRECISIONS[running.precision],
         bytes=running.bytes,
+        compiled=running.compiled,
     )
 
 
 def _running_from(message: models_pb2.Running) -> Running:
     precision = _PRECISIONS_BACK[message.precision]
-    return Running(message.device, precision, message.bytes)
+    return Running(message.device, precision, message.bytes, message.compiled)
 
 
 def collection_message(collection: CollectionInfo) -> collections_pb2.Collection:

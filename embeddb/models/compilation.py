@@ -1,0 +1,51 @@
+"""torch.compile, for the methods in which a network's time goes."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+from collections.abc import Callable, Sequence
+
+import torch
+
+from embeddb.errors import FailedPreconditionError, InvalidArgumentError
+from embeddb.models.network import CompilableNetwork, Network
+
+__all__ = ["check_compilable", "compile_methods"]
+
+
+def check_compilable(network: Network) -> None:
+    """Let a network pass that can be compiled on this machine.
+
+    Raises:
+        InvalidArgumentError: it has nothing to compile.
+        FailedPreconditionError: there is no C++ compiler.
+    """
+    if not isinstance(network, CompilableNetwork):
+        allowed = "must be false: models of this loader have nothing to compile"
+        raise InvalidArgumentError("options.compile", True, allowed)
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise FailedPreconditionError(
+            f"options.compile: torch.compile needs a C++ compiler, and {compiler!r} is not there; install it, "
+            f"name another in the environment variable CXX, or register the model without compile"
+        )
+
+
+def compile_methods(methods: Sequence[tuple[torch.nn.Module, str]]) -> Callable[[], None]:
+    """Put compiled methods in the place of a network's own; what is returned takes them away again.
+
+    Each is compiled at its first calls: once for batches of one, and once for all other sizes.
+    """
+    # Otherwise models of one architecture share a limit of eight translations, and run uncompiled beyond it.
+    isolates = "isolate_recompiles" in inspect.signature(torch.compile).parameters
+    options = {"isolate_recompiles": True} if isolates else {}
+    for owner, name in methods:
+        setattr(owner, name, torch.compile(getattr(owner, name), dynamic=True, **options))
+
+    def restore() -> None:
+        for owner, name in methods:
+            delattr(owner, name)
+
+    return restore

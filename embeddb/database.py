@@ -16,7 +16,15 @@ from embeddb.batching import QueueFigures
 from embeddb.collection import Collection
 from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError, or_raise
 from embeddb.index import check_factory
-from embeddb.models import EmbedRequest, GpuMemory, ModelSettings, Priority, Registry, gpu_memory
+from embeddb.models import (
+    EmbedRequest,
+    GpuMemory,
+    ModelSettings,
+    Priority,
+    Registry,
+    TextCacheFigures,
+    gpu_memory,
+)
 from embeddb.query import (
     CollectionInfo,
     CollectionSettings,
@@ -267,6 +275,10 @@ class Database:
         """
         with self._lock:
             self._folder.backup(Path(target))
+
+    def text_caches(self) -> dict[str, TextCacheFigures]:
+        """What the loaded models' caches of texts hold and have done, by the models' names."""
+        return self._registry.text_caches()
 
     def queues(self) -> dict[str, QueueFigures]:
         """What the queues before the models have done, by their names."""

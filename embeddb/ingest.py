@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
+from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError, or_raise
 from embeddb.index import check_finite_scores
 from embeddb.models import EmbedRequest, Priority, Registry
 from embeddb.query import (
@@ -112,9 +113,11 @@ class Ingest:
         to_embed: list[_Plan] = []
         alike: list[tuple[_Plan, Record]] = []
         puts: list[Put] = []
+        boxed = {item.id: item.content for item in latest.values() if _has_box(item.content)}
+        cut = dict(zip(boxed, self._registry.cut(list(boxed.values())), strict=True))
         for item in latest.values():
             try:
-                plan = self._plan(item)
+                plan = self._plan(item, or_raise(cut.get(item.id, item.content)))
             except EmbeddbError as error:
                 results[item.id] = PutResult(item.id, PutStatus.FAILED, error)
                 continue
@@ -152,25 +155,24 @@ class Ingest:
 
         return finish
 
-    def _plan(self, item: PutItem) -> _Plan:
-        """Check an item against the collection.
+    def _plan(self, item: PutItem, content: Image | Text | None) -> _Plan:
+        """Check an item, whose image is cut to its box, against the collection.
 
         Raises:
-            InvalidArgumentError: features do not fit, the image cannot be read or cut to its box, or no model
-                encodes it.
+            InvalidArgumentError: features do not fit, the image cannot be read, or no model encodes it.
             NotFoundError: features are given for a model that the collection does not have.
         """
         for name, vector in item.features.items():
             self._check_features(name, vector)
-        modality, payload = self._payload(item.content)
+        modality, payload = _payload(content)
         missing = [info for name, info in self._models.items() if name not in item.features]
         models = [info.name for info in missing if modality in info.modalities]
         if not models and not item.features:
             able = sorted({str(each) for info in self._models.values() for each in info.modalities})
             allowed = f"collection {self._collection!r} has models for: {', '.join(able) or 'nothing'}"
             raise InvalidArgumentError("item.content", str(modality), allowed)
-        content = payload or b""
-        parts: list[bytes | memoryview] = [str(modality).encode(), str(len(content)).encode(), content]
+        stored = payload or b""
+        parts: list[bytes | memoryview] = [str(modality).encode(), str(len(stored)).encode(), stored]
         for name in sorted(item.features):
             parts += [name.encode(), item.features[name].data]
         digest = hashlib.blake2b(b"\0".join(parts), digest_size=16)
@@ -225,11 +227,16 @@ class Ingest:
             row=record.row,
         )
 
-    def _payload(self, content: Image | Text | None) -> tuple[Modality | None, bytes | None]:
-        """What is stored of a content; of an image with a box, what is inside it."""
-        match content:
-            case Image():
-                return Modality.IMAGE, self._registry.cut(content).read()
-            case Text(text):
-                return Modality.TEXT, text.encode()
-        return None, None
+
+def _payload(content: Image | Text | None) -> tuple[Modality | None, bytes | None]:
+    """What is stored of a content."""
+    match content:
+        case Image():
+            return Modality.IMAGE, content.read()
+        case Text(text):
+            return Modality.TEXT, text.encode()
+    return None, None
+
+
+def _has_box(content: Image | Text | None) -> TypeGuard[Image]:
+    return isinstance(content, Image) and content.box is not None

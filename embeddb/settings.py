@@ -21,6 +21,8 @@ class ModelSettings:
         max_batch: most inputs of one forward pass.
         max_queue: most inputs that wait for one model, for each priority and modality; beyond it queries are
             refused, and bulk loads wait.
+        text_cache: how many of the texts that queries had embedded last each model keeps with their features;
+            0 for none.
         max_image_bytes: largest encoded image.
         max_image_pixels: largest image, width x height.
         predictions: how many of the likeliest classes are kept with an item; all, if there are not more.
@@ -31,6 +33,7 @@ class ModelSettings:
     python_modules: tuple[str, ...] = ()
     max_batch: int = 32
     max_queue: int = 512
+    text_cache: int = 4096
     max_image_bytes: int = 64 << 20
     max_image_pixels: int = 100_000_000
     predictions: int = 5

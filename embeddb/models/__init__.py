@@ -6,10 +6,12 @@ spec, which is plain data, into a `Network`.
 """
 
 from embeddb.batching import Priority
+from embeddb.models.contents import EmbedRequest
 from embeddb.models.gpus import GpuMemory, gpu_memory
 from embeddb.models.model import Model
 from embeddb.models.network import Network, Output
-from embeddb.models.registry import EmbedRequest, Registry
+from embeddb.models.recent import TextCacheFigures
+from embeddb.models.registry import Registry
 from embeddb.models.runner import Choices
 from embeddb.settings import ModelSettings
 
@@ -23,5 +25,6 @@ __all__ = [
     "Output",
     "Priority",
     "Registry",
+    "TextCacheFigures",
     "gpu_memory",
 ]

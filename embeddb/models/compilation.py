@@ -6,6 +6,7 @@ import inspect
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -28,7 +29,7 @@ def check_compilable(network: Network) -> None:
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         raise FailedPreconditionError(
-            f"options.compile: torch.compile needs a C++ compiler, and {compiler!r} is not there; install it, "
+            f"options.compile: torch.compile needs a C++ compiler, and there is no {compiler!r}; install it, "
             f"name another in the environment variable CXX, or register the model without compile"
         )
 
@@ -40,9 +41,10 @@ def compile_methods(methods: Sequence[tuple[torch.nn.Module, str]]) -> Callable[
     """
     # Otherwise models of one architecture share a limit of eight translations, and run uncompiled beyond it.
     isolates = "isolate_recompiles" in inspect.signature(torch.compile).parameters
-    options = {"isolate_recompiles": True} if isolates else {}
+    options: dict[str, Any] = {"isolate_recompiles": True} if isolates else {}
+    translate: Callable[..., Any] = torch.compile
     for owner, name in methods:
-        setattr(owner, name, torch.compile(getattr(owner, name), dynamic=True, **options))
+        setattr(owner, name, translate(getattr(owner, name), dynamic=True, **options))
 
     def restore() -> None:
         for owner, name in methods:

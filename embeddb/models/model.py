@@ -14,12 +14,9 @@ from embeddb.batching import Batcher, Priority, QueueFigures
 from embeddb.deadline import Deadline
 from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError
 from embeddb.models.network import ImageTextNetwork, Network, Output
-<<<<<<< HEAD
-from embeddb.models.runner import Runner
-=======
+from embeddb.models.recent import RecentTexts, TextCacheFigures
 from embeddb.models.runner import Choices, Runner
-from embeddb.models.settings import ModelSettings
->>>>>>> 017eaf9 (How a model runs: kept between starts, compiled where asked and faster, and probed with pictures like photographs)
+from embeddb.models.usage import Usage
 from embeddb.query import Embedding, Modality, ModelInfo, Prediction, RunOptions
 from embeddb.settings import ModelSettings
 
@@ -32,6 +29,7 @@ class Model:
     Attributes:
         info: what it is.
         running: where and how it runs.
+        usage: who uses it now; whoever does has to enter there first.
         labels: the names of its classes.
         logits: the scale and bias of an image-text model (see `ImageTextNetwork`); None of any other.
 
@@ -67,7 +65,9 @@ class Model:
         )
         self._runner = Runner(name, network, options, settings.max_batch, choices)
         self.running = self._runner.running
+        self.usage = Usage()
         self._keep = settings.predictions
+        self._recent = RecentTexts(settings.text_cache)
         # One forward pass at a time: two would only take the cores from one another.
         self._running = threading.Lock()
         self._batchers: dict[Modality, Batcher[Any, Embedding]] = {
@@ -81,9 +81,18 @@ class Model:
         }
 
     def submit(
-        self, content: Any, modality: Modality, priority: Priority, deadline: Deadline
+        self,
+        content: Any,
+        modality: Modality,
+        priority: Priority,
+        deadline: Deadline,
+        *,
+        recall: bool = False,
     ) -> Future[Embedding]:
         """Queue one decoded image or text; see `Batcher.submit`.
+
+        Args:
+            recall: whether a text is answered with what it gave lately (see `remember`), where it is known.
 
         Raises:
             InvalidArgumentError: the model does not encode that modality.
@@ -93,15 +102,29 @@ class Model:
         if batcher is None:
             able = " and ".join(f"{each}s" for each in self._batchers) or "nothing"
             raise InvalidArgumentError("model", self.info.name, f"encodes {able}, and so no {modality}")
-        return batcher.submit(self._runner.prepare(content), priority, deadline)
+        known = self._recent.get(content) if recall and modality is Modality.TEXT else None
+        if known is None:
+            return batcher.submit(self._runner.prepare(content), priority, deadline)
+        answered: Future[Embedding] = Future()
+        answered.set_result(known)
+        return answered
+
+    def remember(self, text: str, embedding: Embedding) -> None:
+        """Keep what it made of a text, for those who ask for it again."""
+        self._recent.put(text, embedding)
 
     def queues(self) -> dict[str, QueueFigures]:
         """What each of its queues has done, by the queue's name."""
         name = self.info.name
         return {f"{name}-{modality}": batcher.figures() for modality, batcher in self._batchers.items()}
 
+    def text_cache(self) -> TextCacheFigures:
+        """What its cache of texts has done."""
+        return self._recent.figures()
+
     def close(self) -> None:
-        """Finish what is queued and end the workers."""
+        """Let its users finish, and end the workers."""
+        self.usage.close()
         for batcher in self._batchers.values():
             batcher.close()
 

@@ -45,8 +45,8 @@ class CompilableNetwork(Protocol):
     """What a network also has that gains from `torch.compile` where that is asked for.
 
     Attributes:
-        compilable: the methods in which its time goes, each as a module and the method's name. They are replaced
-            there, so `forward` must look them up at each run.
+        compilable: the methods in which its time goes, each as a module and the method's name. They are
+            replaced there, so `forward` must look them up at each run.
     """
 
     compilable: Sequence[tuple[torch.nn.Module, str]]

@@ -35,7 +35,7 @@ _TEXTS = (
     "The cathedral was begun in 1248, and its towers were completed more than six centuries later.",
     "rot und blau",
 )
-# Brightness and the two opponent colours, in which natural pictures vary much and little, as red, green, blue.
+# Brightness and the two opponent colours, in which pictures vary much and little, as red, green and blue.
 _COLOURS = np.array([[1.0, 0.35, 0.1], [1.0, 0.0, -0.25], [1.0, -0.35, 0.1]])
 
 

@@ -3,51 +3,33 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
-from PIL import Image as PilImage
-
 from embeddb.batching import Priority, QueueFigures
-from embeddb.deadline import Deadline, current
+from embeddb.deadline import current
 from embeddb.errors import (
     AlreadyExistsError,
-    DeadlineExceededError,
     EmbeddbError,
     FailedPreconditionError,
-    InternalError,
     NotFoundError,
-    or_raise,
 )
-from embeddb.models.images import decode
+from embeddb.models.contents import Contents, EmbedRequest
 from embeddb.models.loaders import LOADERS
 from embeddb.models.model import Model
-<<<<<<< HEAD
-=======
+from embeddb.models.recent import TextCacheFigures
 from embeddb.models.runner import Choices
-from embeddb.models.settings import ModelSettings
->>>>>>> 017eaf9 (How a model runs: kept between starts, compiled where asked and faster, and probed with pictures like photographs)
 from embeddb.models.spec import Spec
-from embeddb.query import Embedding, Image, Modality, ModelInfo, RunOptions, Text, cut_out
+from embeddb.query import Embedding, Image, Modality, ModelInfo, RunOptions
 from embeddb.settings import ModelSettings
 
-__all__ = ["EmbedRequest", "Registry"]
+__all__ = ["Registry"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class EmbedRequest:
-    """One content and the models that are to embed it; an image is decoded once for all of them."""
-
-    content: Image | Text
-    models: Sequence[str]
 
 
 @dataclass
@@ -58,6 +40,7 @@ class _Entry:
     model: Model | None = None
     refusal: str | None = None
     changing: threading.Lock = field(default_factory=threading.Lock)
+    idle: threading.Timer | None = None
 
 
 class Registry:
@@ -68,8 +51,7 @@ class Registry:
 
     Args:
         settings: the operator's.
-        choices: where it is kept how models run, so that a restart need not measure it; only until the registry
-            is closed, if None.
+        choices: keeps how models run, so that a restart need not measure it; nothing is kept if None.
     """
 
     def __init__(self, settings: ModelSettings, choices: Choices | None = None) -> None:
@@ -79,12 +61,7 @@ class Registry:
         self._names_taken: set[str] = set()
         self._lock = threading.Lock()
         self._loading = threading.Lock()
-        # Decoding goes on while the networks run, on as many threads as there are cores. Bulk loads, which
-        # may have to wait for room, have threads of their own, so that they are not in a query's way.
-        self._decoders = {
-            priority: ThreadPoolExecutor(os.cpu_count(), f"decode-{priority.name.lower()}")
-            for priority in Priority
-        }
+        self._contents = Contents(settings)
 
     # -- Models -----------------------------------------------------------------------------------------
 
@@ -93,7 +70,8 @@ class Registry:
 
         Raises:
             AlreadyExistsError: the name is taken.
-            InvalidArgumentError: the spec is malformed, or there is nothing to compile; the message names the field.
+            InvalidArgumentError: the spec is malformed, or there is nothing to compile; the message names the
+                field.
             FailedPreconditionError: weights, packages or the device are missing, or it does not run as the
                 options say.
             PermissionDeniedError: the operator has not allowed it.
@@ -107,7 +85,8 @@ class Registry:
         except BaseException:
             self._names_taken.discard(name)
             raise
-        self._entries[name] = _Entry(model.info, model)
+        entry = self._entries[name] = _Entry(model.info, model)
+        self._watch(entry, model)
         return self.info(name)
 
     def restore(self, info: ModelInfo) -> None:
@@ -150,6 +129,7 @@ class Registry:
             if entry.model is None:
                 entry.model = self._load_again(entry)
                 entry.refusal = None
+                self._watch(entry, entry.model)
             return entry.model
 
     def unload(self, name: str) -> None:
@@ -161,8 +141,11 @@ class Registry:
         entry = self._entry(name)
         with entry.changing:
             model, entry.model = entry.model, None
+            if entry.idle is not None:
+                entry.idle.cancel()
         if model is not None:
             model.close()
+            log.info("model %r: unloaded", name)
 
     def info(self, name: str) -> ModelInfo:
         """What a model is, and how it runs if it is loaded.
@@ -191,8 +174,7 @@ class Registry:
 
     def close(self) -> None:
         """Unload all models."""
-        for decoders in self._decoders.values():
-            decoders.shutdown()
+        self._contents.close()
         for name in list(self._entries):
             self.unload(name)
 
@@ -200,6 +182,12 @@ class Registry:
         """What the loaded models' queues have done since they were loaded, by the queues' names."""
         models = [entry.model for entry in list(self._entries.values()) if entry.model is not None]
         return {name: figures for model in models for name, figures in model.queues().items()}
+
+    def text_caches(self) -> dict[str, TextCacheFigures]:
+        """What the loaded models' caches of texts have done since they were loaded, by the models' names."""
+        models = [entry.model for entry in list(self._entries.values()) if entry.model is not None]
+        reading = [model for model in models if Modality.TEXT in model.info.modalities]
+        return {model.info.name: model.text_cache() for model in reading}
 
     # -- Contents ---------------------------------------------------------------------------------------
 
@@ -215,57 +203,20 @@ class Registry:
         Raises:
             DeadlineExceededError, CancelledError: nobody waits for the answer any more (`embeddb.deadline`).
         """
-        if len(requests) > self._settings.max_batch:
-            priority = Priority.BULK
         deadline = current()
-        # Here and not where images are decoded, where a model that has to be loaded would hold up others.
-        models = {name: self._get_or_error(name) for request in requests for name in request.models}
-        submit = partial(self._submit, models, priority, deadline)
-        submitted = list(self._decoders[priority].map(submit, requests))
-        outcomes = [_outcome(each, deadline) for each in submitted]
+        names = dict.fromkeys(name for request in requests for name in request.models)
+        with ExitStack() as until_done:
+            # Here and not where images are decoded, where a model that has to be loaded would hold up others.
+            models = {name: self._borrow(name, until_done) for name in names}
+            outcomes = self._contents.embed(requests, models, priority, deadline)
         deadline.check()
         return outcomes
 
-    def _submit(
-        self,
-        models: Mapping[str, Model | EmbeddbError],
-        priority: Priority,
-        deadline: Deadline,
-        request: EmbedRequest,
-    ) -> dict[str, Future[Embedding]] | EmbeddbError:
-        """Decode a content and queue it at its models."""
-        try:
-            deadline.check()
-            wanted = {name: or_raise(models[name]) for name in request.models}
-            content: Any
-            if isinstance(request.content, Image):
-                content, modality = self._decode(request.content), Modality.IMAGE
-            else:
-                content, modality = request.content.text, Modality.TEXT
-            return {
-                name: model.submit(content, modality, priority, deadline) for name, model in wanted.items()
-            }
-        except EmbeddbError as error:
-            return error
-        except Exception as error:
-            log.exception("preparing %r for %s failed", request.content, ", ".join(request.models))
-            return InternalError(f"preparing the content failed: {error}")
-
-    def cut(self, image: Image) -> Image:
-        """What is inside an image's box, as a PNG of its own; the image itself if it has none.
-
-        Raises:
-            InvalidArgumentError: it cannot be decoded or is over a limit, or its box is not inside it.
-        """
-        return image if image.box is None else Image(self._decode(image))
+    def cut(self, images: Sequence[Image]) -> list[Image | EmbeddbError]:
+        """See `Contents.cut`."""
+        return self._contents.cut(images)
 
     # -- Inside -----------------------------------------------------------------------------------------
-
-    def _decode(self, image: Image) -> PilImage.Image:
-        """The picture within the operator's limits, or the part of it that is inside its box."""
-        limits = (self._settings.max_image_bytes, self._settings.max_image_pixels)
-        picture = decode(image.read(), *limits)
-        return picture if image.box is None else cut_out(picture, image.box)
 
     def _entry(self, name: str) -> _Entry:
         entry = self._entries.get(name)
@@ -273,11 +224,36 @@ class Registry:
             raise NotFoundError("model", name, list(self._entries))
         return entry
 
-    def _get_or_error(self, name: str) -> Model | EmbeddbError:
+    def _borrow(self, name: str, until: ExitStack) -> Model | EmbeddbError:
+        """A model that is not unloaded until then, or why there is none."""
         try:
-            return self.get(name)
+            while True:
+                model = self.get(name)
+                # It may have been unloaded since, and then is loaded again.
+                if model.usage.enter():
+                    until.callback(model.usage.leave)
+                    return model
         except EmbeddbError as error:
             return error
+
+    def _watch(self, entry: _Entry, model: Model) -> None:
+        """Look, when that can be, whether a model was not used for as long as its options say."""
+        limit = entry.info.options.unload_after
+        if limit is not None:
+            left = max(0.0, limit - model.usage.idle_seconds())
+            entry.idle = threading.Timer(left, self._unload_if_idle, [entry, model, limit])
+            entry.idle.daemon = True
+            entry.idle.start()
+
+    def _unload_if_idle(self, entry: _Entry, model: Model, limit: float) -> None:
+        idle = model.usage.idle_seconds()
+        if idle >= limit:
+            log.info("model %r: not used for %.1f s", entry.info.name, idle)
+            self.unload(entry.info.name)
+            return
+        with entry.changing:
+            if entry.model is model:
+                self._watch(entry, model)
 
     def _make(self, name: str, spec: Mapping[str, Any], options: RunOptions) -> Model:
         reading = Spec(spec)
@@ -287,8 +263,8 @@ class Registry:
             log.info("model %r: loading with %s", name, loader)
             network = LOADERS[loader](reading, self._settings)
             model = Model(name, spec, options, network, self._settings, self._choices)
-            running, seconds = model.running, time.monotonic() - begun
-            log.info("model %r: loaded in %.1f s, %.0f MB on %s", name, seconds, running.bytes / 1e6, running.device)
+            facts = (name, time.monotonic() - begun, model.running.bytes / 1e6, model.running.device)
+            log.info("model %r: loaded in %.1f s, %.0f MB on %s", *facts)
             return model
 
     def _load_again(self, entry: _Entry) -> Model:
@@ -307,19 +283,3 @@ class Registry:
             entry.refusal = str(error)
             raise FailedPreconditionError(f"model {info.name!r} is not available: {error}") from error
         return model
-
-
-def _outcome(
-    submitted: dict[str, Future[Embedding]] | EmbeddbError, deadline: Deadline
-) -> dict[str, Embedding] | EmbeddbError:
-    """Wait for the embeddings of one content, by model name."""
-    if isinstance(submitted, EmbeddbError):
-        return submitted
-    try:
-        return {name: future.result(deadline.seconds) for name, future in submitted.items()}
-    except EmbeddbError as error:
-        return error
-    except TimeoutError:
-        for future in submitted.values():
-            future.cancel()
-        return DeadlineExceededError("the deadline passed before the answer was ready")

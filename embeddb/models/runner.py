@@ -14,7 +14,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image as PilImage
@@ -33,8 +33,9 @@ MIN_COSINE = 0.999
 MIN_CENTRED_COSINE = 0.995
 """The same without the mean of the features, which a trained network gives to any picture without a subject.
 
-With photographs, the weights of EfficientNet-Lite0 in bfloat16 come down to 0.984; with the probe to 0.9987, and
-to 0.954 without the mean. Networks that stay above 0.999 with photographs stay above 0.998 without the mean.
+With photographs, the weights of EfficientNet-Lite0 in bfloat16 come down to 0.984; with the probe to 0.9987,
+and to 0.954 without the mean. Networks that stay above 0.999 with photographs stay above 0.998
+without the mean.
 """
 # What is not faster by this factor is noise, and the plainer way stays.
 MIN_GAIN = 1.05
@@ -43,6 +44,8 @@ METHOD = 1
 
 Choices = MutableMapping[str, dict[str, Any]]
 """Ways that were chosen, as plain data, by what decided them."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +61,8 @@ class Runner:
         choices: what was chosen before is found here, and not measured again; what is chosen is added.
 
     Raises:
-        FailedPreconditionError: there is no such device, the network does not run as the options say, or it is
-            to be compiled and there is no compiler.
+        FailedPreconditionError: there is no such device, the network does not run as the options say, or it
+            is to be compiled and there is no compiler.
         InvalidArgumentError: it is to be compiled, and has nothing to compile.
     """
 
@@ -71,7 +74,9 @@ class Runner:
         self._max_batch = max_batch
         self._device = find_device(options.device)
         # Work of different models overlaps on a GPU only where it is in different streams.
-        self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        self._stream: torch.cuda.Stream | None = None
+        if self._device.type == "cuda":
+            self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         if options.compile:
             check_compilable(network)
         with self._on_stream():
@@ -164,7 +169,7 @@ class Runner:
             raise FailedPreconditionError(f"the model's features in {way} are not finite numbers")
         return measured
 
-    def _running_or_refused(self, run: Callable[[dict[Modality, list[Any]]], Any]) -> Any:
+    def _running_or_refused(self, run: Callable[[dict[Modality, list[Any]]], T]) -> T:
         """Run the prepared probes; what goes wrong is an error of ours."""
         try:
             return run({m: [self.prepare(each) for each in probes(m)] for m in self._network.modalities})

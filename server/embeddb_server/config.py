@@ -73,6 +73,9 @@ class Config(BaseSettings):
     )
     max_batch: Count = Field(ModelSettings.max_batch, description="most inputs of one forward pass")
     max_queue: Count = Field(ModelSettings.max_queue, description="most inputs that wait for one model")
+    text_cache: Annotated[int, Field(ge=0)] = Field(
+        ModelSettings.text_cache, description="how many texts that queries had embedded last each model keeps"
+    )
     predictions: Annotated[int, Field(ge=0)] = Field(
         ModelSettings.predictions, description="how many of the likeliest classes are kept with an item"
     )
@@ -138,6 +141,7 @@ class Config(BaseSettings):
             python_modules=tuple(filter(None, self.allow_modules.replace(" ", "").split(","))),
             max_batch=self.max_batch,
             max_queue=self.max_queue,
+            text_cache=self.text_cache,
             max_image_bytes=self.max_image_bytes,
             max_image_pixels=self.max_image_pixels,
             predictions=self.predictions,

@@ -84,6 +84,7 @@ class DatabaseCollector(Collector):
         yield from self._models(stats)
         yield from self._storage()
         yield from self._queues()
+        yield from self._text_caches()
 
     def _models(self, stats: Stats) -> Iterable[Metric]:
         running = [(model.name, model.running) for model in stats.models if model.running is not None]
@@ -121,6 +122,17 @@ class DatabaseCollector(Collector):
             batches.add_metric([name], figures.batches)
             seconds.add_metric([name], figures.busy_seconds)
         yield from (waiting, inputs, batches, seconds)
+
+    def _text_caches(self) -> Iterable[Metric]:
+        caches = self._database.text_caches().items()
+        texts = [([name], figures.texts) for name, figures in caches]
+        yield _gauge("embeddb_text_cache_texts", "Texts that a model keeps.", ["model"], texts)
+        hits = CounterMetricFamily("embeddb_text_cache_hits", "Texts found there.", labels=["model"])
+        misses = CounterMetricFamily("embeddb_text_cache_misses", "Texts not found there.", labels=["model"])
+        for name, figures in caches:
+            hits.add_metric([name], figures.hits)
+            misses.add_metric([name], figures.misses)
+        yield from (hits, misses)
 
 
 def _gauge(

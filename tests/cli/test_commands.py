@@ -69,12 +69,24 @@ def test_models_come_and_go(run: Run, client: Client, tmp_path: Path) -> None:
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps({"loader": "vectors", "dimension": 5}))
     client.create_collection("for-models")
-    added = run("models", "add", "other", "--spec", f"@{spec}", "--to", "for-models", "--json").json
+    added = run(
+        *("models", "add", "other", "--spec", f"@{spec}", "--to", "for-models", "--json"),
+        *("--lazy", "--unload-after", "900"),
+    ).json
+    assert added["options"] == {
+        "device": "auto",
+        "precision": "auto",
+        "lazy": True,
+        "compile": False,
+        "unload_after": 900.0,
+    }
     assert (added["dimension"], added["collections"]) == (5, ["for-models"])
     assert client.collection("for-models").info().models == ("other",)
     listed = {model["name"]: model for model in run("models", "list", "--json").json}
     assert listed["mine"]["spec"] == {"loader": "vectors", "dimension": 3}
     assert "mine" in run("models", "list").out
+    refused = run("models", "add", "compiled", "--spec", f"@{spec}", "--compile")
+    assert "options.compile: True given, must be false" in refused.err
     running = run("models", "unload", "other", "--json").json["running"]
     assert running is None
     assert run("models", "load", "other").out == "other: cpu, float32, 0 MB\n"

@@ -33,7 +33,7 @@ def own(tmp_path: Path) -> Iterator[Client]:
 
 
 def test_how_a_model_runs_is_told_and_not_part_of_its_fingerprint(own: Client) -> None:
-    options = RunOptions(device="cpu", precision=Precision.BFLOAT16, lazy=True)
+    options = RunOptions(device="cpu", precision=Precision.BFLOAT16, lazy=True, unload_after=600.5)
     info = own.register_model("half", SPEC, options)
     assert info == own.model("half")
     assert info.options == options

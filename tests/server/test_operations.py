@@ -75,6 +75,23 @@ def test_calls_are_counted_by_method_and_status(own: Database, photo: Path) -> N
     assert registry.get_sample_value("embeddb_queue_waiting", {"queue": "tiny-image"}) == 0
 
 
+def test_texts_that_a_model_knew_are_counted(database: Database, client: Client) -> None:
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector(database))
+
+    def count(name: str) -> float:
+        value = registry.get_sample_value(f"embeddb_text_cache_{name}", {"model": "starter"})
+        assert value is not None
+        return value
+
+    misses, hits, texts = count("misses_total"), count("hits_total"), count("texts")
+    first, *others = (client.embed("starter", "a text of this test").features for _ in range(3))
+    assert all(np.array_equal(first, each) for each in others)
+    assert count("misses_total") == misses + 1
+    assert count("hits_total") == hits + 2
+    assert count("texts") == texts + 1
+
+
 def test_what_memory_and_storage_take_is_told(own: Database) -> None:
     registry = CollectorRegistry()
     registry.register(DatabaseCollector(own))

@@ -56,7 +56,8 @@ def add(
         bool, typer.Option("--lazy", help="Load it at its first use after a start of the server.")
     ] = False,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Let torch.compile translate it, where that is faster by measure.")
+        bool,
+        typer.Option("--compile", help="Let torch.compile translate it where that is faster."),
     ] = False,
     unload_after: Annotated[
         float | None,

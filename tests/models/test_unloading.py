@@ -1,0 +1,118 @@
+"""Models that are unloaded while others use them, and those that nobody uses any more."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from embeddb.batching import Priority
+from embeddb.errors import InvalidArgumentError
+from embeddb.models import EmbedRequest, ModelSettings, Registry
+from embeddb.models.usage import Usage
+from embeddb.query import Precision, RunOptions, Text
+from tests.models.conftest import MakeRegistry
+from tests.models.networks import Means
+
+
+def embed(registry: Registry, text: str = "abc") -> object:
+    (outcome,) = registry.embed([EmbedRequest(Text(text), ["means"])], Priority.QUERY)
+    return outcome
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_model_that_nobody_uses_is_unloaded_and_loaded_again(
+    means_loader: list[Means], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "embeddb")
+    registry = Registry(ModelSettings())
+    options = RunOptions(device="cpu", precision=Precision.FLOAT32, unload_after=0.2)
+    registry.register("means", {"loader": "means"}, options)
+    for loads in (1, 2):
+        assert isinstance(embed(registry), dict)
+        assert len(means_loader) == loads
+        wait_until(lambda: registry.info("means").running is None)
+        assert any("not used for 0." in each for each in caplog.messages)
+        assert caplog.messages[-1] == "model 'means': unloaded"
+    registry.close()
+
+
+def test_a_model_in_use_is_not_idle(means_loader: list[Means]) -> None:
+    registry = Registry(ModelSettings())
+    options = RunOptions(device="cpu", precision=Precision.FLOAT32, unload_after=0.1)
+    registry.register("means", {"loader": "means"}, options)
+    network = means_loader[-1]
+    network.forget()
+    network.open.clear()
+    with ThreadPoolExecutor(1) as caller:
+        running = caller.submit(embed, registry)
+        assert network.started.acquire(timeout=20)
+        time.sleep(0.4)
+        assert registry.info("means").running is not None
+        network.open.set()
+        assert isinstance(running.result(20), dict)
+    wait_until(lambda: registry.info("means").running is None)
+    registry.close()
+
+
+def test_to_unload_waits_for_who_uses_the_model_and_not_for_who_comes_later(
+    make_registry: MakeRegistry, means_loader: list[Means]
+) -> None:
+    registry, network = make_registry()
+    network.open.clear()
+    with ThreadPoolExecutor(2) as callers:
+        running = callers.submit(embed, registry)
+        assert network.started.acquire(timeout=20)
+        unloading = callers.submit(registry.unload, "means")
+        wait_until(lambda: registry.info("means").running is None)
+        assert isinstance(embed(registry, "de"), dict), "by the model that was loaded again"
+        assert len(means_loader) == 2
+        assert not unloading.done()
+        network.open.set()
+        unloading.result(20)
+        assert isinstance(running.result(20), dict)
+
+
+def test_nobody_is_refused_while_a_model_is_unloaded_again_and_again(make_registry: MakeRegistry) -> None:
+    registry, _ = make_registry()
+    done = threading.Event()
+
+    def unload() -> None:
+        while not done.is_set():
+            registry.unload("means")
+
+    with ThreadPoolExecutor(4) as callers:
+        unloading = callers.submit(unload)
+        outcomes = list(callers.map(lambda n: embed(registry, "a" * n), range(1, 60)))
+        done.set()
+        unloading.result(20)
+    assert {type(each) for each in outcomes} == {dict}
+
+
+def test_use_ends_before_it_is_closed() -> None:
+    usage = Usage()
+    assert usage.enter()
+    assert usage.idle_seconds() == 0
+    with ThreadPoolExecutor(1) as other:
+        closing = other.submit(usage.close)
+        wait_until(lambda: usage._closed)
+        assert not usage.enter()
+        assert not closing.done()
+        usage.leave()
+        closing.result(20)
+    assert usage.idle_seconds() > 0
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
+def test_seconds_that_are_none_are_refused(seconds: float) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"options\.unload_after: .* must be positive seconds"):
+        RunOptions(unload_after=seconds)

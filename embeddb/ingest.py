@@ -60,7 +60,8 @@ class _Plan:
             payload=self.payload if keep_payload else None,
             content_hash=self.content_hash,
             features={model: e.features for model, e in embeddings.items()} | dict(self.item.features),
-            predictions={model: e.predictions for model, e in embeddings.items() if e.predictions},
+            predictions={model: e.predictions for model, e in embeddings.items() if e.predictions}
+            | dict(self.item.predictions),
         )
 
 
@@ -175,6 +176,8 @@ class Ingest:
         parts: list[bytes | memoryview] = [str(modality).encode(), str(len(stored)).encode(), stored]
         for name in sorted(item.features):
             parts += [name.encode(), item.features[name].data]
+        for name in sorted(item.predictions):
+            parts += [name.encode(), repr(item.predictions[name]).encode()]
         digest = hashlib.blake2b(b"\0".join(parts), digest_size=16)
         return _Plan(item, modality, payload, digest.digest(), models)
 

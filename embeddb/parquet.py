@@ -1,7 +1,8 @@
 """A collection as a Parquet file, for other programs and for moving it.
 
 The columns: `id`; `metadata`, a JSON object; `modality`, "image", "text" or null; `payload`, the bytes, if
-asked for; and for each model `features.<model>`, a list of float32, null where an item has none of it.
+asked for; and for each model `features.<model>`, a list of float32, and `predictions.<model>`, a list of
+labels with their scores, both null where an item has none of it.
 In process and through a server alike; it needs the extra `parquet`.
 """
 
@@ -21,11 +22,13 @@ except ModuleNotFoundError as error:
 
 from embeddb.calls import CollectionCalls
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
-from embeddb.query import Image, Modality, PutItem, PutResult, PutStatus, StoredItem, Text, View
+from embeddb.query import Image, Modality, Prediction, PutItem, PutResult, PutStatus, StoredItem, Text, View
 
 __all__ = ["export_collection", "import_collection"]
 
 FEATURES = "features."
+PREDICTIONS = "predictions."
+_PREDICTION = pa.struct([("label", pa.string()), ("score", pa.float32())])
 ROWS_PER_GROUP = 1_000
 ROWS_PER_READ = 100
 
@@ -50,11 +53,12 @@ def export_collection(collection: CollectionCalls, path: str | Path, *, payloads
     fields = [("id", pa.string()), ("metadata", pa.string()), ("modality", pa.string())]
     fields += [("payload", pa.binary())] if payloads else []
     fields += [(FEATURES + model, pa.list_(pa.float32())) for model in models]
+    fields += [(PREDICTIONS + model, pa.list_(_PREDICTION)) for model in models]
     schema = pa.schema(fields)
     count = 0
     try:
         with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-            items = collection.items(view=View(payload=payloads, features=True))
+            items = collection.items(view=View(payload=payloads, features=True, predictions=True))
             for group in _groups(items):
                 rows = [_row(item, models) for item in group]
                 writer.write_table(pa.Table.from_pylist(rows, schema))
@@ -75,7 +79,8 @@ def import_collection(
     """Put the items of a Parquet file into a collection; those of an id that is there are replaced.
 
     Args:
-        features: whether to take the file's features, which costs no inference. Without them the collection's
+        features: whether to take the file's features, and the predictions that belong to them, which costs no
+            inference. Without them the collection's
             models embed the payloads, and make predictions.
         on_progress: called with the results of each batch as soon as it is durable and searchable.
 
@@ -107,6 +112,15 @@ def import_collection(
     return results + unread
 
 
+def _pairs(predictions: Sequence[Prediction] | None) -> list[dict[str, Any]] | None:
+    return None if predictions is None else [{"label": p.label, "score": p.score} for p in predictions]
+
+
+def _seen(row: Mapping[str, Any], model: str) -> list[tuple[str, float]]:
+    """What a model saw in an item of a file; files of earlier versions do not tell."""
+    return [(each["label"], each["score"]) for each in row.get(PREDICTIONS + model) or ()]
+
+
 def _groups(items: Iterator[StoredItem]) -> Iterator[list[StoredItem]]:
     while group := list(islice(items, ROWS_PER_GROUP)):
         yield group
@@ -122,12 +136,14 @@ def _row(item: StoredItem, models: Iterable[str]) -> dict[str, Any]:
         "modality": item.modality,
         "payload": payload,
         **{FEATURES + model: item.features.get(model) for model in models},
+        **{PREDICTIONS + model: _pairs(item.predictions.get(model)) for model in models},
     }
 
 
 def _items(file: pq.ParquetFile, models: Sequence[str], unread: list[PutResult]) -> Iterator[PutItem]:
     """The items of a file; what is none is added to `unread`."""
     wanted = ["id", "metadata", "modality", "payload", *(FEATURES + model for model in models)]
+    wanted += [PREDICTIONS + model for model in models]
     columns = [name for name in wanted if name in file.schema_arrow.names]
     for batch in file.iter_batches(ROWS_PER_READ, columns=columns):
         vectors = {model: batch.column(FEATURES + model) for model in models}
@@ -139,7 +155,8 @@ def _items(file: pq.ParquetFile, models: Sequence[str], unread: list[PutResult])
                     for model, column in vectors.items()
                     if column[place].is_valid
                 }
-                yield PutItem(row["id"], _content(row), _metadata(row["metadata"]), features)
+                predictions = {model: _seen(row, model) for model in features if _seen(row, model)}
+                yield PutItem(row["id"], _content(row), _metadata(row["metadata"]), features, predictions)
             except EmbeddbError as error:
                 unread.append(PutResult(str(row["id"]), PutStatus.FAILED, error))
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from embeddb.arguments import check_fields
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.query.expressions import Floats, Image, Text, as_content, as_vector
 from embeddb.query.models import Modality, Prediction
-from embeddb.query.names import check_id
+from embeddb.query.names import check_id, is_utf8
 from embeddb.query.plain import json_text
 
 __all__ = [
@@ -41,19 +43,23 @@ class PutItem:
         metadata: a JSON object of at most `MAX_JSON_BYTES`.
         features: precomputed vectors by model name, (d,) numbers each, kept as float32; they take the place
             of that model's encoding.
+        predictions: what models whose features are given saw in the item, by their names, most likely first:
+            `Prediction`s, or labels with scores from 0 to 1, which are kept as float32. Other models make
+            their own.
 
     Attributes:
         metadata_json: the metadata as text, made once for all who store or send it.
 
     Raises:
-        InvalidArgumentError: the id, the metadata or a vector is malformed, or there is neither content
-            nor features.
+        InvalidArgumentError: the id, the metadata, a vector or a prediction is malformed, there is neither
+            content nor features, or predictions of a model whose features are not given.
     """
 
     id: str
     content: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     features: Mapping[str, Any] = field(default_factory=dict)
+    predictions: Mapping[str, Any] = field(default_factory=dict)
     metadata_json: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +73,16 @@ class PutItem:
             raise InvalidArgumentError("item.content", None, "content or features must be given")
         vectors = {model: as_vector(f"item.features[{model}]", v) for model, v in self.features.items()}
         object.__setattr__(self, "features", vectors)
+        object.__setattr__(self, "predictions", self._checked_predictions())
+
+    def _checked_predictions(self) -> dict[str, tuple[Prediction, ...]]:
+        if not isinstance(self.predictions, Mapping):
+            raise InvalidArgumentError("item.predictions", self.predictions, "must be lists by model name")
+        for model in self.predictions:
+            if model not in self.features:
+                allowed = "must be of a model whose features are given; the others make their own"
+                raise InvalidArgumentError("item.predictions", model, allowed)
+        return {model: _predictions(f"item.predictions[{model}]", p) for model, p in self.predictions.items()}
 
 
 class PutStatus(StrEnum):
@@ -142,3 +158,18 @@ class View:
 
     def __post_init__(self) -> None:
         check_fields(self, "view.")
+
+
+def _predictions(field_name: str, predictions: Iterable[Any]) -> tuple[Prediction, ...]:
+    """Predictions, or pairs of a label and a score, as predictions whose scores are of float32."""
+    try:
+        pairs = [(p.label, p.score) if isinstance(p, Prediction) else tuple(p) for p in predictions]
+        return tuple(_prediction(field_name, label, score) for label, score in pairs)
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(field_name, predictions, "must be labels with scores") from None
+
+
+def _prediction(field_name: str, label: object, score: float) -> Prediction:
+    if not isinstance(label, str) or not is_utf8(label) or not 0 <= score <= 1:
+        raise InvalidArgumentError(field_name, (label, score), "must be a string with a score from 0 to 1")
+    return Prediction(label, float(np.float32(score)))

@@ -25,13 +25,13 @@ from embeddb_client.cli.main import app
 from embeddb_server import Server
 from tests.conftest import DIMENSION
 
-ALL = View(payload=True, features=True)
+ALL = View(payload=True, features=True, predictions=True)
 numbers = itertools.count()
 
 
 def parts(item: StoredItem) -> tuple[object, ...]:
     features = {model: vector.tolist() for model, vector in item.features.items()}
-    return item.id, item.metadata, item.modality, item.payload, features
+    return item.id, item.metadata, item.modality, item.payload, features, item.predictions
 
 
 def check_same(one: CollectionCalls, other: CollectionCalls) -> None:
@@ -63,11 +63,18 @@ def test_a_collection_moves_with_everything(
 def test_other_programs_read_it(filled: Collection, tmp_path: Path, photo: Path) -> None:
     export_collection(filled, tmp_path / "c.parquet")
     table = pq.read_table(tmp_path / "c.parquet")
-    assert table.column_names == ["id", "metadata", "modality", "payload", "features.tiny", "features.given"]
+    assert table.column_names == [
+        *("id", "metadata", "modality", "payload"),
+        *("features.tiny", "features.given", "predictions.tiny", "predictions.given"),
+    ]
     rows = {row["id"]: row for row in table.to_pylist()}
     assert json.loads(rows["picture"]["metadata"]) == {"price": 1.5, "tags": ["ä", None]}
     assert rows["picture"]["payload"] == photo.read_bytes()
-    assert rows["picture"]["features.given"] is None
+    assert rows["picture"]["features.given"] is rows["text"]["predictions.tiny"] is None
+    seen = filled.get("picture", with_predictions=True).predictions["tiny"]
+    assert [(each["label"], each["score"]) for each in rows["picture"]["predictions.tiny"]] == [
+        (each.label, pytest.approx(each.score)) for each in seen
+    ]
     assert rows["text"]["modality"] == "text"
     assert rows["vector"]["features.given"] == [0, 0, pytest.approx(0.1), 0]
     export_collection(filled, tmp_path / "c.parquet", payloads=False)
@@ -93,7 +100,8 @@ def test_without_features_the_models_embed_the_payloads(
 IDS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=20)
 VALUES = st.none() | st.booleans() | st.integers() | st.text()
 METADATA = st.dictionaries(st.text(max_size=5), VALUES, max_size=3)
-VECTORS = st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=DIMENSION, max_size=DIMENSION)
+NUMBERS = st.floats(-(2.0**99), 2.0**99, width=32)
+VECTORS = st.lists(NUMBERS, min_size=DIMENSION, max_size=DIMENSION).filter(any)
 
 
 @settings(max_examples=10)

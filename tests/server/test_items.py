@@ -11,7 +11,7 @@ from PIL import Image as PilImage
 from embeddb.collection import BATCH_ITEMS
 from embeddb.database import Database
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
-from embeddb.query import Image, Item, PutItem, PutResult, PutStatus, Text, Vector, View
+from embeddb.query import Image, Item, Prediction, PutItem, PutResult, PutStatus, Text, Vector, View
 from embeddb_client import Client, Collection
 from embeddb_protos.v1 import items_pb2, search_pb2
 from tests.conftest import PHOTOS
@@ -304,3 +304,42 @@ def test_what_came_before_a_stream_breaks_is_stored(database: Database) -> None:
         items.put_many(stream(), on_progress=done.extend)
     assert len(done) == items.info().items == BATCH_ITEMS
     items.put("after", features={"given": [1, 2, 3, 4]})
+
+
+def test_predictions_come_with_features(make_collection: MakeCollection) -> None:
+    photos = make_collection("tiny", "given")
+    seen = [Prediction("cat", 0.75), Prediction("dog", 0.25)]
+    pairs = [(each.label, each.score) for each in seen]
+    item = PutItem("a", CHELSEA, features={"given": [1, 2, 3, 4]}, predictions={"given": pairs})
+    assert photos.put_many([item])[0].status == "created"
+    stored = photos.get("a", with_predictions=True).predictions
+    assert stored["given"] == tuple(seen)
+    assert len(stored["tiny"]) == 3
+    assert [hit.id for hit in photos.search([1, 2, 3, 4], model="given", filter='label("given") == "cat"')]
+    assert photos.put_many([item])[0].status == "unchanged"
+    other = PutItem("a", CHELSEA, features={"given": [1, 2, 3, 4]}, predictions={"given": seen[1:]})
+    assert photos.put_many([other])[0].status == "replaced"
+    assert photos.get("a", with_predictions=True).predictions["given"] == tuple(seen[1:])
+
+
+@pytest.mark.parametrize(
+    ("predictions", "complaint"),
+    [
+        (
+            {"tiny": [("cat", 0.5)]},
+            "item.predictions: 'tiny' given, must be of a model whose features",
+        ),
+        (
+            {"given": [("cat", 1.5)]},
+            r"predictions\[given\]: \('cat', 1.5\) given, must be a string with a",
+        ),
+        ({"given": [("cat", np.nan)]}, "with a score from 0 to 1"),
+        ({"given": [(1, 0.5)]}, "must be a string"),
+        ({"given": [("cat", "much")]}, "must be labels with scores"),
+        ({"given": 0.5}, "must be labels with scores"),
+        ([("cat", 0.5)], "must be lists by model name"),
+    ],
+)
+def test_predictions_that_are_none_are_refused(predictions: object, complaint: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=complaint):
+        PutItem("a", features={"given": [1, 2, 3, 4]}, predictions=predictions)  # type: ignore[arg-type]

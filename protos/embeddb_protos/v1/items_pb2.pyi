@@ -22,7 +22,7 @@ PUT_STATUS_UNCHANGED: PutStatus
 PUT_STATUS_FAILED: PutStatus
 
 class PutItem(_message.Message):
-    __slots__ = ("id", "content", "metadata_json", "features")
+    __slots__ = ("id", "content", "metadata_json", "features", "predictions")
     class FeaturesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -30,15 +30,24 @@ class PutItem(_message.Message):
         key: str
         value: _common_pb2.Vector
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_common_pb2.Vector, _Mapping]] = ...) -> None: ...
+    class PredictionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _common_pb2.Predictions
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_common_pb2.Predictions, _Mapping]] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
+    PREDICTIONS_FIELD_NUMBER: _ClassVar[int]
     id: str
     content: _common_pb2.Content
     metadata_json: str
     features: _containers.MessageMap[str, _common_pb2.Vector]
-    def __init__(self, id: _Optional[str] = ..., content: _Optional[_Union[_common_pb2.Content, _Mapping]] = ..., metadata_json: _Optional[str] = ..., features: _Optional[_Mapping[str, _common_pb2.Vector]] = ...) -> None: ...
+    predictions: _containers.MessageMap[str, _common_pb2.Predictions]
+    def __init__(self, id: _Optional[str] = ..., content: _Optional[_Union[_common_pb2.Content, _Mapping]] = ..., metadata_json: _Optional[str] = ..., features: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., predictions: _Optional[_Mapping[str, _common_pb2.Predictions]] = ...) -> None: ...
 
 class PutResult(_message.Message):
     __slots__ = ("id", "status", "error")

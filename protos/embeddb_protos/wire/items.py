@@ -107,6 +107,8 @@ def put_item_message(item: PutItem) -> items_pb2.PutItem:
         message.content.CopyFrom(content_message(item.content))
     for model, values in item.features.items():
         message.features[model].CopyFrom(vector_message(values))
+    for model, predictions in item.predictions.items():
+        message.predictions[model].predictions.extend(prediction_messages(predictions))
     return message
 
 
@@ -121,6 +123,9 @@ def put_item_from(message: items_pb2.PutItem) -> PutItem:
         content=content_from(message.content) if message.HasField("content") else None,
         metadata=json_object("item.metadata", message.metadata_json),
         features={m: vector_from(f"item.features[{m}]", v) for m, v in message.features.items()},
+        predictions={m: predictions_from(each.predictions) for m, each in message.predictions.items()}
+        if message.predictions
+        else {},
     )
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -25,10 +26,13 @@ from embeddb.models import (
     TextCacheFigures,
     gpu_memory,
 )
+from embeddb.progress import stepping
 from embeddb.query import (
+    BackupInfo,
     CollectionInfo,
     CollectionSettings,
     Embedding,
+    Finding,
     Modality,
     ModelInfo,
     RunOptions,
@@ -38,7 +42,8 @@ from embeddb.query import (
     check_names,
     json_text,
 )
-from embeddb.storage import DataFolder, Durability, Use
+from embeddb.questions import OnProgress
+from embeddb.storage import DataFolder, Durability, Use, verify
 from embeddb.version import __version__
 
 __all__ = ["Database"]
@@ -279,6 +284,52 @@ class Database:
     def text_caches(self) -> dict[str, TextCacheFigures]:
         """What the loaded models' caches of texts hold and have done, by the models' names."""
         return self._registry.text_caches()
+
+    @checked
+    def save_backup(self, name: str, *, on_progress: OnProgress | None = None) -> BackupInfo:
+        """Make a backup under a name, in the folder `backups/` of the data folder; see `backup`.
+
+        Args:
+            name: 1 to 64 of A-Z a-z 0-9 . _ -.
+            on_progress: is told how many collections are copied, on this thread.
+
+        Raises:
+            AlreadyExistsError: the name is taken.
+            ResourceExhaustedError: the disk is full.
+        """
+        check_name("backup.name", name)
+        self._folder.backups.mkdir(exist_ok=True)
+        step = stepping(on_progress)
+        target = self._folder.backups / name
+        if target.exists():
+            raise AlreadyExistsError("backup", name)
+        with self._lock:
+            names = self._folder.backup(target, lambda done, total: step("copying", done, total))
+        return BackupInfo(name, tuple(names))
+
+    def verify_data(self, *, on_progress: OnProgress | None = None) -> list[Finding]:
+        """Check everything that is stored against its checksums and against one another, while it is used.
+
+        What is checked is a copy, as of one moment, which takes as much room on the disk meanwhile. Nothing
+        is repaired: that takes a folder that no process has open (`embeddb.storage.verify`).
+
+        Args:
+            on_progress: is told how many collections are copied and then checked, on this thread.
+
+        Returns:
+            What is wrong; nothing if all is sound.
+
+        Raises:
+            ResourceExhaustedError: the disk is full.
+        """
+        step = stepping(on_progress)
+        self._folder.backups.mkdir(exist_ok=True)
+        # A name cannot begin with a dot, so that no backup is in the way.
+        with TemporaryDirectory(dir=self._folder.backups, prefix=".verify-") as folder:
+            copy = Path(folder, "copy")
+            with self._lock:
+                self._folder.backup(copy, lambda done, total: step("copying", done, total))
+            return verify(copy, told=lambda done, total: step("checking", done, total))
 
     def queues(self) -> dict[str, QueueFigures]:
         """What the queues before the models have done, by their names."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from embeddb.index import snapshot_damage
-from embeddb.storage import Finding
+from embeddb.query import Finding
 from embeddb.storage import verify as verify_storage
 
 __all__ = ["verify"]

@@ -8,7 +8,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from embeddb.errors import EmbeddbError, or_raise
-from embeddb.query import CollectionInfo, CollectionSettings, Embedding, ModelInfo, RunOptions, Stats
+from embeddb.query import (
+    BackupInfo,
+    CollectionInfo,
+    CollectionSettings,
+    Embedding,
+    Finding,
+    KeyInfo,
+    ModelInfo,
+    RunOptions,
+    Stats,
+)
+from embeddb.questions import OnProgress
 from embeddb_client import exchanges
 from embeddb_client.access import Access
 from embeddb_client.async_collection import AsyncCollection
@@ -110,6 +121,26 @@ class AsyncClient(AsyncCollection):
     async def stats(self) -> Stats:
         """The server's figures."""
         return await self._connection.send(exchanges.get_stats())
+
+    async def backup(self, name: str = "", *, on_progress: OnProgress | None = None) -> BackupInfo:
+        """Have the server copy its data folder while it serves; see `Client.backup`."""
+        return await self._connection.follow(exchanges.backup(name), on_progress)
+
+    async def verify_data(self, *, on_progress: OnProgress | None = None) -> list[Finding]:
+        """Have the server check all that it stores; see `Client.verify_data`."""
+        return await self._connection.follow(exchanges.verify_data(), on_progress)
+
+    async def create_key(self, name: str, role: str = "read", collections: Sequence[str] = ()) -> str:
+        """Make an API key, which counts at once; see `Client.create_key`."""
+        return await self._connection.send(exchanges.create_key(name, role, collections))
+
+    async def keys(self) -> list[KeyInfo]:
+        """The API keys in the order of names, without their secrets."""
+        return await self._connection.send(exchanges.list_keys())
+
+    async def delete_key(self, name: str) -> None:
+        """Make an API key worthless; see `Client.delete_key`."""
+        await self._connection.send(exchanges.delete_key(name))
 
     async def close(self) -> None:
         """Close the connection; the client cannot be used after."""

@@ -7,7 +7,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from embeddb.errors import EmbeddbError, or_raise
-from embeddb.query import CollectionInfo, CollectionSettings, Embedding, ModelInfo, RunOptions, Stats
+from embeddb.query import (
+    BackupInfo,
+    CollectionInfo,
+    CollectionSettings,
+    Embedding,
+    Finding,
+    KeyInfo,
+    ModelInfo,
+    RunOptions,
+    Stats,
+)
+from embeddb.questions import OnProgress
 from embeddb_client import exchanges
 from embeddb_client.access import Access
 from embeddb_client.collection import Collection
@@ -161,6 +172,61 @@ class Client(Collection):
     def stats(self) -> Stats:
         """The server's figures."""
         return self._connection.send(exchanges.get_stats())
+
+    def backup(self, name: str = "", *, on_progress: OnProgress | None = None) -> BackupInfo:
+        """Have the server copy its data folder while it serves, into the folder `backups/` inside it.
+
+        `embeddb-server restore` makes a data folder of a backup.
+
+        Args:
+            name: 1 to 64 of A-Z a-z 0-9 . _ -; the time in UTC if empty.
+            on_progress: is told how many collections are copied.
+
+        Raises:
+            AlreadyExistsError: the name is taken.
+            ResourceExhaustedError: the server's disk is full.
+        """
+        return self._connection.follow(exchanges.backup(name), on_progress)
+
+    def verify_data(self, *, on_progress: OnProgress | None = None) -> list[Finding]:
+        """Have the server check all that it stores, by way of a copy that it deletes afterwards.
+
+        Args:
+            on_progress: is told how many collections are copied, and then checked.
+
+        Returns:
+            What is wrong; nothing if all is sound. `embeddb-server verify --repair` mends what can be mended.
+        """
+        return self._connection.follow(exchanges.verify_data(), on_progress)
+
+    def create_key(self, name: str, role: str = "read", collections: Sequence[str] = ()) -> str:
+        """Make an API key, which counts at once; with the first one, nobody may call without.
+
+        Args:
+            name: a new one.
+            role: "read", "write" or "admin"; each may do what those before it may.
+            collections: the only ones it opens; every one, and the whole server, if empty.
+
+        Returns:
+            The secret that callers show, which is stored nowhere.
+
+        Raises:
+            AlreadyExistsError: the name is taken.
+            FailedPreconditionError: the server takes no keys.
+        """
+        return self._connection.send(exchanges.create_key(name, role, collections))
+
+    def keys(self) -> list[KeyInfo]:
+        """The API keys in the order of names, without their secrets."""
+        return self._connection.send(exchanges.list_keys())
+
+    def delete_key(self, name: str) -> None:
+        """Make an API key worthless, at once.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        self._connection.send(exchanges.delete_key(name))
 
     def close(self) -> None:
         """Close the connection; the client cannot be used after."""

@@ -48,6 +48,7 @@ _SAFE_TO_RETRY = [
     {"service": "embeddb.v1.CollectionService", "method": "StartBackfill"},
     {"service": "embeddb.v1.CollectionService", "method": "ListBackfills"},
     {"service": "embeddb.v1.AdminService", "method": "GetStats"},
+    {"service": "embeddb.v1.AdminService", "method": "ListKeys"},
 ]
 _SERVICE_CONFIG = {
     "methodConfig": [

@@ -14,11 +14,14 @@ from embeddb.arguments import checked
 from embeddb.errors import EmbeddbError
 from embeddb.query import (
     Backfill,
+    BackupInfo,
     CollectionInfo,
     CollectionSettings,
     Embedding,
+    Finding,
     Hit,
     ItemPage,
+    KeyInfo,
     ModelInfo,
     PutResult,
     RunOptions,
@@ -52,6 +55,7 @@ from embeddb_protos.wire.service import (
     settings_message,
     stats_from,
 )
+from embeddb_protos.wire.upkeep import backup_from, finding_from, key_from
 
 __all__ = ["Exchange"]
 
@@ -216,6 +220,43 @@ def drop_model(collection: str, model: str, replaced_by: str | None, force: bool
 def get_stats() -> Exchange[Stats]:
     """The server's figures."""
     return Exchange("admin.GetStats", admin_pb2.GetStatsRequest(), stats_from)
+
+
+@checked
+def backup(name: str) -> Exchange[BackupInfo]:
+    """Copy the data folder while it is served."""
+    return Exchange("admin.Backup", admin_pb2.BackupRequest(name=name), backup_from, streamed=True)
+
+
+def verify_data() -> Exchange[list[Finding]]:
+    """Check all that is stored."""
+    return Exchange(
+        "admin.Verify",
+        admin_pb2.VerifyRequest(),
+        lambda response: list(map(finding_from, response.findings)),
+        streamed=True,
+    )
+
+
+@checked
+def create_key(name: str, role: str, collections: Sequence[str]) -> Exchange[str]:
+    """Make an API key."""
+    key = admin_pb2.Key(name=name, role=role, collections=check_names("collections", collections))
+    request = admin_pb2.CreateKeyRequest(key=key)
+    return Exchange("admin.CreateKey", request, lambda response: str(response.secret))
+
+
+def list_keys() -> Exchange[list[KeyInfo]]:
+    """The API keys."""
+    return Exchange(
+        "admin.ListKeys", admin_pb2.ListKeysRequest(), lambda response: list(map(key_from, response.keys))
+    )
+
+
+@checked
+def delete_key(name: str) -> Exchange[None]:
+    """Make an API key worthless."""
+    return Exchange("admin.DeleteKey", admin_pb2.DeleteKeyRequest(name=name), _nothing)
 
 
 # -- Items ----------------------------------------------------------------------------------------------

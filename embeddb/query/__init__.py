@@ -69,6 +69,7 @@ from embeddb.query.search import (
     Hit,
     Search,
 )
+from embeddb.query.upkeep import BackupInfo, Finding, KeyInfo
 
 __all__ = [
     "DEFAULT_CANDIDATES",
@@ -83,6 +84,7 @@ __all__ = [
     "MAX_TEXT",
     "Backfill",
     "BackfillState",
+    "BackupInfo",
     "Between",
     "Box",
     "CollectionInfo",
@@ -91,10 +93,12 @@ __all__ = [
     "Embedding",
     "Encoding",
     "Expression",
+    "Finding",
     "Hit",
     "Image",
     "Item",
     "ItemPage",
+    "KeyInfo",
     "Metric",
     "Modality",
     "ModelInfo",

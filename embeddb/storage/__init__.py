@@ -20,7 +20,7 @@ from embeddb.storage.collection_store import CollectionStore
 from embeddb.storage.environment import Durability, Use
 from embeddb.storage.folder import DataFolder
 from embeddb.storage.records import Committed, Delete, Put, Record, Written
-from embeddb.storage.verify import Finding, verify
+from embeddb.storage.verify import verify
 
 __all__ = [
     "Catalogue",
@@ -29,7 +29,6 @@ __all__ = [
     "DataFolder",
     "Delete",
     "Durability",
-    "Finding",
     "Put",
     "Record",
     "Use",

@@ -42,11 +42,17 @@ def backup(source: str | Path, target: str | Path) -> list[str]:
     return write_backup(lambda place, copy: _copy(source / place, copy), Path(target))
 
 
-def write_backup(copy: Callable[[Path, Path], None], target: Path) -> list[str]:
+def write_backup(
+    copy: Callable[[Path, Path], None],
+    target: Path,
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> list[str]:
     """Make a backup; see `backup`.
 
     Args:
         copy: copies the environment at a place inside the data folder into a folder.
+        told: is called with how many collections are copied, and how many there are; what it raises ends the
+            backup.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise AlreadyExistsError("file or folder", str(target))
@@ -60,7 +66,8 @@ def write_backup(copy: Callable[[Path, Path], None], target: Path) -> list[str]:
             names = list(catalogue.collections())
         finally:
             catalogue.close()
-        for name in names:
+        for done, name in enumerate(names):
+            told(done, len(names))
             copy(COLLECTIONS / name, unfinished / COLLECTIONS / name)
         unfinished.replace(target)
         sync_folder(target.parent)

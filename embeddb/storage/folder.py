@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from embeddb.storage.collection_store import CollectionStore
 from embeddb.storage.environment import Durability, Use
 
 __all__ = ["DataFolder", "locked"]
+
+BACKUPS = Path("backups")
 
 
 class DataFolder:
@@ -86,14 +89,19 @@ class DataFolder:
         self._stores.pop(name).close()
         self._finish_drops()
 
-    def backup(self, target: Path) -> list[str]:
+    @property
+    def backups(self) -> Path:
+        """The folder of the backups that are made by name."""
+        return self._path / BACKUPS
+
+    def backup(self, target: Path, told: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
         """Copy everything into a new folder while it is being used; see `embeddb.storage.backup`."""
 
         def copy(place: Path, to: Path) -> None:
             source = self.catalogue if place == CATALOGUE else self._stores[place.name]
             source.copy(to)
 
-        return write_backup(copy, target)
+        return write_backup(copy, target, told)
 
     def use(self) -> dict[str, Use]:
         """What LMDB takes for each collection, by name."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from lmdb.verify import VerifyError
 from lmdb.verify import verify as verify_structure
 
 from embeddb.errors import DataLossError, FailedPreconditionError
+from embeddb.query import Finding
 from embeddb.storage.backup import CATALOGUE, COLLECTIONS
 from embeddb.storage.blocks import Graves, rows_of
 from embeddb.storage.catalogue import Catalogue
@@ -29,36 +29,25 @@ from embeddb.storage.records import Record, to_bytes
 from embeddb.storage.sealed import seal, unseal
 from embeddb.storage.writing import open_blocks, row_key, row_of
 
-__all__ = ["Finding", "verify", "verify_collection"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong.
-
-    Attributes:
-        where: "catalogue", or the collection's name.
-        problem: what is wrong.
-        repair: what a repair does about it; None where only a backup helps.
-    """
-
-    where: str
-    problem: str
-    repair: str | None
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.problem}; " + (self.repair or "cannot be repaired: restore a backup")
+__all__ = ["verify", "verify_collection"]
 
 
 Check = Callable[[str, Path, bool], list[Finding]]
 
 
-def verify(path: str | Path, *, repair: bool = False, also: Check | None = None) -> list[Finding]:
+def verify(
+    path: str | Path,
+    *,
+    repair: bool = False,
+    also: Check | None = None,
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Finding]:
     """Check a data folder that no process has open.
 
     Args:
         repair: whether to mend what can be mended.
         also: checks what others keep in a collection's folder: given its name, its folder and `repair`.
+        told: is called with how many collections are checked, and how many there are.
 
     Returns:
         What is wrong, or was before the repair; nothing if the folder is sound.
@@ -79,7 +68,9 @@ def verify(path: str | Path, *, repair: bool = False, also: Check | None = None)
             except DataLossError as error:
                 findings.append(Finding("catalogue", str(error), None))
         folders = {folder.name for folder in (path / COLLECTIONS).glob("*")}
-        for name in sorted((recorded | folders) - dropped):
+        names = sorted((recorded | folders) - dropped)
+        for done, name in enumerate(names):
+            told(done, len(names))
             if name not in recorded and not findings:
                 findings.append(Finding(name, "the catalogue does not know it, and it is left alone", None))
             folder = path / COLLECTIONS / name

@@ -14,7 +14,12 @@ from embeddb_server.keys import Key, KeyFile, Role
 __all__ = ["OPEN", "REQUIRED", "SERVER_WIDE", "AuthorizationInterceptor"]
 
 REQUIRED = {
+    "AdminService/Backup": Role.ADMIN,
+    "AdminService/CreateKey": Role.ADMIN,
+    "AdminService/DeleteKey": Role.ADMIN,
     "AdminService/GetStats": Role.READ,
+    "AdminService/ListKeys": Role.ADMIN,
+    "AdminService/Verify": Role.ADMIN,
     "AnalysisService/Calibrate": Role.READ,
     "AnalysisService/Classify": Role.READ,
     "AnalysisService/Compare": Role.READ,

@@ -17,7 +17,7 @@ from pathlib import Path
 from embeddb.errors import AlreadyExistsError, DataLossError, InvalidArgumentError, NotFoundError
 from embeddb.query import check_name
 
-__all__ = ["Key", "KeyFile", "Role"]
+__all__ = ["Key", "KeyFile", "Role", "role_of"]
 
 PREFIX = "edb_"
 MIN_SECRET = 32
@@ -46,6 +46,18 @@ class Key:
     collections: tuple[str, ...]
     created: str
     sha256: str
+
+
+def role_of(name: str) -> Role:
+    """The role of that name, in small letters.
+
+    Raises:
+        InvalidArgumentError: there is none.
+    """
+    if name not in [role.name.lower() for role in Role]:
+        allowed = f"must be one of {', '.join(role.name.lower() for role in Role)}"
+        raise InvalidArgumentError("key.role", name, allowed)
+    return Role[name.upper()]
 
 
 class KeyFile:

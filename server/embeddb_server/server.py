@@ -121,7 +121,7 @@ class Server:
         analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(AnalysisService(served), server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(served), server)
         collections_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionService(served), server)
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(served), server)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(served, keys), server)
         self._services = SERVICES
         if euclides_collection is not None:
             similar = SimilarService(served, euclides_collection, euclides_shutdown)

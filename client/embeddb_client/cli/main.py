@@ -12,7 +12,7 @@ import typer
 
 from embeddb import __version__
 from embeddb.errors import EmbeddbError
-from embeddb_client.cli import collections, contexts, models
+from embeddb_client.cli import collections, contexts, keys, models
 from embeddb_client.cli.items import get, ls, rm
 from embeddb_client.cli.options import err
 from embeddb_client.cli.parquet import export_file, import_file
@@ -20,6 +20,7 @@ from embeddb_client.cli.put import put
 from embeddb_client.cli.questions import calibrate, classify, compare, duplicates, evaluate
 from embeddb_client.cli.search import search
 from embeddb_client.cli.stats import stats
+from embeddb_client.cli.upkeep import backup, verify
 
 __all__ = ["app", "main"]
 
@@ -30,8 +31,12 @@ app = typer.Typer()
 app.add_typer(models.app, name="models")
 app.add_typer(collections.app, name="collections")
 app.add_typer(contexts.app, name="contexts")
-for command in (put, search, compare, calibrate, classify, evaluate, duplicates, get, ls, rm, stats):
+app.add_typer(keys.app, name="keys")
+for command in (put, search, compare, calibrate, classify, evaluate, duplicates, get, ls, rm):
     app.command()(command)
+app.command()(stats)
+app.command()(backup)
+app.command()(verify)
 app.command("export")(export_file)
 app.command("import")(import_file)
 

@@ -22,25 +22,54 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from embeddb_protos.v1 import analysis_pb2 as embeddb__protos_dot_v1_dot_analysis__pb2
 from embeddb_protos.v1 import collections_pb2 as embeddb__protos_dot_v1_dot_collections__pb2
 from embeddb_protos.v1 import models_pb2 as embeddb__protos_dot_v1_dot_models__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65mbeddb_protos/v1/admin.proto\x12\nembeddb.v1\x1a#embeddb_protos/v1/collections.proto\x1a\x1e\x65mbeddb_protos/v1/models.proto\"\x17\n\x0fGetStatsRequestJ\x04\x08\x01\x10\n\"t\n\nSpaceStats\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07vectors\x18\x02 \x01(\x04\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\r\n\x05index\x18\x04 \x01(\t\x12\x13\n\x06recall\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_recallJ\x04\x08\x06\x10\x1e\"k\n\x0f\x43ollectionStats\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\x12&\n\x06spaces\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.SpaceStatsJ\x04\x08\x03\x10\n\"\xad\x01\n\x10GetStatsResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x02 \x01(\x01\x12\x15\n\rbytes_on_disk\x18\x03 \x01(\x04\x12!\n\x06models\x18\x04 \x03(\x0b\x32\x11.embeddb.v1.Model\x12\x30\n\x0b\x63ollections\x18\x05 \x03(\x0b\x32\x1b.embeddb.v1.CollectionStatsJ\x04\x08\x06\x10\x1e\x32U\n\x0c\x41\x64minService\x12\x45\n\x08GetStats\x12\x1b.embeddb.v1.GetStatsRequest\x1a\x1c.embeddb.v1.GetStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65mbeddb_protos/v1/admin.proto\x12\nembeddb.v1\x1a embeddb_protos/v1/analysis.proto\x1a#embeddb_protos/v1/collections.proto\x1a\x1e\x65mbeddb_protos/v1/models.proto\"\x17\n\x0fGetStatsRequestJ\x04\x08\x01\x10\n\"t\n\nSpaceStats\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07vectors\x18\x02 \x01(\x04\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\r\n\x05index\x18\x04 \x01(\t\x12\x13\n\x06recall\x18\x05 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_recallJ\x04\x08\x06\x10\x1e\"k\n\x0f\x43ollectionStats\x12*\n\ncollection\x18\x01 \x01(\x0b\x32\x16.embeddb.v1.Collection\x12&\n\x06spaces\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.SpaceStatsJ\x04\x08\x03\x10\n\"\xad\x01\n\x10GetStatsResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x02 \x01(\x01\x12\x15\n\rbytes_on_disk\x18\x03 \x01(\x04\x12!\n\x06models\x18\x04 \x03(\x0b\x32\x11.embeddb.v1.Model\x12\x30\n\x0b\x63ollections\x18\x05 \x03(\x0b\x32\x1b.embeddb.v1.CollectionStatsJ\x04\x08\x06\x10\x1e\"\x1d\n\rBackupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"-\n\x08\x42\x61\x63kedUp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x63ollections\x18\x02 \x03(\t\"o\n\x0e\x42\x61\x63kupResponse\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x14.embeddb.v1.ProgressH\x00\x12(\n\x08response\x18\x02 \x01(\x0b\x32\x14.embeddb.v1.BackedUpH\x00\x42\t\n\x07outcome\"\x0f\n\rVerifyRequest\"9\n\x07\x46inding\x12\r\n\x05where\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x0e\n\x06repair\x18\x03 \x01(\t\"1\n\x08Verified\x12%\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x13.embeddb.v1.Finding\"o\n\x0eVerifyResponse\x12(\n\x08progress\x18\x01 \x01(\x0b\x32\x14.embeddb.v1.ProgressH\x00\x12(\n\x08response\x18\x02 \x01(\x0b\x32\x14.embeddb.v1.VerifiedH\x00\x42\t\n\x07outcome\"G\n\x03Key\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x13\n\x0b\x63ollections\x18\x03 \x03(\t\x12\x0f\n\x07\x63reated\x18\x04 \x01(\t\"0\n\x10\x43reateKeyRequest\x12\x1c\n\x03key\x18\x01 \x01(\x0b\x32\x0f.embeddb.v1.Key\"A\n\x11\x43reateKeyResponse\x12\x1c\n\x03key\x18\x01 \x01(\x0b\x32\x0f.embeddb.v1.Key\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x11\n\x0fListKeysRequest\"1\n\x10ListKeysResponse\x12\x1d\n\x04keys\x18\x01 \x03(\x0b\x32\x0f.embeddb.v1.Key\" \n\x10\x44\x65leteKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteKeyResponse2\xb6\x03\n\x0c\x41\x64minService\x12\x45\n\x08GetStats\x12\x1b.embeddb.v1.GetStatsRequest\x1a\x1c.embeddb.v1.GetStatsResponse\x12\x41\n\x06\x42\x61\x63kup\x12\x19.embeddb.v1.BackupRequest\x1a\x1a.embeddb.v1.BackupResponse0\x01\x12\x41\n\x06Verify\x12\x19.embeddb.v1.VerifyRequest\x1a\x1a.embeddb.v1.VerifyResponse0\x01\x12H\n\tCreateKey\x12\x1c.embeddb.v1.CreateKeyRequest\x1a\x1d.embeddb.v1.CreateKeyResponse\x12\x45\n\x08ListKeys\x12\x1b.embeddb.v1.ListKeysRequest\x1a\x1c.embeddb.v1.ListKeysResponse\x12H\n\tDeleteKey\x12\x1c.embeddb.v1.DeleteKeyRequest\x1a\x1d.embeddb.v1.DeleteKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'embeddb_protos.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSTATSREQUEST']._serialized_start=114
-  _globals['_GETSTATSREQUEST']._serialized_end=137
-  _globals['_SPACESTATS']._serialized_start=139
-  _globals['_SPACESTATS']._serialized_end=255
-  _globals['_COLLECTIONSTATS']._serialized_start=257
-  _globals['_COLLECTIONSTATS']._serialized_end=364
-  _globals['_GETSTATSRESPONSE']._serialized_start=367
-  _globals['_GETSTATSRESPONSE']._serialized_end=540
-  _globals['_ADMINSERVICE']._serialized_start=542
-  _globals['_ADMINSERVICE']._serialized_end=627
+  _globals['_GETSTATSREQUEST']._serialized_start=148
+  _globals['_GETSTATSREQUEST']._serialized_end=171
+  _globals['_SPACESTATS']._serialized_start=173
+  _globals['_SPACESTATS']._serialized_end=289
+  _globals['_COLLECTIONSTATS']._serialized_start=291
+  _globals['_COLLECTIONSTATS']._serialized_end=398
+  _globals['_GETSTATSRESPONSE']._serialized_start=401
+  _globals['_GETSTATSRESPONSE']._serialized_end=574
+  _globals['_BACKUPREQUEST']._serialized_start=576
+  _globals['_BACKUPREQUEST']._serialized_end=605
+  _globals['_BACKEDUP']._serialized_start=607
+  _globals['_BACKEDUP']._serialized_end=652
+  _globals['_BACKUPRESPONSE']._serialized_start=654
+  _globals['_BACKUPRESPONSE']._serialized_end=765
+  _globals['_VERIFYREQUEST']._serialized_start=767
+  _globals['_VERIFYREQUEST']._serialized_end=782
+  _globals['_FINDING']._serialized_start=784
+  _globals['_FINDING']._serialized_end=841
+  _globals['_VERIFIED']._serialized_start=843
+  _globals['_VERIFIED']._serialized_end=892
+  _globals['_VERIFYRESPONSE']._serialized_start=894
+  _globals['_VERIFYRESPONSE']._serialized_end=1005
+  _globals['_KEY']._serialized_start=1007
+  _globals['_KEY']._serialized_end=1078
+  _globals['_CREATEKEYREQUEST']._serialized_start=1080
+  _globals['_CREATEKEYREQUEST']._serialized_end=1128
+  _globals['_CREATEKEYRESPONSE']._serialized_start=1130
+  _globals['_CREATEKEYRESPONSE']._serialized_end=1195
+  _globals['_LISTKEYSREQUEST']._serialized_start=1197
+  _globals['_LISTKEYSREQUEST']._serialized_end=1214
+  _globals['_LISTKEYSRESPONSE']._serialized_start=1216
+  _globals['_LISTKEYSRESPONSE']._serialized_end=1265
+  _globals['_DELETEKEYREQUEST']._serialized_start=1267
+  _globals['_DELETEKEYREQUEST']._serialized_end=1299
+  _globals['_DELETEKEYRESPONSE']._serialized_start=1301
+  _globals['_DELETEKEYRESPONSE']._serialized_end=1320
+  _globals['_ADMINSERVICE']._serialized_start=1323
+  _globals['_ADMINSERVICE']._serialized_end=1761
 # @@protoc_insertion_point(module_scope)

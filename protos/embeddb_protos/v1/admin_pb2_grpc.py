@@ -40,6 +40,31 @@ class AdminServiceStub(object):
                 request_serializer=embeddb__protos_dot_v1_dot_admin__pb2.GetStatsRequest.SerializeToString,
                 response_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.GetStatsResponse.FromString,
                 _registered_method=True)
+        self.Backup = channel.unary_stream(
+                '/embeddb.v1.AdminService/Backup',
+                request_serializer=embeddb__protos_dot_v1_dot_admin__pb2.BackupRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.BackupResponse.FromString,
+                _registered_method=True)
+        self.Verify = channel.unary_stream(
+                '/embeddb.v1.AdminService/Verify',
+                request_serializer=embeddb__protos_dot_v1_dot_admin__pb2.VerifyRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.VerifyResponse.FromString,
+                _registered_method=True)
+        self.CreateKey = channel.unary_unary(
+                '/embeddb.v1.AdminService/CreateKey',
+                request_serializer=embeddb__protos_dot_v1_dot_admin__pb2.CreateKeyRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.CreateKeyResponse.FromString,
+                _registered_method=True)
+        self.ListKeys = channel.unary_unary(
+                '/embeddb.v1.AdminService/ListKeys',
+                request_serializer=embeddb__protos_dot_v1_dot_admin__pb2.ListKeysRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.ListKeysResponse.FromString,
+                _registered_method=True)
+        self.DeleteKey = channel.unary_unary(
+                '/embeddb.v1.AdminService/DeleteKey',
+                request_serializer=embeddb__protos_dot_v1_dot_admin__pb2.DeleteKeyRequest.SerializeToString,
+                response_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.DeleteKeyResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -53,6 +78,41 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Backup(self, request, context):
+        """Copies the data folder while it is served, into the folder backups/ inside it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Verify(self, request, context):
+        """Checks all that is stored, by way of a copy that is deleted afterwards.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateKey(self, request, context):
+        """Makes an API key, which counts at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListKeys(self, request, context):
+        """Lists the API keys, without their secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteKey(self, request, context):
+        """Makes an API key worthless, at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +120,31 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetStats,
                     request_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.GetStatsRequest.FromString,
                     response_serializer=embeddb__protos_dot_v1_dot_admin__pb2.GetStatsResponse.SerializeToString,
+            ),
+            'Backup': grpc.unary_stream_rpc_method_handler(
+                    servicer.Backup,
+                    request_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.BackupRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_admin__pb2.BackupResponse.SerializeToString,
+            ),
+            'Verify': grpc.unary_stream_rpc_method_handler(
+                    servicer.Verify,
+                    request_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.VerifyRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_admin__pb2.VerifyResponse.SerializeToString,
+            ),
+            'CreateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateKey,
+                    request_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.CreateKeyRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_admin__pb2.CreateKeyResponse.SerializeToString,
+            ),
+            'ListKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListKeys,
+                    request_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.ListKeysRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_admin__pb2.ListKeysResponse.SerializeToString,
+            ),
+            'DeleteKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteKey,
+                    request_deserializer=embeddb__protos_dot_v1_dot_admin__pb2.DeleteKeyRequest.FromString,
+                    response_serializer=embeddb__protos_dot_v1_dot_admin__pb2.DeleteKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +175,141 @@ class AdminService(object):
             '/embeddb.v1.AdminService/GetStats',
             embeddb__protos_dot_v1_dot_admin__pb2.GetStatsRequest.SerializeToString,
             embeddb__protos_dot_v1_dot_admin__pb2.GetStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Backup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/embeddb.v1.AdminService/Backup',
+            embeddb__protos_dot_v1_dot_admin__pb2.BackupRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_admin__pb2.BackupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Verify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/embeddb.v1.AdminService/Verify',
+            embeddb__protos_dot_v1_dot_admin__pb2.VerifyRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_admin__pb2.VerifyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.AdminService/CreateKey',
+            embeddb__protos_dot_v1_dot_admin__pb2.CreateKeyRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_admin__pb2.CreateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.AdminService/ListKeys',
+            embeddb__protos_dot_v1_dot_admin__pb2.ListKeysRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_admin__pb2.ListKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/embeddb.v1.AdminService/DeleteKey',
+            embeddb__protos_dot_v1_dot_admin__pb2.DeleteKeyRequest.SerializeToString,
+            embeddb__protos_dot_v1_dot_admin__pb2.DeleteKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextvars import copy_context
 from typing import Any
 
 import grpc
@@ -17,15 +15,12 @@ from embeddb.questions import (
     Duplicates,
     Evaluate,
     Map,
-    Progress,
     Question,
 )
 from embeddb_protos.v1 import analysis_pb2, analysis_pb2_grpc
-from embeddb_protos.wire.codec import progress_message
 from embeddb_protos.wire.questions import CODECS
+from embeddb_server.services.following import follow
 from embeddb_server.services.served import Service
-
-PROGRESS_SECONDS = 0.2
 
 
 class AnalysisService(Service, analysis_pb2_grpc.AnalysisServiceServicer):
@@ -87,21 +82,9 @@ class AnalysisService(Service, analysis_pb2_grpc.AnalysisServiceServicer):
         return codec.response_message(collection.ask(codec.question_from(request)))
 
     def _follow(self, kind: type[Question[Any]], request: Any, response: type[Any]) -> Iterator[Any]:
-        """Answer on another thread, and say how far it is until it is done."""
         codec = CODECS[kind]
         question = codec.question_from(request.request)
         collection = self._database.collection(request.request.collection or "default")
-        latest: list[Progress] = []
-
-        def keep(progress: Progress) -> None:
-            latest[:] = [progress]
-
-        # The call's deadline goes along in the context: the work ends at its next step once nobody waits.
-        with ThreadPoolExecutor(1, thread_name_prefix="answer") as pool:
-            answer = pool.submit(copy_context().run, collection.ask, question, on_progress=keep)
-            told: list[Progress] = []
-            while not wait([answer], PROGRESS_SECONDS).done:
-                if latest != told:
-                    told = list(latest)
-                    yield response(progress=progress_message(told[0]))
-        yield response(response=codec.response_message(answer.result()))
+        return follow(
+            lambda told: collection.ask(question, on_progress=told), response, codec.response_message
+        )

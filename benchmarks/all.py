@@ -42,7 +42,7 @@ class Step:
 # The first two are what `make bench` compares with.
 STEPS = {
     "bench_search": Step(("search_service.py", "--own", "--vectors", "20000", "--seconds", "1"), 3),
-    "bench_embed": Step(("embed_service.py", "--own", "--seconds", "1"), 3),
+    "bench_embed": Step(("embed_service.py", "--own", "--model", "ViT-B/32", "--seconds", "1"), 3),
     "search_100000": Step(("search_service.py", "--vectors", "100000"), 12, peers=True),
     "embed": Step(("embed_service.py", "--seconds", "5"), 7, peers=True),
     "end_to_end": Step(("end_to_end.py",), 8),

@@ -3,8 +3,8 @@
     python benchmarks/embed_service.py --json embed_service.json
 
 The models have random weights, which take as long as others. The loops of `loops.py` have a process of their
-own, as is the server, which is called over gRPC. All figures are images a second, but for the last ones:
-how many times the loops' rate the service's is.
+own, as is the server, which is called over gRPC. The last figures say how many times the loops' rate the
+service's is.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def hand_written(model: str, photos: Path, seconds: float) -> Figures:
         command = [sys.executable, HERE / "loops.py", model, "--photos", photos, "--json", file.name]
         subprocess.run([*command, "--seconds", str(seconds)], check=True)
         for loop, rate in json.loads(Path(file.name).read_text()).items():
-            yield f"by hand: {loop}", rate
+            yield f"by hand: {loop}, images/s", rate
 
 
 def called(name: str, callers: Sequence[Embed], images: Sequence[bytes], seconds: float) -> Figures:
@@ -64,12 +64,12 @@ def called(name: str, callers: Sequence[Embed], images: Sequence[bytes], seconds
         wanted = [images[n % len(images)] for n in range(2 * len(images))]
         return lambda number: len(embed(wanted[number % len(images) :][:count]))
 
-    yield f"{name}, one by one", clock.rate([work(callers[0], 1)], seconds)
+    yield f"{name}, one by one, images/s", clock.rate([work(callers[0], 1)], seconds)
     yield (
-        f"{name}, one by one, {len(callers)} clients",
+        f"{name}, one by one, {len(callers)} clients, images/s",
         clock.rate([work(caller, 1) for caller in callers], seconds),
     )
-    yield f"{name}, {len(images)} at once", clock.rate([work(callers[0], len(images))], seconds)
+    yield f"{name}, {len(images)} at once, images/s", clock.rate([work(callers[0], len(images))], seconds)
 
 
 def of_embeddb(model: str, images: Sequence[bytes], seconds: float) -> Figures:
@@ -112,9 +112,12 @@ def compared(figures: dict[str, float]) -> Figures:
     """The service's best rates beside the loops'."""
     loops = {name: rate for name, rate in figures.items() if name.startswith("by hand: ")}
     for call in ("Embed", "Put"):
-        rate = figures[f"{call}, {PHOTOS} at once"]
+        rate = figures[f"{call}, {PHOTOS} at once, images/s"]
         yield f"{call}, {PHOTOS} at once, times the best loop", rate / max(loops.values())
-        yield f"{call}, {PHOTOS} at once, times the naive loop", rate / loops["by hand: naive, float32"]
+        yield (
+            f"{call}, {PHOTOS} at once, times the naive loop",
+            rate / loops["by hand: naive, float32, images/s"],
+        )
 
 
 def _all_done(outcomes: Sequence[object]) -> Sequence[object]:
@@ -149,7 +152,6 @@ def main() -> None:
             if peer is not None and model == OF_INFINITY:
                 figures |= of_infinity(peer, images, options.seconds)
             results[model] = figures | dict(compared(figures))
-    print("\nimages/s")
     about: dict[str, object] = {"photos": PHOTOS, "seconds": options.seconds}
     about |= {each.__name__: each.__version__ for each in (embeddb, torch, open_clip, timm)}
     if peer is not None:

@@ -93,9 +93,9 @@ def main() -> None:
         if failure is not None:
             failures[name] = failure
         # After each, so that what is there is shown even if this is stopped.
-        subprocess.run([sys.executable, HERE / "tables.py"], check=True)
         if name == "growth" and failure is None:
             subprocess.run([sys.executable, HERE / "growth_plot.py"], check=True)
+        subprocess.run([sys.executable, HERE / "tables.py"], check=True)
     for name, failure in failures.items():
         print(f"!! {name} {failure}")
     sys.exit(bool(failures))

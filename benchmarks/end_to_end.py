@@ -27,8 +27,9 @@ from pictures import write_pictures
 from PIL import Image as PilImage
 
 import embeddb
-from embeddb.models import ModelSettings, Registry
+from embeddb.models import Registry
 from embeddb.query import Image, Item, Modality, PutItem, RunOptions
+from embeddb.settings import ModelSettings
 from embeddb_client import Client
 
 HERE = Path(__file__).parent

@@ -32,8 +32,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import embeddb
 from embeddb.batching import Priority
 from embeddb.deadline import NEVER
-from embeddb.models import ModelSettings, Registry
+from embeddb.models import Registry
 from embeddb.query import Image, Modality, Precision, RunOptions
+from embeddb.settings import ModelSettings
 from embeddb_client import Client
 from embeddb_server import Server
 

@@ -29,9 +29,10 @@ from PIL import Image as PilImage
 import embeddb
 from embeddb.batching import Priority
 from embeddb.deadline import NEVER
-from embeddb.models import EmbedRequest, ModelSettings, Registry
+from embeddb.models import EmbedRequest, Registry
 from embeddb.models.model import Model
 from embeddb.query import Image, Modality, Precision, RunOptions
+from embeddb.settings import ModelSettings
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 CALLERS = 32

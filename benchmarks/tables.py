@@ -2,7 +2,8 @@
 
     python benchmarks/tables.py
 
-A table stands between `<!-- table NAME -->` and `<!-- end -->`, and comes from `results/NAME.json`.
+A table stands between `<!-- table NAME -->` and `<!-- end -->`, and comes from `results/NAME.json`. Where there
+is a `docs/images/NAME.svg`, it is shown too.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ def _block(file: Path) -> str:
         return "Not measured yet."
     found = json.loads(file.read_text())
     about = ", ".join(f"{name} {_said(value)}" for name, value in found["about"].items())
-    return f"{_machine(found['machine'])} {about}.\n\n{report.table(found['results'], {})}\n"
+    figures = report.table(found["results"], {})
+    if (DOCUMENT.parent / f"images/{file.stem}.svg").exists():
+        figures += f"\n\n![The same, drawn](images/{file.stem}.svg)"
+    return f"{_machine(found['machine'])} {about}.\n\n{figures}\n"
 
 
 def _machine(where: Mapping[str, Any]) -> str:

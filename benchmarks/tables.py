@@ -2,8 +2,8 @@
 
     python benchmarks/tables.py
 
-A table stands between `<!-- table NAME -->` and `<!-- end -->`, and comes from `results/NAME.json`. Where there
-is a `docs/images/NAME.svg`, it is shown too.
+A table stands between `<!-- table NAME -->` and `<!-- end -->`, and comes from `results/NAME.json`. Where
+there is a `docs/images/NAME.svg`, it is shown too.
 """
 
 from __future__ import annotations

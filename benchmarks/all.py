@@ -54,6 +54,8 @@ STEPS = {
     "writes": Step(("writes.py",), 4),
     "queries": Step(("queries.py",), 3),
     "models": Step(("models.py",), 3),
+    "stream": Step(("stream.py", "--gigabytes", "10"), 8),
+    "soak": Step(("soak.py", "--seconds", "300"), 8),
 }
 
 

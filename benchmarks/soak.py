@@ -9,7 +9,6 @@ is a process of its own; its memory is read from /proc every second, so this run
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
@@ -21,8 +20,10 @@ from pathlib import Path
 import machine
 import numpy as np
 import PIL.Image
+import report
 from contenders.of_embeddb import serve
 
+import embeddb
 from embeddb.errors import EmbeddbError
 from embeddb.query import BackfillState
 from embeddb_client import Client, Image, Item, PutItem, Text
@@ -85,21 +86,26 @@ class Caller(threading.Thread):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--json", type=Path)
+    report.add_options(parser)
     options = parser.parse_args()
+    where = machine.describe()
     with tempfile.TemporaryDirectory() as data, serve(Path(data)) as (pid, address):
-        figures = soak(address, pid, options.clients, options.seconds)
-    print("\n".join(f"{name}: {value}" for name, value in figures.items()))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2))
-    if figures["errors"] or figures["lost"] or figures["undead"]:
+        figures, errors = soak(address, pid, options.clients, options.seconds)
+    about = {"embeddb": embeddb.__version__, "seconds": options.seconds, "clients": options.clients}
+    report.finish(options, where, about, {"embeddb": figures})
+    for error in errors:
+        print(error, file=sys.stderr)
+    if errors or figures["acknowledged and not found"] or figures["deleted and found"]:
         sys.exit("soak: failed")
 
 
-def soak(address: str, pid: int, clients: int, seconds: float) -> dict[str, object]:
+def soak(address: str, pid: int, clients: int, seconds: float) -> tuple[dict[str, float], list[str]]:
+    """What was done and what it took, and every error that was not asked for."""
     with Client(address, timeout=300) as client:
         client.register_model("starter", {"loader": "starter"})
         client.add_model("starter")
@@ -121,23 +127,24 @@ def soak(address: str, pid: int, clients: int, seconds: float) -> dict[str, obje
     errors = [error for caller in callers for error in caller.errors]
     warm = memory[int(len(memory) * WARM_UP) :]
     half = len(warm) // 2
-    return {
-        "seconds": seconds,
-        "clients": clients,
-        "calls": dict(sum((caller.calls for caller in callers), Counter())),
+    calls = sum((caller.calls for caller in callers), Counter[str]())
+    figures = {
+        "calls of put": calls["put_some"],
+        "calls of search": calls["search_once"],
+        "calls of delete": calls["delete_one"],
         "backfills": backfills,
         "items at the end": len(there),
         "errors": len(errors),
-        "first errors": errors[:5],
-        "lost": len(stored - found),
-        "undead": len(there - stored),
-        "memory, MiB, median of the first half after warm-up": round(float(np.median(warm[:half]))),
-        "memory, MiB, median of the second half": round(float(np.median(warm[half:]))),
+        "acknowledged and not found": len(stored - found),
+        "deleted and found": len(there - stored),
+        "memory, MB, median of the first half after warm-up": float(np.median(warm[:half])),
+        "memory, MB, median of the second half": float(np.median(warm[half:])),
     }
+    return figures, errors
 
 
 def watch(client: Client, pid: int, end: float) -> tuple[list[float], int]:
-    """The server's anonymous memory each second, in MiB, while a second model is filled again and again."""
+    """The server's anonymous memory each second, in MB, while a second model is filled again and again."""
     memory: list[float] = []
     done = 0
     client.backfill("again")

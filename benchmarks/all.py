@@ -50,7 +50,8 @@ STEPS = {
         ("search_service.py", "--vectors", "1000000", "--only", "embeddb", "--only", "FAISS IVF"), 12
     ),
     "growth": Step(("growth.py",), 12),
-    "index": Step(("index.py", "--vectors", "200000"), 5),
+    "index": Step(("index.py", "--vectors", "200000"), 8),
+    "million": Step(("million.py",), 12),
     "writes": Step(("writes.py",), 4),
     "queries": Step(("queries.py",), 3),
     "models": Step(("models.py",), 3),

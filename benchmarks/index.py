@@ -1,163 +1,134 @@
-"""How fast, how good and how large a space's index is, beside bare FAISS on the same vectors.
+"""How fast and how good a space's index is, beside bare FAISS on the same vectors.
 
-    python benchmarks/index.py --vectors 1000000 --json index.json
+    python benchmarks/index.py --json index.json
 
-The data are clustered and of unit length, of 512 dimensions of which about 30 matter, so that approximate
-search behaves as on the features of real models. All times are of one process, one after the other; on a
-machine that does other things as well, read them as ratios.
+The data are clustered and of unit length (see clusters.py). Lone queries are timed in turns with FAISS's, so
+that a noisy moment hits both; on a machine that does other things as well, read all times as ratios.
+million.py measures a whole database.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import tempfile
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import faiss
-import machine
 import numpy as np
-import report
+from beside_faiss import K, bare
+from clock import in_turns_ms
 from clusters import Floats, make_data, recall
+from machine import describe
+from report import add_options, finish
 
 import embeddb
 from embeddb.index import IndexPolicy, SpaceIndex
 from embeddb.options import Effort
-from embeddb.query import CollectionSettings, PutItem, Search, Vector
 
-BATCH = 1000
-K = 10
-rng = np.random.default_rng(0)
+Figures = Iterator[tuple[str, float]]
 
-
-def median_ms(work: Callable[[int], object], times: int = 50) -> float:
-    taken = []
-    for number in range(times):
-        start = time.perf_counter()
-        work(number)
-        taken.append(time.perf_counter() - start)
-    return float(np.median(taken)) * 1000
+QUERIES = 200
+EXACT_VECTORS = 100_000
+BATCH = 64
+NONE = np.empty(0, np.int64)
 
 
-def memory_mb() -> float:
-    """The anonymous memory of this process, once what is free was given back."""
-    ctypes.CDLL(None).malloc_trim(0)
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+def filled(vectors: Floats, factory: str, first: int = 0) -> SpaceIndex:
+    """An index of these vectors, with rows from `first` on, as the policy wants it."""
+    index = SpaceIndex(vectors.shape[1], policy=IndexPolicy(factory))
+    for start in range(0, len(vectors), 1000):
+        part = vectors[start : start + 1000]
+        index.update(np.arange(first + start, first + start + len(part)), part, NONE)
+    index.settle()
+    return index
 
 
-def exact(vectors: Floats, queries: Floats) -> Iterator[tuple[str, float]]:
+def exact(vectors: Floats, queries: Floats) -> Figures:
     """The exact scan beside FAISS's flat index."""
     flat = faiss.IndexFlatIP(vectors.shape[1])
     flat.add(vectors)
-    index = SpaceIndex(vectors.shape[1], policy=IndexPolicy("Flat"))
-    index.update(np.arange(len(vectors)), vectors, np.empty(0, np.int64))
-    truth = flat.search(queries, K)[1]
-    yield "recall@10 against FAISS flat", recall(index.search(queries, K)[1], truth)
-    lone = [queries[n : n + 1] for n in range(50)]
-    yield "FAISS flat, one query, ms", median_ms(lambda n: flat.search(lone[n], K))
-    yield "exact scan, one query, ms", median_ms(lambda n: index.search(lone[n], K))
-    many = queries[:64]
-    yield "FAISS flat, batch 64, queries/s", 64e3 / median_ms(lambda _: flat.search(many, K), 5)
-    yield "exact scan, batch 64, queries/s", 64e3 / median_ms(lambda _: index.search(many, K), 15)
+    index = filled(vectors, "Flat")
+    yield "recall@10 against FAISS flat", recall(index.search(queries, K)[1], flat.search(queries, K)[1])
+    alone, own = lone_ms(lambda query: flat.search(query, K), index, queries)
+    yield "FAISS flat, one query, ms", alone
+    yield "here, one query, ms", own
+    yield "here, times FAISS flat", own / alone
+    many = queries[:BATCH]
+    alone, own = in_turns_ms(lambda _: flat.search(many, K), lambda _: index.search(many, K), times=5)
+    yield "FAISS flat, batch of 64, queries/s", BATCH / alone * 1000
+    yield "here, batch of 64, queries/s", BATCH / own * 1000
     index.close()
 
 
-def approximate(index: SpaceIndex, vectors: int, queries: Floats) -> Iterator[tuple[str, float]]:
-    """The index that the policy chose: as good as asked, and as fast as FAISS itself."""
+def approximate(vectors: Floats, queries: Floats, factory: str) -> Figures:
+    """An approximate index: as good as asked for, and as fast as FAISS itself."""
+    index = filled(vectors, factory)
+    print(repr(index), flush=True)
     truth = index.search(queries, K, effort=Effort.EXACT)[1]
-    lone = [queries[n : n + 1] for n in range(50)]
-    for effort in Effort:
+    for effort in (Effort.SPEED, Effort.BALANCED, Effort.ACCURACY):
         yield f"{effort}: recall@10", recall(index.search(queries, K, effort=effort)[1], truth)
-        times = 5 if effort is Effort.EXACT else 50
-        yield (
-            f"{effort}: one query, ms",
-            median_ms(lambda n, e=effort: index.search(lone[n], K, effort=e), times),
-        )
-    yield "balanced: batch 64, queries/s", 64e3 / median_ms(lambda _: index.search(queries[:64], K), 15)
-    bare = index._approximate
-    if bare is not None:
-        parameters = faiss.SearchParametersIVF(nprobe=bare.effort(0.95))
-        alone = median_ms(lambda n: bare.index.search(lone[n], K, params=parameters))
-        yield "bare FAISS with the same parameters, one query, ms", alone
-    for share in (0.01, 0.1, 0.5):
-        allowed = np.flatnonzero(rng.random(vectors) < share)
-        best = index.search(queries[:100], K, allowed, Effort.EXACT)[1]
-        yield f"{share:.0%} allowed: recall@10", recall(index.search(queries[:100], K, allowed)[1], best)
-        yield (
-            f"{share:.0%} allowed: one query, ms",
-            median_ms(lambda n, a=allowed: index.search(lone[n], K, a)),
-        )
+    alone, own = lone_ms(bare(index), index, queries)
+    yield "FAISS alone, one query, ms", alone
+    yield "here, one query, ms", own
+    yield "here, times FAISS alone", own / alone
+    search, many = bare(index), queries[:BATCH]
+    alone, own = in_turns_ms(lambda _: search(many), lambda _: index.search(many, K), times=30)
+    yield "FAISS alone, batch of 64, queries/s", BATCH / alone * 1000
+    yield "here, batch of 64, queries/s", BATCH / own * 1000
+    index.close()
 
 
-def whole(
-    folder: Path, draw: Callable[[int], Floats], count: int, queries: Floats, about: dict[str, object]
-) -> Iterator[tuple[str, float]]:
-    """A database: writes, the index it builds, filters over metadata and restart."""
-    dimension = queries.shape[1]
-    before = memory_mb()
-    with embeddb.open(folder) as database:
-        database.register_model("given", {"loader": "vectors", "dimension": dimension})
-        collection = database.create_collection("c", ["given"], CollectionSettings())
-        writing = 0.0
-        for start in range(0, count, BATCH):
-            items = [
-                PutItem(
-                    f"{start + n}", features={"given": vector}, metadata={"price": int(rng.integers(100))}
-                )
-                for n, vector in enumerate(draw(BATCH))
-            ]
-            began = time.perf_counter()
-            collection.put_many(items)
-            writing += time.perf_counter() - began
-        yield "durable puts/s, while indexes are built", count / writing
-        began = time.perf_counter()
-        collection.settle()
-        yield "from the last put to the settled index, s", time.perf_counter() - began
-        index = collection._spaces.get("given")._index
-        about["index"] = repr(index)
-        yield "memory, times the raw vectors", (memory_mb() - before) * 2**20 / (4 * dimension * count)
-        yield from approximate(index, count, queries)
-        began = time.perf_counter()
-        collection.search(Vector(queries[0]), filter="price < 1")
-        yield "first filtered search, s", time.perf_counter() - began
-        plain = median_ms(lambda n: collection.search_many(Search([Vector(queries[n])])))
-        yield "database search, one query, ms", plain
-        for text in ("price < 1", "price < 50"):
-            filtered = median_ms(
-                lambda n, t=text: collection.search_many(Search([Vector(queries[n])], filter=t))
-            )
-            yield f"{text}: adds, ms", filtered - plain
-    began = time.perf_counter()
-    with embeddb.open(folder) as database:
-        database.collection("c").search(Vector(queries[0]))
-        yield "restart to the first answer, s", time.perf_counter() - began
+def replaced(vectors: Floats, queries: Floats) -> Figures:
+    """Half of the rows replaced, a thousand at a time, beside an index that is built of what is left."""
+    half = len(vectors) // 3
+    index = filled(vectors[: 2 * half], "auto")
+    for start in range(0, half, 1000):
+        rows = np.arange(2 * half + start, 2 * half + min(start + 1000, half))
+        index.update(rows, vectors[rows], rows - 2 * half)
+    index.settle()
+    fresh = filled(vectors[half : 3 * half], "auto", first=half)
+    truth = fresh.search(queries, K, effort=Effort.EXACT)[1]
+    of_fresh, own = (recall(each.search(queries, K)[1], truth) for each in (fresh, index))
+    yield "recall@10, times that of a fresh index", own / of_fresh
+    new, old = in_turns_ms(
+        lambda n: fresh.search(queries[n % QUERIES][np.newaxis], K),
+        lambda n: index.search(queries[n % QUERIES][np.newaxis], K),
+    )
+    yield "one query, times that of a fresh index", old / new
+    index.close()
+    fresh.close()
+
+
+def lone_ms(search: Callable[[Floats], object], index: SpaceIndex, queries: Floats) -> list[float]:
+    """What one query takes, by FAISS and by an index."""
+    asked = [queries[n : n + 1] for n in range(QUERIES)]
+    return in_turns_ms(lambda n: search(asked[n % QUERIES]), lambda n: index.search(asked[n % QUERIES], K))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--vectors", type=int, default=200_000)
     parser.add_argument("--dimension", type=int, default=512)
-    report.add_options(parser)
+    add_options(parser)
     options = parser.parse_args()
-    where = machine.describe()
-    draw = make_data(options.dimension, rng)
-    queries = draw(500)
+    where = describe()
+    draw = make_data(options.dimension, np.random.default_rng(0))
+    queries, vectors = draw(QUERIES), draw(options.vectors)
+    few = vectors[:EXACT_VECTORS]
+    sections = {
+        "exact, 100,000": exact(few, queries),
+        "HNSW32, 100,000": approximate(few, queries, "HNSW32"),
+        "auto": approximate(vectors, queries, "auto"),
+        "auto, half replaced": replaced(vectors, queries),
+    }
+    results: dict[str, dict[str, float]] = {}
+    for section, figures in sections.items():
+        results[section] = {}
+        for name, value in figures:
+            results[section][name] = value
+            print(f"{section:22} {name:40} {value:12,.3f}", flush=True)
     about: dict[str, object] = {"vectors": options.vectors, "dimension": options.dimension}
     about |= {"embeddb": embeddb.__version__, "faiss": faiss.__version__}
-    figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        sections = (
-            exact(draw(min(options.vectors, 100_000)), queries),
-            whole(Path(folder), draw, options.vectors, queries, about),
-        )
-        for section in sections:
-            for name, value in section:
-                figures[name] = value
-                print(f"{name:55} {value:12,.3f}", flush=True)
-    report.finish(options, where, about, {"": figures})
+    finish(options, where, about, results)
 
 
 if __name__ == "__main__":

@@ -68,8 +68,10 @@ class Space:
             "index": settings.index,
         }
         self._snapshots = SnapshotFile(store.path / "indexes" / f"{model}.index", identity)
-        policy = IndexPolicy(settings.index, settings.recall, settings.encoding)
-        self._index = SpaceIndex(dimension, settings.metric, policy, model, self._snapshots)
+        policy = IndexPolicy(settings.index, settings.recall)
+        self._index = SpaceIndex(
+            dimension, settings.metric, policy, model, self._snapshots, settings.encoding
+        )
         self._index.fill(lambda: store.scan(model, self._report_damage), store.count(), store.sequence())
 
     def _report_damage(self, rows: range, error: DataLossError) -> None:

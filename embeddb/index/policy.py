@@ -14,7 +14,6 @@ import faiss
 
 from embeddb.errors import InvalidArgumentError
 from embeddb.options import Effort
-from embeddb.query import Encoding
 
 __all__ = ["IndexPolicy", "check_factory"]
 
@@ -58,12 +57,10 @@ class IndexPolicy:
     Args:
         factory: what `check_factory` takes.
         recall: the share of the exact ten nearest that a search finds unless it asks for another.
-        encoding: of the vectors, in memory as on the disk.
     """
 
     factory: str = AUTO
     recall: float = 0.95
-    encoding: Encoding = Encoding.FLOAT32
 
     def recall_of(self, effort: Effort) -> float:
         """The recall that a search of some effort asks for."""
@@ -76,9 +73,9 @@ class IndexPolicy:
         if self.factory == EXACT or self.recall == 1:
             return None
         if self.factory == AUTO:
-            # 4 * sqrt(n) lists: FAISS's wiki, "Guidelines to choose an index".
-            codes = "SQ8" if self.encoding is Encoding.FLOAT32 else "SQ4"
-            return f"IVF{round(4 * math.sqrt(vectors))},{codes}" if vectors >= EXACT_LIMIT else None
+            # 4 * sqrt(n) lists: FAISS's wiki, "Guidelines to choose an index". Half a byte a dimension, for
+            # the vectors are there as well, and with the best scored by them nothing is lost.
+            return f"IVF{round(4 * math.sqrt(vectors))},SQ4" if vectors >= EXACT_LIMIT else None
         lists = re.search(r"IVF(\d+)", self.factory)
         least = POINTS_PER_LIST * int(lists[1]) if lists else HNSW_MINIMUM
         return self.factory if vectors >= least else None

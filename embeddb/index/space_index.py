@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +22,11 @@ from embeddb.index.snapshot import SnapshotFile
 from embeddb.index.upkeep import Upkeep
 from embeddb.index.vectors import Vectors
 from embeddb.options import Effort
-from embeddb.query import Metric
+from embeddb.query import Encoding, Metric
 
 __all__ = ["SpaceIndex"]
 
+T = TypeVar("T")
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Scan = Callable[[], Iterable[tuple[Rows, Floats]]]
@@ -47,6 +50,7 @@ class SpaceIndex:
         policy: which index, and how good.
         name: of its threads.
         snapshots: where an approximate index is kept from one start to the next; None for nowhere.
+        encoding: of the vectors in memory, as on the disk.
     """
 
     def __init__(
@@ -56,12 +60,14 @@ class SpaceIndex:
         policy: IndexPolicy | None = None,
         name: str = "index",
         snapshots: SnapshotFile | None = None,
+        encoding: Encoding = Encoding.FLOAT32,
     ) -> None:
         self.dimension = dimension
         self.metric = metric
         self._policy = policy or IndexPolicy()
         self._name = name
         self._snapshots = snapshots
+        self._encoding = encoding
         self._live_recall = LiveRecall(f"recall-{name}")
         self._searching = Searching(self._policy, self._live_recall)
         self._hold(Contents(self._new_vectors()))
@@ -92,7 +98,7 @@ class SpaceIndex:
         restored = self._restored(scan, count, sequence)
         if restored is None:
             vectors = self._new_vectors(count)
-            for rows, batch in scan():
+            for rows, batch in _ahead(scan()):
                 vectors.append(rows, prepared(self.metric, batch))
             self._hold(Contents(vectors, sequence=sequence))
         else:
@@ -160,7 +166,7 @@ class SpaceIndex:
         return self._searching.answer(self._contents.state, questions)
 
     def _new_vectors(self, capacity: int = 0) -> Vectors:
-        return Vectors(self.metric, self.dimension, self._policy.encoding, capacity)
+        return Vectors(self.metric, self.dimension, self._encoding, capacity)
 
     def _hold(self, contents: Contents, saved: int = 0) -> None:
         self._contents = contents
@@ -176,7 +182,7 @@ class SpaceIndex:
         vectors = self._new_vectors(max(count, len(snapshot.rows)))
         vectors.reserve(snapshot.rows)
         try:
-            for rows, batch in scan():
+            for rows, batch in _ahead(scan()):
                 vectors.revive(rows, prepared(self.metric, batch))
             snapshot.check(vectors.moment())
         except DataLossError as error:
@@ -185,3 +191,13 @@ class SpaceIndex:
         since = vectors.count - len(snapshot.rows)
         log.info("%s: the index of commit %d, and %d vectors since", self._name, snapshot.sequence, since)
         return vectors, snapshot.approximate
+
+
+def _ahead(batches: Iterable[T]) -> Iterator[T]:
+    """The same batches; the next one is read on another thread while one is worked on."""
+    iterator = iter(batches)
+    with ThreadPoolExecutor(1, "fill") as reader:
+        coming = reader.submit(next, iterator, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, iterator, None)
+            yield batch

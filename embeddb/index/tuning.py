@@ -22,8 +22,8 @@ Find = Callable[[Floats, int, int], Places]
 SAMPLE_QUERIES = 200
 TUNED_K = 10
 MIN_EFFORT = 4
-NEIGHBOUR_EFFORT = 64
 ENOUGH_RECALL = 0.995
+STEP = 2**0.25
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def curve(
     queries = moment.vectors[items].astype(np.float32, copy=False)
     left_out = items
     if graph:
-        queries = _beside(moment, items, find(queries, TUNED_K + 1, min(NEIGHBOUR_EFFORT, most)), rng)
+        near = scan_all(moment, queries, TUNED_K + 1, moment.allowed(None))[1]
+        queries = _beside(moment, items, near, rng)
         left_out = np.full(len(items), -1)
     exact = scan_all(moment, queries, TUNED_K + 1, moment.allowed(None))[1]
     points: list[Point] = []
@@ -81,7 +82,7 @@ def curve(
         points.append(Point(effort, float(shares.mean() - error)))
         if effort == most or points[-1].recall >= ENOUGH_RECALL:
             return tuple(points)
-        effort = min(most, max(effort + 1, round(effort * 2**0.5)))
+        effort = min(most, max(effort + 1, round(effort * STEP)))
     return None
 
 

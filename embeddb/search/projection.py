@@ -19,8 +19,8 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 BLOCK = 512
-# What umap-learn takes unless told; fewer rounds for many points, for each of which there is more to do.
-EPOCHS, EPOCHS_OF_MANY, MANY = 500, 200, 10_000
+# What umap-learn takes where there are many points: nobody can end its rounds, so they are kept few.
+EPOCHS = 200
 SPREAD, REPULSION, NEGATIVES, LEARNING_RATE = 1.0, 1.0, 5, 1.0
 # The width of the places that the rounds begin from, as umap-learn has it.
 FIRST_WIDTH = 10.0
@@ -51,7 +51,7 @@ def umap(points: Doubles, settings: Umap, step: Step) -> Floats:
 
     Args:
         points: (n, d).
-        step: told how many points were compared, and how many rounds are done; what it raises ends them.
+        step: told how many points were compared, and when the rounds begin; what it raises ends the work.
 
     Raises:
         FailedPreconditionError: umap-learn is not installed.
@@ -71,8 +71,9 @@ def umap(points: Doubles, settings: Umap, step: Step) -> Floats:
         knn_indices=nearest,
         knn_dists=lengths,
     )
+    # From here on it cannot be ended: its rounds are in the library's hands.
+    step("laying out", 0, 1)
     a, b = library.find_ab_params(SPREAD, settings.min_distance)
-    epochs = EPOCHS if len(points) <= MANY else EPOCHS_OF_MANY
     found, _ = library.simplicial_set_embedding(
         exact,
         graph,
@@ -82,7 +83,7 @@ def umap(points: Doubles, settings: Umap, step: Step) -> Floats:
         b,
         REPULSION,
         NEGATIVES,
-        epochs,
+        EPOCHS,
         _begin(points),
         np.random.RandomState(settings.seed),
         "euclidean",
@@ -91,8 +92,8 @@ def umap(points: Doubles, settings: Umap, step: Step) -> Floats:
         {},
         False,
         parallel=False,
-        tqdm_kwds={"disable": False, "file": _Rounds(step, epochs), "bar_format": "{n}", "mininterval": 0.2},
     )
+    step("laying out", 1, 1)
     return np.asarray(found, np.float32)
 
 
@@ -134,24 +135,3 @@ def _begin(points: Doubles) -> Floats:
     # Points that are equal must not stay so: they would never part.
     jitter = np.random.default_rng(0).normal(scale=1e-4, size=first.shape)
     return (FIRST_WIDTH * first / (widest or 1.0) + jitter).astype(np.float32)
-
-
-class _Rounds:
-    """What umap-learn's progress bar writes to: the number of the round, which becomes a step.
-
-    It is the one place where its rounds can be followed and ended.
-    """
-
-    def __init__(self, step: Step, rounds: int) -> None:
-        self._step = step
-        self._rounds = rounds
-        self._done = 0
-
-    def write(self, shown: str) -> None:
-        number = shown.strip()
-        if number.isdigit():
-            self._done = int(number)
-            self._step("laying out", self._done, self._rounds)
-
-    def flush(self) -> None:
-        """Nothing is kept back."""

@@ -252,9 +252,9 @@ def test_compare_and_calibrate(run: Run, make_collection: MakeCollection) -> Non
     assert 0 < found["threshold"] < 0.6
     assert "3 items: 1 pairs of the same, 2 of different" in run("calibrate", "who", "-c", vectors.name).out
     assert run("calibrate", "nix", "-c", vectors.name).code == 1
-    assert run("duplicates", "--threshold", 0.5, "-c", vectors.name, "--json").json == [["a1", "a2"]]
-    assert "a1, a2" in run("duplicates", "--threshold", 0.5, "-c", vectors.name).out
-    assert run("duplicates", "-c", vectors.name, "--json").json == []
+    assert run("dedupe", "--threshold", 0.5, "-c", vectors.name, "--json").json == [["a1", "a2"]]
+    assert "a1, a2" in run("dedupe", "--threshold", 0.5, "-c", vectors.name).out
+    assert run("dedupe", "-c", vectors.name, "--json").json == []
     measured = run("evaluate", "who", "-c", vectors.name, "--json").json
     assert (measured["queries"], measured["unmatched"], measured["mean_average_precision"]) == (2, 1, 1.0)
     printed = run("evaluate", "who", "--queries", 'who == "a"', "--k-reciprocal", "-c", vectors.name).out

@@ -13,11 +13,13 @@ import typer
 from embeddb import __version__
 from embeddb.errors import EmbeddbError
 from embeddb_client.cli import collections, contexts, keys, models
+from embeddb_client.cli.grouping import cluster, dedupe
 from embeddb_client.cli.items import get, ls, rm
+from embeddb_client.cli.mapping import map_items
 from embeddb_client.cli.options import err
 from embeddb_client.cli.parquet import export_file, import_file
 from embeddb_client.cli.put import put
-from embeddb_client.cli.questions import calibrate, classify, compare, duplicates, evaluate
+from embeddb_client.cli.questions import calibrate, classify, compare, evaluate
 from embeddb_client.cli.search import search
 from embeddb_client.cli.stats import stats
 from embeddb_client.cli.upkeep import backup, verify
@@ -32,8 +34,9 @@ app.add_typer(models.app, name="models")
 app.add_typer(collections.app, name="collections")
 app.add_typer(contexts.app, name="contexts")
 app.add_typer(keys.app, name="keys")
-for command in (put, search, compare, calibrate, classify, evaluate, duplicates, get, ls, rm):
+for command in (put, search, compare, calibrate, classify, evaluate, dedupe, cluster, get, ls, rm):
     app.command()(command)
+app.command("map")(map_items)
 app.command()(stats)
 app.command()(backup)
 app.command()(verify)

@@ -12,13 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from embeddb.query import check_name
-from embeddb_client.cli.completion import collection_names, context_names
+from embeddb_client.cli.completion import collection_names, context_names, model_names
 from embeddb_client.cli.config import Config
 from embeddb_client.client import Client
 
 __all__ = [
+    "Center",
     "CollectionName",
+    "Filter",
     "Json",
+    "Model",
     "Server",
     "connect",
     "err",
@@ -49,6 +52,17 @@ CollectionName = Annotated[
         autocompletion=collection_names,
     ),
 ]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="In whose space; the collection's first unless told.",
+        autocompletion=model_names,
+    ),
+]
+Center = Annotated[bool, typer.Option("--center", help="Subtract the mean of each modality first.")]
+Filter = Annotated[str, typer.Option("--filter", "-f", help="Only the items that satisfy this.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 # What is printed is data: nothing in it is markup, an emoji's name or a number to colour.

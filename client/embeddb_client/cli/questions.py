@@ -1,4 +1,4 @@
-"""embeddb compare, calibrate, classify, evaluate and duplicates: the questions that hits do not answer."""
+"""embeddb compare, calibrate, classify and evaluate: the questions that hits do not answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import typer
 from embeddb.errors import EmbeddbError
 from embeddb.options import Arithmetic, KReciprocal
 from embeddb.questions import (
-    DEFAULT_DUPLICATE,
     DEFAULT_FALSE_ACCEPT_RATE,
     DEFAULT_NEIGHBOURS,
     DEFAULT_TEMPLATES,
@@ -18,28 +17,26 @@ from embeddb.questions import (
     Calibrate,
     Classify,
     Compare,
-    Duplicates,
     Evaluate,
     Neighbours,
     OwnClasses,
     ZeroShot,
 )
-from embeddb_client.cli.completion import model_names
 from embeddb_client.cli.expression import parse
-from embeddb_client.cli.options import CollectionName, Json, Server, connect, out, print_json, print_table
+from embeddb_client.cli.options import (
+    Center,
+    CollectionName,
+    Json,
+    Model,
+    Server,
+    connect,
+    out,
+    print_json,
+    print_table,
+)
+from embeddb_client.cli.progress import following
 
-__all__ = ["calibrate", "classify", "compare", "duplicates", "evaluate"]
-
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="In whose space; the collection's first unless told.",
-        autocompletion=model_names,
-    ),
-]
-Center = Annotated[bool, typer.Option("--center", help="Subtract the mean of each modality first.")]
+__all__ = ["calibrate", "classify", "compare", "evaluate"]
 
 
 def compare(
@@ -132,8 +129,8 @@ def evaluate(
         center=center,
         model=model,
     )
-    with connect(server, collection) as client:
-        found = client.ask(question)
+    with connect(server, collection) as client, following(hidden=as_json) as show:
+        found = client.ask(question, on_progress=show)
     if as_json:
         print_json(asdict(found))
         return
@@ -143,25 +140,6 @@ def evaluate(
     )
     rows = [(rank, f"{found.cmc[rank]:.4f}", f"{found.recall[rank]:.4f}") for rank in question.ranks]
     print_table(["rank", "CMC", "recall"], rows)
-
-
-def duplicates(
-    threshold: Annotated[
-        float, typer.Option("--threshold", help="The similarity from which on two are the same.")
-    ] = DEFAULT_DUPLICATE,
-    where: Annotated[str, typer.Option("--filter", "-f", help="Only what satisfies this is compared.")] = "",
-    model: Model = None,
-    collection: CollectionName = None,
-    server: Server = None,
-    as_json: Json = False,
-) -> None:
-    """List the items that are nearly the same, a group a line."""
-    with connect(server, collection) as client:
-        groups = client.ask(Duplicates(threshold, where, model))
-    if as_json:
-        print_json(groups)
-    else:
-        print_table(["items", "ids"], [(len(group), ", ".join(group)) for group in groups])
 
 
 def calibrate(

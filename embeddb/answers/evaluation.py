@@ -128,8 +128,8 @@ def _matches(
     gallery, same = gallery[~passed_over], same[~passed_over]
     order = np.argsort(-(items.vectors[gallery] @ query), kind="stable")
     if question.rerank is not None:
-        first = order[: question.candidates]
+        first = order[: question.shortlist]
         distances = reciprocal_distances(query, items.vectors[gallery[first]], question.rerank)
-        order = np.concatenate([first[np.argsort(distances, kind="stable")], order[question.candidates :]])
+        order = np.concatenate([first[np.argsort(distances, kind="stable")], order[question.shortlist :]])
     found: npt.NDArray[np.bool_] = same[order]
     return found

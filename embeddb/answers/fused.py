@@ -40,8 +40,14 @@ class FusedRetrieval:
     ) -> None:
         self._fusion = fusion
         self._cut = Cut(search, store)
+        self._shortlist = search.shortlist
+        side_by_side = fusion.method is FusionMethod.SIDE_BY_SIDE
+        # To one space alone, a number of candidates that are only fused means nothing.
+        kept = search.candidates if side_by_side or search.arithmetic.scores_anew else None
         self._retrievals = {
-            model: Retrieval(replace(search, fusion=None, model=model), space, store, selection)
+            model: Retrieval(
+                replace(search, fusion=None, model=model, candidates=kept), space, store, selection
+            )
             for model, space in spaces.items()
         }
 
@@ -62,7 +68,9 @@ class FusedRetrieval:
             ]
 
     def _fused(self) -> Iterator[list[Found] | EmbeddbError]:
-        for outcomes in zip(*(each.candidates() for each in self._retrievals.values()), strict=True):
+        for outcomes in zip(
+            *(each.candidates(self._shortlist) for each in self._retrievals.values()), strict=True
+        ):
             rankings = [each for each in outcomes if isinstance(each, Ranking)]
             error = next((each for each in outcomes if isinstance(each, EmbeddbError)), None)
             yield error or self._cut.page(fuse(rankings, self._fusion.method, self._fusion.weights))[0]

@@ -54,9 +54,9 @@ class Retrieval:
         """Answer every expression, an error in the place of each that could not be evaluated."""
         return self._each(self._answers)
 
-    def candidates(self) -> list[Ranking | EmbeddbError]:
-        """The `candidates` best of every expression, an error in the place of each without a value."""
-        return self._each(lambda queries: self._rankings(queries, self._search.candidates))
+    def candidates(self, count: int) -> list[Ranking | EmbeddbError]:
+        """The `count` best of every expression, an error in the place of each without a value."""
+        return self._each(lambda queries: self._rankings(queries, count))
 
     def _each(self, answer: Callable[[Mapping[int, Query]], Mapping[int, T]]) -> list[T | EmbeddbError]:
         """Answer the expressions that have a value, by their places, and put the errors in theirs."""
@@ -72,7 +72,7 @@ class Retrieval:
         search = self._search
         cut = Cut(search, self._store)
         answers: dict[int, list[Found]] = {}
-        depth = search.candidates if search.limited else min(cut.hits, MAX_K)
+        depth = search.shortlist if search.limited else min(cut.hits, MAX_K)
         while queries:
             rankings = self._rankings(queries, depth)
             short: dict[int, Query] = {}

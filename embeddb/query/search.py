@@ -59,7 +59,8 @@ class Search:
         view: which parts of the hits to return.
         arithmetic: how the expressions are evaluated.
         explain: whether hits say what each operand contributed to their score.
-        candidates: how many of the nearest items are scored or re-ranked, where the index alone cannot do it.
+        candidates: how many of the nearest items are scored or re-ranked, where the index alone cannot do it;
+            `DEFAULT_CANDIDATES` if None. Where nothing is scored or re-ranked, it has to be None.
         filter: a condition that hits satisfy, such as `price < 20 and "outdoor" in tags`; empty for none. The
             language is that of `embeddb.search.filter`.
         offset: how many hits (or groups) to pass over. Pages neither overlap nor leave gaps while nothing is
@@ -82,7 +83,7 @@ class Search:
     view: View = field(default_factory=View)
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
     explain: bool = False
-    candidates: int = DEFAULT_CANDIDATES
+    candidates: int | None = None
     filter: str = ""
     offset: int = 0
     min_score: float | None = None
@@ -97,6 +98,11 @@ class Search:
         return self.arithmetic.scores_anew or self.rerank is not None or self._fused
 
     @property
+    def shortlist(self) -> int:
+        """How many of the nearest items are scored or re-ranked."""
+        return DEFAULT_CANDIDATES if self.candidates is None else self.candidates
+
+    @property
     def _fused(self) -> bool:
         """Whether several rankings become one."""
         return self.fusion is not None and self.fusion.method is not FusionMethod.SIDE_BY_SIDE
@@ -108,7 +114,7 @@ class Search:
         object.__setattr__(self, "expressions", tuple(as_expression(each) for each in self.expressions))
         object.__setattr__(self, "effort", choice("effort", Effort, self.effort))
         _check_count("k", self.k)
-        _check_count("candidates", self.candidates)
+        self._check_candidates()
         if self.k * len(self.expressions) > MAX_HITS:
             given = f"{self.k} for {len(self.expressions):,} expressions"
             raise InvalidArgumentError("k", given, f"must be at most {MAX_HITS:,} hits together")
@@ -120,10 +126,16 @@ class Search:
         self._check_fusion()
         self._check_reach()
 
+    def _check_candidates(self) -> None:
+        _check_count("candidates", self.shortlist)
+        if self.candidates is not None and not self.limited:
+            allowed = "must be None where the index alone answers: it means something with center, combine, "
+            raise InvalidArgumentError("candidates", self.candidates, f"{allowed}rerank and fusion")
+
     def _check_rerank(self) -> None:
-        if self.rerank is not None and self.candidates > MAX_RERANKED:
+        if self.rerank is not None and self.shortlist > MAX_RERANKED:
             allowed = f"must be at most {MAX_RERANKED:,} where they are re-ranked"
-            raise InvalidArgumentError("candidates", self.candidates, allowed)
+            raise InvalidArgumentError("candidates", self.shortlist, allowed)
         if isinstance(self.rerank, KReciprocal) and self.arithmetic.combine is not Combine.SUM:
             allowed = "must be sum for a k-reciprocal re-ranking, which starts from one vector"
             raise InvalidArgumentError("arithmetic.combine", str(self.arithmetic.combine), allowed)
@@ -137,7 +149,7 @@ class Search:
                 raise InvalidArgumentError(name, getattr(self, name), allowed)
 
     def _check_reach(self) -> None:
-        reach, of = (self.candidates, "candidates") if self.limited else (MAX_K, "what can be reached")
+        reach, of = (self.shortlist, "candidates") if self.limited else (MAX_K, "what can be reached")
         if self.offset + self.k > reach:
             given = f"{self.k} + {self.offset}" if self.offset else self.k
             field_name = "k + offset" if self.offset else "k"

@@ -32,7 +32,8 @@ class Evaluate(Question["Metrics"]):
         ranks: the places to report.
         multi_shot: whether the queries of one identity and camera are asked together, as their mean.
         rerank: how the `candidates` nearest of each query are re-ranked.
-        candidates: how many that are, 1 to `MAX_RERANKED`.
+        candidates: how many that are, 1 to `MAX_RERANKED`; `DEFAULT_CANDIDATES` if None, as it has to be
+            without `rerank`.
         center: whether the mean of its modality is subtracted from each item first.
         model: in whose space; None for the collection's first model.
 
@@ -47,7 +48,7 @@ class Evaluate(Question["Metrics"]):
     ranks: Sequence[int] = DEFAULT_RANKS
     multi_shot: bool = False
     rerank: KReciprocal | None = None
-    candidates: int = DEFAULT_CANDIDATES
+    candidates: int | None = None
     center: bool = False
     model: str | None = None
 
@@ -58,8 +59,15 @@ class Evaluate(Question["Metrics"]):
                 raise InvalidArgumentError(name, path, "must name a field of the metadata")
         if not self.ranks or min(self.ranks) < 1:
             raise InvalidArgumentError("ranks", self.ranks, "must be places, from 1 on")
-        if not 1 <= self.candidates <= MAX_RERANKED:
-            raise InvalidArgumentError("candidates", self.candidates, f"must be from 1 to {MAX_RERANKED:,}")
+        if not 1 <= self.shortlist <= MAX_RERANKED:
+            raise InvalidArgumentError("candidates", self.shortlist, f"must be from 1 to {MAX_RERANKED:,}")
+        if self.candidates is not None and self.rerank is None:
+            raise InvalidArgumentError("candidates", self.candidates, "must be None without rerank")
+
+    @property
+    def shortlist(self) -> int:
+        """How many of the nearest of each query are re-ranked."""
+        return DEFAULT_CANDIDATES if self.candidates is None else self.candidates
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.options import Arithmetic, Combine, Diversify, Fusion, FusionMethod, Group, KReciprocal
 from embeddb.presets import analogy, recommend
 from embeddb.query import Expression, Hit, Item, PutItem, Search, Text, Vector
+from embeddb.questions import Evaluate
 from embeddb.search.fuse import fuse
 from embeddb.search.groups import grouped
 from embeddb.search.ranking import Ranking
@@ -113,6 +114,21 @@ def test_more_hits_than_candidates_are_refused_where_candidates_are_scored() -> 
     assert Search([Text("a")], 201, arithmetic=Arithmetic(center=True), candidates=300).k == 201
     with pytest.raises(InvalidArgumentError, match=r"^candidates: 0 given"):
         Search([Text("a")], candidates=0)
+
+
+def test_candidates_that_nobody_scores_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"^candidates: 50 given, must be None where the index"):
+        Search([Text("a")], candidates=50)
+    with pytest.raises(InvalidArgumentError, match=r"^candidates: 50 given"):
+        Search([Text("a")], fusion=Fusion(["a", "b"], "side_by_side"), candidates=50)
+    with pytest.raises(InvalidArgumentError, match=r"^candidates: 50 given, must be None without rerank"):
+        Evaluate("person", candidates=50)
+    for options in (
+        {"rerank": Diversify()},
+        {"arithmetic": Arithmetic(center=True)},
+        {"fusion": Fusion(["a", "b"])},
+    ):
+        assert Search([Text("a")], candidates=50, **options).shortlist == 50  # type: ignore[arg-type]
 
 
 # -- Cutting -------------------------------------------------------------------------------------------
@@ -223,7 +239,7 @@ def test_options_out_of_range_are_refused(make_option: Callable[[], object]) -> 
 def test_re_ranking_by_the_score_alone_changes_nothing(
     sixty: Collection, n: int, rerank: Diversify | KReciprocal
 ) -> None:
-    plain = sixty.search(Item(str(n)), 10, candidates=40)
+    plain = sixty.search(Item(str(n)), 10)
     assert found(sixty.search(Item(str(n)), 10, candidates=40, rerank=rerank)) == found(plain)
 
 
@@ -265,10 +281,11 @@ def twice(database: Database) -> Collection:
     return collection
 
 
-@pytest.mark.parametrize("method", FusionMethod)
-def test_one_space_fused_is_that_space(twice: Collection, method: FusionMethod) -> None:
-    plain = twice.search(Vector([1, 2, 3, 4]), 20, model="turned")
-    fused = twice.search(Vector([1, 2, 3, 4]), 20, fusion=Fusion(["turned"], method))
+@given(st.integers(0, 59), st.sampled_from(FusionMethod), st.integers(1, 20))
+def test_one_space_fused_is_that_space(twice: Collection, n: int, method: FusionMethod, k: int) -> None:
+    query = Item(str(n)) + Vector([1, 2, 3, 4])
+    plain = twice.search(query, k, model="turned")
+    fused = twice.search(query, k, fusion=Fusion(["turned"], method))
     assert [hit.id for hit in fused] == [hit.id for hit in plain]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -116,16 +118,21 @@ arithmetics = st.builds(Arithmetic, st.just(Combine.SUM), st.booleans(), st.bool
     Arithmetic, st.sampled_from(Combine), st.just(True), st.booleans()
 )
 shares = st.floats(0, 1)
+
+
+def search_of(**options: Any) -> Search:
+    scored = options["arithmetic"].scores_anew or options["rerank"] is not None
+    return Search([Text("a")], candidates=2000 if scored else None, **options)
+
+
 searches = st.builds(
-    Search,
-    st.just([Text("a")]),
+    search_of,
     k=st.integers(1, 1000),
     model=st.sampled_from([None, "clip"]),
     include_operands=st.booleans(),
     view=st.builds(View, st.booleans(), st.booleans(), st.booleans()),
     arithmetic=arithmetics,
     explain=st.booleans(),
-    candidates=st.just(2000),
     offset=st.integers(0, 1000),
     min_score=st.none() | st.floats(-1, 1),
     group=st.none() | st.builds(Group, st.just("a.b"), st.integers(1, 9)),

@@ -12,7 +12,6 @@ import typer
 from embeddb.errors import or_raise
 from embeddb.options import Arithmetic, Combine, Diversify, Effort, Fusion, FusionMethod, Group, KReciprocal
 from embeddb.query import (
-    DEFAULT_CANDIDATES,
     DEFAULT_K,
     Expression,
     Hit,
@@ -55,7 +54,7 @@ def search(
     center: options.Centred = False,
     effort: options.Efforts = Effort.BALANCED,
     explain: options.Explain = False,
-    candidates: options.Candidates = DEFAULT_CANDIDATES,
+    candidates: options.Candidates = None,
     diverse: options.Diverse = None,
     reciprocal: options.Reciprocal = False,
     group_by: options.GroupBy = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from embeddb.options import Combine, Effort, FusionMethod
+from embeddb.query import DEFAULT_CANDIDATES
 from embeddb_client.cli.completion import model_names
 
 WHICH = "Which items"
@@ -76,9 +77,11 @@ Explain = Annotated[
 ]
 
 Candidates = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--candidates", help="How many are scored anew, where that is needed.", rich_help_panel=ORDER
+        "--candidates",
+        help=f"How many are scored or re-ranked, where that is asked for; {DEFAULT_CANDIDATES} unless told.",
+        rich_help_panel=ORDER,
     ),
 ]
 Diverse = Annotated[

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.query import DEFAULT_CANDIDATES, Prediction
+from embeddb.query import Prediction
 from embeddb.questions import (
     DEFAULT_FALSE_ACCEPT_RATE,
     DEFAULT_NEIGHBOURS,
@@ -194,7 +194,7 @@ class _EvaluateCodec(Codec[Evaluate, Metrics]):
             ranks=message.ranks or DEFAULT_RANKS,
             multi_shot=message.multi_shot,
             rerank=k_reciprocal_from(message.rerank) if message.HasField("rerank") else None,
-            candidates=message.candidates if message.HasField("candidates") else DEFAULT_CANDIDATES,
+            candidates=message.candidates if message.HasField("candidates") else None,
             center=message.center,
             model=message.model or None,
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.options import Diversify, Effort, Fusion, FusionMethod, Group, KReciprocal
-from embeddb.query import DEFAULT_CANDIDATES, DEFAULT_K, Contribution, Expression, Hit, Search
+from embeddb.query import DEFAULT_K, Contribution, Expression, Hit, Search
 from embeddb_protos.v1 import search_pb2
 from embeddb_protos.wire.errors import error_from, error_message
 from embeddb_protos.wire.expressions import arithmetic_from, arithmetic_message, expression_message
@@ -84,7 +84,7 @@ def search_from(message: search_pb2.SearchRequest, expressions: Sequence[Express
         view=view_from(message.view),
         arithmetic=arithmetic_from(message.arithmetic),
         explain=message.explain,
-        candidates=message.candidates if message.HasField("candidates") else DEFAULT_CANDIDATES,
+        candidates=message.candidates if message.HasField("candidates") else None,
         filter=message.filter,
         offset=message.offset,
         min_score=message.min_score if message.HasField("min_score") else None,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from PIL import Image as PilImage
+from PIL import ImageOps
 
 from embeddb.calls import CollectionCalls
 from embeddb.query import Image, StoredItem, View
@@ -40,7 +41,7 @@ class Sheet:
         upright = open_upright(image)
         if upright is None:
             return False
-        upright.thumbnail((self.side, self.side))
+        upright = ImageOps.contain(upright, (self.side, self.side))
         left = place % self.columns * self.side + (self.side - upright.width) // 2
         top = place // self.columns * self.side + (self.side - upright.height) // 2
         self.picture.paste(upright, (left, top))

@@ -1,7 +1,7 @@
 """The code of the documents runs: every ```python and ```console block, each document's blocks in order.
 
-A block after `<!-- not run: why -->` is left out. Each document has a server of its own, and `photos/` in the
-working folder.
+A block after `<!-- not run: why -->` is left out. Each document has a server of its own; the working folder
+holds `photos/`, `examples/`, and `models/`, which is the server's folder of models.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import pytest
 import skimage.data
 
 import embeddb
+from embeddb.models import ModelSettings
 from embeddb_server import Server
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(
-    r"^(?P<skipped><!-- not run: .+ -->\n)?^```(?P<language>python|console)\n(?P<code>.*?)^```$", re.M | re.S
+    r"^(?P<skipped><!-- not run: [^\n]+ -->\n)?^```(?P<language>python|console)\n(?P<code>.*?)^```$",
+    re.M | re.S,
 )
 ADDRESS = "127.0.0.1:7080"
 PHOTOS = {"cat": "chelsea.png", "cup": "coffee.png", "rocket": "rocket.jpg", "bike": "motorcycle_left.png"}
@@ -46,6 +48,8 @@ def blocks_of(document: Path) -> list[Block]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a few photographs."""
     (tmp_path / "photos").mkdir()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     data = Path(skimage.data.__file__).parent
     for name, file in PHOTOS.items():
         shutil.copy(data / file, tmp_path / "photos" / f"{name}{Path(file).suffix}")
@@ -56,7 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """Of a server with nothing in it."""
-    with embeddb.open(tmp_path / "served") as database:
+    with embeddb.open(tmp_path / "served", models=ModelSettings(folder=tmp_path / "models")) as database:
         server = Server(database)
         server.start()
         yield server.address
@@ -78,7 +82,8 @@ def test_its_code_runs(document: Path, address: str, monkeypatch: pytest.MonkeyP
             continue
         for line in block.code.splitlines():
             if line.startswith("$ "):
-                done = subprocess.run(line[2:], shell=True, capture_output=True, text=True)
+                command = line[2:].replace(ADDRESS, address)
+                done = subprocess.run(command, shell=True, capture_output=True, text=True)
                 assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 

@@ -54,7 +54,7 @@ class RunOptions:
             cosine below 0.999 to those in float32, is never taken by AUTO.
         lazy: whether the model is loaded at its first use after a start, instead of at the start.
         compile: whether torch.compile may translate the network, where that is faster here by measure.
-            Loading then takes half a minute or more, and needs a C++ compiler.
+            Loading then takes minutes, and needs a C++ compiler.
         unload_after: seconds without use after which its memory is freed until the next use; None for never.
 
     Raises:

@@ -14,8 +14,10 @@ from tests.expressions import ids, sums, texts
 paths = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=20)
 # Printing shortens a vector's numbers to six digits, and leaves out all after the fourth.
 short_vectors = st.lists(st.integers(-999, 999), min_size=1, max_size=4)
+corners = st.integers(0, 99)
+boxes = st.builds(lambda x, y, w, h: (x, y, x + 1 + w, y + 1 + h), corners, corners, corners, corners)
 leaves: st.SearchStrategy[Operand] = st.one_of(
-    texts.map(Text), ids.map(Item), paths.map(Image), short_vectors.map(Vector)
+    texts.map(Text), ids.map(Item), st.builds(Image, paths, st.none() | boxes), short_vectors.map(Vector)
 )
 operands = st.recursive(
     leaves,
@@ -59,6 +61,13 @@ def test_anything_typed_is_an_expression_or_a_clear_error(typed: str) -> None:
         ("@cat.jpg", Image("cat.jpg")),
         ('@"my cat.jpg"', Image("my cat.jpg")),
         ("@photos/cat-1.jpg", Image("photos/cat-1.jpg")),
+        ("@cat.jpg[10,20,300,200]", Image("cat.jpg", (10, 20, 300, 200))),
+        ('@"my cat.jpg"[ 1, 2, 3, 4 ] - #a', Image("my cat.jpg", (1, 2, 3, 4)) - Item("a")),
+        ("2 * (@a.jpg[1,2,3,4] + @b[1].jpg)", 2 * (Image("a.jpg", (1, 2, 3, 4)) + Image("b[1].jpg"))),
+        ('@"a[1,2,3,4]"', Image("a[1,2,3,4]")),
+        ("Image( 'a' , box = (1,2,3,4) )", Image("a", (1, 2, 3, 4))),
+        ("@a.jpg[1,2,3]", None),
+        ("#a[1,2,3,4]", None),
         ("#sku-42", Item("sku-42")),
         ('#"a (b)"', Item("a (b)")),
         ("(#a)", Item("a")),
@@ -90,6 +99,7 @@ def test_notations(typed: str, expression: Expression | None) -> None:
     ("typed", "says"),
     [
         ("", "column 1: expected an operand"),
+        ("@a.jpg[4,3,2,1]", r"box: \(4, 3, 2, 1\) given, must be left, top, right, bottom"),
         ("   ", "column 4: expected an operand"),
         ("3 dogs", r"column 3: expected an operand \(@file, #id, \"text\"\)"),
         ("2 #a", r"column 3: expected \* after a weight"),

@@ -256,3 +256,28 @@ def test_a_terminal_sees_the_progress(
     assert "2 items: 2 created, in " in shown
     assert "2/2" in shown
     assert "items/s" in shown
+
+
+def test_the_parts_of_pictures_become_items(
+    run: Run, make_collection: MakeCollection, folder: Path, tmp_path: Path
+) -> None:
+    photos = make_collection("tiny")
+    rows = ["id,path,part,parent"]
+    rows += ["cat,photos/pets/cat.png,,", 'face,photos/pets/cat.png,"[120, 20, 300, 200]",cat']
+    rows += ['outside,photos/pets/cat.png,"[0, 0, 9999, 10]",cat', "no-box,photos/pets/cat.png,left,cat"]
+    (tmp_path / "parts.csv").write_text("\n".join(rows))
+    ran = run("put", tmp_path / "parts.csv", "-c", photos.name, "--crop", "part", "--json")
+    assert ran.code == 1
+    told = json.loads(ran.out)
+    assert told["created"] == 2
+    assert {each["id"]: each["field"] for each in told["errors"]} == {"outside": "box", "no-box": "box"}
+    face = photos.get("face", with_payload=True)
+    assert face.metadata == {"part": [120, 20, 300, 200], "parent": "cat"}
+    assert isinstance(face.payload, Image)
+    assert face.payload == Image(folder / "pets" / "cat.png").crop((120, 20, 300, 200))
+    cat = f"@{folder / 'pets' / 'cat.png'}"
+    hits = run("search", f"{cat}[120,20,300,200]", "-c", photos.name, "--json").json
+    assert (hits[0]["id"], hits[0]["score"]) == ("face", pytest.approx(1, abs=1e-4))
+    assert run("search", cat, "-c", photos.name, "--json").json[0]["id"] == "cat"
+    refused = run("put", folder, "-c", photos.name, "--crop", "part")
+    assert "--crop: 'part' given, must be a column of a list with boxes of pictures" in refused.err

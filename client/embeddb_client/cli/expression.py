@@ -6,6 +6,7 @@ r"""The expressions that are typed at a shell.
     #id         a stored item           ( ... )     linear, as in arithmetic
     2 * x, x / 2, -x                    unit(...)   nested: brought to unit length first
     between(x, y, 0.3)                  on the arc from x to y; half-way unless told
+    @path[10,20,300,200]                the part of the image inside a box: left, top, right, bottom in pixels
 
 Paths and ids end at a space, a comma or a closing parenthesis; quote those that contain them: @"my cat.jpg".
 What begins with a letter is a text as a whole, since shells take one pair of quotes away: embeddb search "a
@@ -28,16 +29,22 @@ from embeddb.query import Expression, Image, Item, Operand, Text, Vector, unit
 __all__ = ["parse"]
 
 _STRING = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+_FOUR = r"\s*[0-9]{1,10}(?:\s*,\s*[0-9]{1,10}){3}\s*"
+_BOX = rf"\[{_FOUR}\]"
+_BOX_ARGUMENT = rf"\s*,\s*box\s*=\s*\({_FOUR}\)\s*\)"
 _TOKEN = re.compile(
     rf"""\s*(?:
         (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
       | (?P<call>(?:unit|between)\s*\()
+      | (?P<boxed>@(?:{_STRING}|[^\s),"']+?){_BOX}(?=[\s),]|$)
+          |Image\s*\(\s*{_STRING}{_BOX_ARGUMENT})
       | (?P<operand>[@\#]?{_STRING}|[@\#][^\s),"']+|(?:Image|Item|Text)\s*\(\s*{_STRING}\s*\))
       | (?P<vector>Vector\s*\(\s*\[[^\]]*\]\s*\))
       | (?P<sign>[-+*/(),])
     )""",
     re.VERBOSE | re.DOTALL,
 )
+_BOX_AT_END = re.compile(rf"(?:{_BOX}|{_BOX_ARGUMENT})$")
 _PYTHON = re.compile(r"(?:unit|between|Image|Item|Text|Vector)\s*\(")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r"}
@@ -109,8 +116,8 @@ class _Parser:
 
     def _operand(self) -> Expression:
         kind, token = self._kind, self._token
-        if kind in ("operand", "vector"):
-            operand = self._leaf(token) if kind == "operand" else self._vector(token)
+        if kind in ("operand", "boxed", "vector"):
+            operand = self._vector(token) if kind == "vector" else self._leaf(token)
             self._advance()
             return operand
         if kind == "call" or (kind == "sign" and token == "("):
@@ -146,13 +153,15 @@ class _Parser:
 
     def _leaf(self, token: str) -> Operand:
         """An operand in either notation: @"a path" and #id, or Image('a path') and Item('id')."""
-        quote = re.search("[\"']", token)
-        text = token[1:] if quote is None else self._unescape(token[quote.end() : token.rindex(quote[0])])
-        if token.startswith(("@", "Image")):
+        box = _BOX_AT_END.search(token) if self._kind == "boxed" else None
+        named = token if box is None else token[: box.start()]
+        quote = re.search("[\"']", named)
+        text = named[1:] if quote is None else self._unescape(named[quote.end() : named.rindex(quote[0])])
+        if named.startswith(("@", "Image")):
             if not text:
                 raise self._error("expected a path")
-            return Image(text)
-        return Item(text) if token.startswith(("#", "Item")) else Text(text)
+            return Image(text, None if box is None else [int(n) for n in re.findall("[0-9]+", box[0])])
+        return Item(text) if named.startswith(("#", "Item")) else Text(text)
 
     def _unescape(self, quoted: str) -> str:
         def character(match: re.Match[str]) -> str:

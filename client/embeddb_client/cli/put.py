@@ -36,6 +36,10 @@ def put(
     ids: Annotated[
         Path | None, typer.Option("--ids", help="A list of the ids and metadata of a .npy file's rows.")
     ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option("--crop", help="The column of a list with the box that each of its pictures is cut to."),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -52,12 +56,14 @@ def put(
     """Store images and .txt files; ids are the paths below the given folder.
 
     A .csv or .parquet file is a list: a column path (of files beside the list), text or vector, a column id
-    if that is not to be the path, and all others metadata. A .npy file is a vector a row.
+    if that is not to be the path, and all others metadata. A .npy file is a vector a row. With --crop box,
+    parts of pictures become items: the column box holds [left, top, right, bottom] in pixels, and is
+    metadata too.
 
     Files that are stored already and have not changed are skipped, so that a load that was cut off can
     simply be run again. Files that cannot be stored are listed at the end; the others are stored.
     """
-    sources = find(paths, glob, ids)
+    sources = find(paths, glob, ids, crop)
     started = time.monotonic()
     with connect(server, collection) as client, _progress(len(sources), hidden=as_json) as progress:
         has_vectors = any(source.vector is not None for source in sources.values())

@@ -16,7 +16,7 @@ from embeddb.storage import CollectionStore, Record
 
 __all__ = ["Selection"]
 
-BATCH_RECORDS = 4096
+BATCH_RECORDS = 1024
 # The columns keep what was deleted until that is so many times what lives; then they are made anew.
 MAX_DEAD_SHARE = 0.5
 

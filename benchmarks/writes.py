@@ -11,6 +11,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
@@ -55,6 +56,7 @@ def measure(
             "p99 of a batch, ms": float(np.percentile(each, 99)) * 1000,
             "unchanged puts/s": len(items) / again,
             "one put, ms": single(database, items[0]),
+            **streamed(database, items, CollectionSettings(encoding=encoding)),
         }
     data = folder / "collections" / "c" / "data.mdb"
     raw = len(items) * dimension * np.dtype(encoding).itemsize
@@ -72,6 +74,27 @@ def measure(
         seconds = timed(lambda: store.features("given", last.tolist()))
         figures["random features, vectors/s"] = len(last) / seconds
     return figures
+
+
+def streamed(database: Database, items: list[PutItem], settings: CollectionSettings) -> Figures:
+    """All items in one call, whose batches overlap; then as many again, beside a caller who searches."""
+    collection = database.create_collection("streamed", ["given"], settings)
+    seconds = timed(lambda: collection.put_many(items))
+    asked = items[0].features["given"]
+    idle = [timed(lambda: collection.search(asked)) for _ in range(300)]
+    more = [PutItem(f"more-{item.id}", None, item.metadata, item.features) for item in items]
+    beside: list[float] = []
+    with ThreadPoolExecutor(1) as pool:
+        putting = pool.submit(collection.put_many, more)
+        while not putting.done():
+            beside.append(timed(lambda: collection.search(asked)))
+        putting.result()
+    database.drop_collection("streamed")
+    return {
+        "puts in one call/s": len(items) / seconds,
+        "p99 of a search, ms": float(np.percentile(idle, 99)) * 1000,
+        "p99 of a search beside puts, ms": float(np.percentile(beside, 99)) * 1000,
+    }
 
 
 def single(database: Database, item: PutItem) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from embeddb.query import Contribution, Search
 from embeddb.search.fields import Label, field_value
@@ -15,8 +15,7 @@ from embeddb.storage import CollectionStore
 __all__ = ["Cut", "Found"]
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A hit before its item is read; the fields are those of `Hit`."""
 
     row: int

@@ -61,7 +61,7 @@ class FusedRetrieval:
         for outcomes in zip(*(each.answer() for each in self._retrievals.values()), strict=True):
             error = next((each for each in outcomes if isinstance(each, EmbeddbError)), None)
             yield error or [
-                replace(found, model=model)
+                found._replace(model=model)
                 for model, outcome in zip(self._retrievals, outcomes, strict=True)
                 if not isinstance(outcome, EmbeddbError)
                 for found in outcome

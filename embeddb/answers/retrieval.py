@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -160,7 +159,7 @@ class Retrieval:
         living, items = self._space.placed([each.row for each in found], self._arithmetic)
         explanations = explain(query, items, self._arithmetic.combine)
         by_row = dict(zip(living.tolist(), explanations, strict=True))
-        return [replace(each, explanation=by_row[each.row]) for each in found if each.row in by_row]
+        return [each._replace(explanation=by_row[each.row]) for each in found if each.row in by_row]
 
 
 def _arithmetic(search: Search, metric: Metric) -> Arithmetic:

@@ -175,6 +175,8 @@ class _Evaluation:
         length = float(np.linalg.norm(exact))
         if length == 0.0:
             _refuse(operand, "is the zero vector, which has no direction")
+        if not self._arithmetic.center:
+            return exact / length
         centred = self._centred(operand, exact / length)
         length = float(np.linalg.norm(centred))
         if length <= _ZERO:

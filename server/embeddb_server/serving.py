@@ -15,6 +15,7 @@ import embeddb
 from embeddb.errors import FailedPreconditionError
 from embeddb_server import logs
 from embeddb_server.config import Config, load
+from embeddb_server.heaps import limit_heaps
 from embeddb_server.keys import KeyFile
 from embeddb_server.metrics import DatabaseCollector, MetricsInterceptor
 from embeddb_server.server import Server
@@ -29,6 +30,7 @@ def serve(arguments: Sequence[str]) -> None:
     """Serve a data folder until SIGTERM or SIGINT."""
     config = load(arguments)
     logs.configure(config.log_level, config.log_format)
+    limit_heaps()
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: end.set())

@@ -42,6 +42,8 @@ SPECS = {
 OF_INFINITY = "ViT-B/32"  # It serves models of transformers that know images and texts.
 PHOTOS = 128
 CLIENTS = 32
+TIMEOUT = 600.0
+"""Of a call, in seconds: many images at once may take long where a machine is slow."""
 
 Figures = Iterator[tuple[str, float]]
 """Names and values."""
@@ -75,7 +77,7 @@ def called(name: str, callers: Sequence[Embed], images: Sequence[bytes], seconds
 def of_embeddb(model: str, images: Sequence[bytes], seconds: float) -> Figures:
     """Embed and Put over gRPC."""
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as (_, address):
-        clients = [Client(address) for _ in range(CLIENTS)]
+        clients = [Client(address, timeout=TIMEOUT) for _ in range(CLIENTS)]
         clients[0].register_model("model", SPECS[model])
         clients[0].create_collection("put", ["model"])
         numbers = itertools.count()

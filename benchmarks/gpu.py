@@ -1,7 +1,7 @@
 """Models and FAISS on a GPU.
 
     python benchmarks/gpu.py --json gpu.json
-    python benchmarks/gpu.py --device cpu --images 4 --vectors 5000    # that it runs, where there is none
+    python benchmarks/gpu.py --device cpu --images 4 --vectors 1000    # that it runs, where there is none
 
 A ViT-B/32 in bfloat16, bare and behind its queue, beside what one large matrix product reaches on the card;
 then FAISS's flat index, IVF-PQ (ten times as many candidates, scored again) and CAGRA where the build of
@@ -223,6 +223,15 @@ def exact(vectors: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
     return torch.cat(rows, 1).gather(1, order)
 
 
+def shown(figures: Figures) -> dict[str, float]:
+    """The figures, each printed as it comes."""
+    taken = {}
+    for name, value in figures:
+        print(f"{name:60} {value:12,.3f}", flush=True)
+        taken[name] = value
+    return taken
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -235,14 +244,14 @@ def main() -> None:
     options = parser.parse_args()
     device, seconds = options.device, options.seconds
     where = machine.describe()
-    results: report.Results = {"ViT-B/32, bfloat16": dict(embedding(device, options.images, seconds))}
-    results["ViT-B/32, bfloat16"] |= dict(service(device, seconds))
+    results: report.Results = {"ViT-B/32, bfloat16": shown(embedding(device, options.images, seconds))}
+    results["ViT-B/32, bfloat16"] |= shown(service(device, seconds))
     names = [name for name in INDEXES if name != "CAGRA" or hasattr(faiss, "GpuIndexCagra")]
     for count in options.vectors or (1_000_000, 10_000_000):
         vectors = make_vectors(count, device, seed=0)
         figures = results.setdefault(f"{count:,} vectors", {})
         for name in names:
-            figures |= dict(searching(name, vectors, seconds, device))
+            figures |= shown(searching(name, vectors, seconds, device))
     card = device if device == "cpu" else torch.cuda.get_device_name(device)
     about = {"device": card, "dimension": DIMENSION, "seconds": seconds, "embeddb": embeddb.__version__}
     report.finish(options, where, about | {"torch": torch.__version__, "faiss": faiss.__version__}, results)

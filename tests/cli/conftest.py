@@ -7,7 +7,8 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ def run(
 
 @pytest.fixture
 def on_terminal(server: Server, tmp_path: Path) -> OnTerminal:
-    """Runs `embeddb` as a process on a terminal of its own; gives its exit code and all that was shown."""
+    """Runs `embeddb` as a process on a terminal of its own; gives its exit code and all that was shown.
+
+    The terminal answers what it is asked as `answers` says.
+    """
     environment = {
         "TERM": "xterm-256color",
         "COLUMNS": "120",
@@ -65,8 +69,10 @@ def on_terminal(server: Server, tmp_path: Path) -> OnTerminal:
         "EMBEDDB_SERVER": server.address,
     }
 
-    def run(*arguments: object) -> tuple[int, str]:
+    def run(*arguments: object, answers: Mapping[bytes, bytes] | None = None) -> tuple[int, str]:
+        waiting = dict(answers or {})
         here, there = pty.openpty()
+        termios.tcsetwinsize(there, (40, 120))
         shown = b""
         with subprocess.Popen(
             [*COMMAND, *map(str, arguments)],
@@ -81,6 +87,8 @@ def on_terminal(server: Server, tmp_path: Path) -> OnTerminal:
                     shown += os.read(here, 1 << 16)
                 except OSError:
                     break  # The command has closed its end.
+                for asked in [asked for asked in waiting if asked in shown]:
+                    os.write(here, waiting.pop(asked))
         os.close(here)
         return process.returncode, shown.decode()
 

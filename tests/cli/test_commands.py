@@ -304,12 +304,30 @@ def test_search_writes_a_page(
 def test_search_shows_pictures_on_a_terminal(run: Run, on_terminal: OnTerminal, pets: Collection) -> None:
     code, shown = on_terminal("search", "a cat", "-c", pets.name, "--pictures")
     assert code == 0, shown
-    assert "▄" in shown
+    assert "▀" in shown
     assert "no picture" in shown
     assert shown.count("cat [b]") == 2
+    assert "Traceback" not in shown
     ran = run("search", "a cat", "-c", pets.name, "--pictures")
     assert (ran.code, ran.out) == (2, "")
     assert "--pictures: needs a terminal with colours" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "drawn"),
+    [
+        (b"\x1b[c", b"\x1b[?62;4c", "\x1bP"),  # Sixel
+        (b"\x1b_Gi=", b"\x1b_Gi=31;OK\x1b\\", "\x1b_G"),  # Kitty
+    ],
+)
+def test_a_terminal_that_can_draws_pictures(
+    on_terminal: OnTerminal, pets: Collection, asked: bytes, answer: bytes, drawn: str
+) -> None:
+    code, shown = on_terminal("search", "a cat", "-c", pets.name, "--pictures", answers={asked: answer})
+    assert code == 0, shown
+    assert drawn in shown
+    assert "▀" not in shown
+    assert shown.count("cat [b]") == 2
 
 
 def test_a_reader_that_has_had_enough(server: Server, pets: Collection) -> None:

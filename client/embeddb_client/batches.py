@@ -12,9 +12,11 @@ from embeddb_protos.wire.items import put_item_message
 
 __all__ = ["IN_FLIGHT", "Batch", "Cutter", "batches", "cut_off"]
 
-# A batch is sent when it holds this many items or bytes. Two are under way at once, so that the server
-# decodes one while it runs the other through its models.
-BATCH_ITEMS = 64
+# A batch is sent when it holds this many items, or contents to embed, or bytes. Two are under way at once, so
+# that the server decodes one while it runs the other through its models. Items that come with their features
+# wait for the disk alone, which takes hardly longer for a thousand of them than for one.
+BATCH_ITEMS = 1000
+BATCH_CONTENTS = 64
 BATCH_BYTES = 16 << 20
 IN_FLIGHT = 2
 
@@ -27,6 +29,7 @@ class Cutter:
 
     def __init__(self) -> None:
         self._batch: Batch = []
+        self._contents = 0
         self._bytes = 0
 
     def add(self, item: PutItem) -> Batch | None:
@@ -34,15 +37,17 @@ class Cutter:
         message = _message_or_failure(check("items", item, PutItem))
         added = 0 if isinstance(message, PutResult) else message.ByteSize()
         full = None
-        if self._batch and (len(self._batch) >= BATCH_ITEMS or self._bytes + added > BATCH_BYTES):
+        full_items = len(self._batch) >= BATCH_ITEMS or self._contents >= BATCH_CONTENTS
+        if self._batch and (full_items or self._bytes + added > BATCH_BYTES):
             full = self.rest()
         self._batch.append(message)
+        self._contents += item.content is not None
         self._bytes += added
         return full
 
     def rest(self) -> Batch:
         """What has been gathered since the last full batch."""
-        batch, self._batch, self._bytes = self._batch, [], 0
+        batch, self._batch, self._contents, self._bytes = self._batch, [], 0, 0
         return batch
 
 

@@ -132,7 +132,7 @@ def test_items_come_from_an_async_generator_as_the_server_keeps_up(
 
     async def source() -> AsyncIterator[PutItem]:
         nonlocal given
-        for item in vectors(1000):
+        for item in vectors(4 * BATCH_ITEMS):
             given += 1
             # What is neither done nor under way is no more than the batch that is being gathered.
             assert given - done <= (IN_FLIGHT + 1) * BATCH_ITEMS + 1
@@ -144,10 +144,10 @@ def test_items_come_from_an_async_generator_as_the_server_keeps_up(
 
     async def scenario(other: AsyncCollection) -> None:
         results = await other.put_many(source(), on_progress=progress)
-        assert [result.id for result in results] == [f"{n:04}" for n in range(1000)]
+        assert [result.id for result in results] == [f"{n:04}" for n in range(4 * BATCH_ITEMS)]
 
     run(server, collection.name, scenario)
-    assert (done, collection.info().items) == (1000, 1000)
+    assert done == collection.info().items == 4 * BATCH_ITEMS
 
 
 def test_items_fail_alone(server: Server, make_collection: MakeCollection) -> None:

@@ -14,22 +14,27 @@ import embeddb
 from embeddb.errors import UnavailableError
 from embeddb.query import Image, PutItem, PutResult
 from embeddb_client import Client, Collection
-from embeddb_client.batches import BATCH_BYTES, BATCH_ITEMS, IN_FLIGHT, batches
+from embeddb_client.batches import BATCH_BYTES, BATCH_CONTENTS, BATCH_ITEMS, IN_FLIGHT, batches
+from embeddb_protos.v1 import items_pb2
 from embeddb_server import Server
 from tests.conftest import DIMENSION
 
 MakeCollection = Callable[..., Collection]
+VECTOR = np.ones(DIMENSION, np.float32)
 sizes = st.lists(st.one_of(st.integers(1, 100), st.integers(BATCH_BYTES // 3, BATCH_BYTES + 1)), max_size=12)
 
 
-@given(sizes, st.integers(0, 2 * BATCH_ITEMS + 1))
-def test_batches_keep_the_order_and_their_limits(large: list[int], small: int) -> None:
+@given(sizes, st.integers(0, 2 * BATCH_CONTENTS + 1), st.integers(0, BATCH_ITEMS + 1))
+def test_batches_keep_the_order_and_their_limits(large: list[int], small: int, bare: int) -> None:
     items = [PutItem(f"{n}", Image(bytes(size))) for n, size in enumerate(large)]
     items += [PutItem(f"small-{n}", "a") for n in range(small)]
+    items += [PutItem(f"bare-{n}", features={"given": VECTOR}) for n in range(bare)]
     cut = list(batches(items))
     assert [message.id for batch in cut for message in batch] == [item.id for item in items]
     for batch in cut:
         assert 1 <= len(batch) <= BATCH_ITEMS
+        contents = sum(isinstance(each, items_pb2.PutItem) and each.HasField("content") for each in batch)
+        assert contents <= BATCH_CONTENTS
         assert len(batch) == 1 or sum(message.ByteSize() for message in batch) <= BATCH_BYTES
 
 
@@ -47,7 +52,7 @@ def test_the_source_is_asked_for_more_as_the_server_keeps_up(make_collection: Ma
 
     def source() -> Iterator[PutItem]:
         nonlocal given
-        for n in range(1000):
+        for n in range(4 * BATCH_ITEMS):
             given += 1
             assert given - done <= (IN_FLIGHT + 1) * BATCH_ITEMS + 1
             yield PutItem(f"{n:04}", features={"given": [1, 2, 3, n]})
@@ -58,8 +63,8 @@ def test_the_source_is_asked_for_more_as_the_server_keeps_up(make_collection: Ma
         assert collection.get(results[-1].id).id == results[-1].id
 
     results = collection.put_many(source(), on_progress=progress)
-    assert [result.id for result in results] == [f"{n:04}" for n in range(1000)]
-    assert done == 1000
+    assert [result.id for result in results] == [f"{n:04}" for n in range(4 * BATCH_ITEMS)]
+    assert done == 4 * BATCH_ITEMS
 
 
 def test_a_source_that_fails_loses_nothing_that_was_reported(make_collection: MakeCollection) -> None:
@@ -93,7 +98,7 @@ def test_a_server_that_dies_leaves_a_tally(tmp_path: Path) -> None:
         stored = database.collection().info().items
     acknowledged = int(error.value.details["stored"])
     assert BATCH_ITEMS <= acknowledged <= stored < len(items)
-    assert f"before this {acknowledged} items were stored. Put all of them again" in str(error.value)
+    assert f"before this {acknowledged:,} items were stored. Put all of them again" in str(error.value)
 
 
 def test_a_load_that_is_given_up_ends_at_once(make_collection: MakeCollection) -> None:
@@ -101,10 +106,10 @@ def test_a_load_that_is_given_up_ends_at_once(make_collection: MakeCollection) -
     picture = Image(np.zeros((4000, 4000, 3), np.uint8))
 
     def source() -> Iterator[PutItem]:
-        for n in range(IN_FLIGHT * BATCH_ITEMS + 1):
+        for n in range(IN_FLIGHT * BATCH_CONTENTS + 1):
             yield PutItem(f"{n}", picture)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         collection.put_many(source())
-    assert collection.info().items < IN_FLIGHT * BATCH_ITEMS  # Nobody waited for the batches.
+    assert collection.info().items < IN_FLIGHT * BATCH_CONTENTS  # Nobody waited for the batches.

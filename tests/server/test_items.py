@@ -124,12 +124,12 @@ def test_more_than_a_batch_with_progress(make_collection: MakeCollection) -> Non
     vectors = make_collection("given")
     rng = np.random.default_rng(0)
     seen: list[int] = []
-    items = (PutItem(f"{n:04}", features={"given": rng.normal(size=4)}) for n in range(300))
+    items = (PutItem(f"{n:04}", features={"given": rng.normal(size=4)}) for n in range(3500))
     results = vectors.put_many(items, on_progress=lambda done: seen.append(len(done)))
-    assert [result.id for result in results] == [f"{n:04}" for n in range(300)]
-    assert sum(seen) == 300
+    assert [result.id for result in results] == [f"{n:04}" for n in range(3500)]
+    assert sum(seen) == 3500
     assert len(seen) > 3
-    assert [item.id for item in vectors.items()] == [f"{n:04}" for n in range(300)]
+    assert [item.id for item in vectors.items()] == [f"{n:04}" for n in range(3500)]
 
 
 def test_listing_goes_through_pages(make_collection: MakeCollection) -> None:

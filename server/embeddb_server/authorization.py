@@ -71,13 +71,16 @@ OPEN = "/grpc.health.v1.Health/"
 
 
 class AuthorizationInterceptor(CallInterceptor):
-    """Refuses calls that their key does not allow; where there are no keys, every call passes.
+    """Refuses calls that their key does not allow; a key comes as the metadata `authorization: Bearer KEY`.
 
-    A key comes as the metadata `authorization: Bearer KEY`.
+    Args:
+        keys: those that there are.
+        required: whether a key is needed even if there are none; else every call passes then.
     """
 
-    def __init__(self, keys: KeyFile) -> None:
+    def __init__(self, keys: KeyFile, required: bool) -> None:
         self._keys = keys
+        self._required = required
 
     def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
         """The behaviour after the checks; what they raise is a call's error like any other."""
@@ -99,7 +102,7 @@ class AuthorizationInterceptor(CallInterceptor):
 
     def _authenticate(self, header: str) -> Key | None:
         """The caller's key; None where none is needed."""
-        if not self._keys:
+        if not self._keys and not self._required:
             return None
         scheme, _, secret = header.partition(" ")
         if not header:

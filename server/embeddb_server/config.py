@@ -122,6 +122,11 @@ class Config(BaseSettings):
             return self.address == "localhost"
 
     @property
+    def needs_keys(self) -> bool:
+        """Whether nothing but API keys decides who of another machine may call."""
+        return not (self.is_local or self.allow_anonymous or self.tls_client_ca)
+
+    @property
     def listen(self) -> str:
         """Address and port as gRPC takes them."""
         host = self.address.strip("[]")

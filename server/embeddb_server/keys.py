@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock
+
 from embeddb.errors import AlreadyExistsError, DataLossError, InvalidArgumentError, NotFoundError
 from embeddb.query import check_name
 
@@ -102,12 +104,13 @@ class KeyFile:
         made = secret or PREFIX + secrets.token_urlsafe(32)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         new = Key(name, role, tuple(collections), now, _hash(made))
-        keys = self.all()
-        same = next((key for key in keys if key.name == name), None)
-        if same is None:
-            self._write([*keys, new])
-        elif secret is None or replace(same, created=now) != new:
-            raise AlreadyExistsError("key", name)
+        with self._changing():
+            keys = self.all()
+            same = next((key for key in keys if key.name == name), None)
+            if same is None:
+                self._write([*keys, new])
+            elif secret is None or replace(same, created=now) != new:
+                raise AlreadyExistsError("key", name)
         return made
 
     def remove(self, name: str) -> None:
@@ -116,10 +119,17 @@ class KeyFile:
         Raises:
             NotFoundError: there is none of that name.
         """
-        keys = self.all()
-        if all(key.name != name for key in keys):
-            raise NotFoundError("key", name, [key.name for key in keys])
-        self._write([key for key in keys if key.name != name])
+        if not self._path.exists():
+            raise NotFoundError("key", name)
+        with self._changing():
+            keys = self.all()
+            if all(key.name != name for key in keys):
+                raise NotFoundError("key", name, [key.name for key in keys])
+            self._write([key for key in keys if key.name != name])
+
+    def _changing(self) -> BaseFileLock:
+        """Only one changes the file at a time: two at once could bring back a key that was removed."""
+        return FileLock(self._path.with_suffix(".lock"))
 
     def _current(self) -> dict[str, Key]:
         with self._lock:

@@ -73,6 +73,7 @@ class Server:
             tells that nothing is served, and calls are told to come again.
         address: host and port, such as "127.0.0.1:7080"; port 0 takes a free one.
         keys: the API keys that callers need, once there are any; nobody needs one if None.
+        keys_required: whether they need one even when there are none any more.
         credentials: for TLS; connections are in clear if None.
         limits: what callers may ask.
         interceptors: see every call first, in this order.
@@ -89,6 +90,7 @@ class Server:
         address: str = "127.0.0.1:0",
         *,
         keys: KeyFile | None = None,
+        keys_required: bool = False,
         credentials: grpc.ServerCredentials | None = None,
         limits: Limits | None = None,
         interceptors: Sequence[grpc.ServerInterceptor] = (),
@@ -98,7 +100,7 @@ class Server:
         limits = limits or Limits()
         self._served = Served(database)
         self._is_open = database is not None
-        authorization = [] if keys is None else [AuthorizationInterceptor(keys)]
+        authorization = [] if keys is None else [AuthorizationInterceptor(keys, keys_required)]
         self._server = grpc.server(
             futures.ThreadPoolExecutor(CALL_THREADS + limits.max_streams, thread_name_prefix="grpc"),
             interceptors=[

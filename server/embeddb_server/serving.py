@@ -45,6 +45,7 @@ def serve(arguments: Sequence[str]) -> None:
             None,
             config.listen,
             keys=file,
+            keys_required=config.needs_keys,
             credentials=_credentials(config),
             limits=config.limits,
             interceptors=interceptors,
@@ -93,15 +94,13 @@ def _check_exposure(config: Config, keys: KeyFile) -> None:
     Raises:
         FailedPreconditionError: anybody could call.
     """
-    if config.is_local or config.allow_anonymous:
-        return
-    if config.tls_client_ca is None and not keys:
+    if config.needs_keys and not keys:
         raise FailedPreconditionError(
             f"{config.address} can be reached from other machines, and callers need neither key nor "
             f"certificate. Make a key (embeddb-server keys add NAME --data {config.data}), or set "
             f"tls_client_ca, or say --allow-anonymous if the network alone decides who calls"
         )
-    if config.tls_certificate is None:
+    if config.needs_keys and config.tls_certificate is None:
         log.warning("API keys travel in clear: set tls_certificate and tls_key, or have a proxy do TLS")
 
 

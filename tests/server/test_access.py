@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -298,3 +299,31 @@ def test_neither_logs_nor_errors_tell_a_secret(tmp_path: Path) -> None:
     assert "needs the role admin" in written
     assert "not known here" in written
     assert secret[:-1] not in written
+
+
+def test_who_removes_the_last_key_does_not_let_everybody_in(database: Database, keys: KeyFile) -> None:
+    secret = keys.add("me", Role.ADMIN)
+    server = Server(database, keys=keys, keys_required=True)
+    server.start()
+    with client(server.address, secret) as mine:
+        mine.delete_key("me")
+        with pytest.raises(UnauthenticatedError):
+            mine.stats()
+    with client(server.address, None) as anybody, pytest.raises(UnauthenticatedError):
+        anybody.stats()
+    server.stop(drain_seconds=1)
+
+
+def test_keys_that_are_changed_at_once_are_all_changed(tmp_path: Path, keys: KeyFile) -> None:
+    for n in range(8):
+        keys.add(f"old-{n}", Role.READ)
+
+    def change(n: int) -> None:
+        # Another process has a `KeyFile` of its own.
+        own = KeyFile(tmp_path)
+        own.remove(f"old-{n}")
+        own.add(f"new-{n}", Role.READ)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(change, range(8)))
+    assert [key.name for key in keys.all()] == [f"new-{n}" for n in range(8)]

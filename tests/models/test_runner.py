@@ -153,6 +153,18 @@ def test_a_gpu_gives_what_the_cpu_gives(registry: Registry) -> None:
     assert own @ reference / np.linalg.norm(own) / np.linalg.norm(reference) >= 0.999
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_models_on_a_gpu_have_streams_of_their_own_and_what_is_uploaded_is_whole(registry: Registry) -> None:
+    for name in ("one", "two"):
+        registry.register(name, SPEC, RunOptions(device="cuda", precision=Precision.FLOAT32))
+    streams = {registry.get(name)._runner._stream for name in ("one", "two")}
+    assert len(streams | {torch.cuda.default_stream()}) == 3
+    outcomes = registry.embed([EmbedRequest(Image(PHOTO), ["one", "two"])] * 200, Priority.BULK)
+    features = np.stack([outcome[name].features for outcome in outcomes for name in ("one", "two")])  # type: ignore[index]
+    np.testing.assert_allclose(features, features[:1].repeat(400, axis=0), rtol=1e-3, atol=1e-5)
+
+
 def test_the_probe_is_always_the_same_and_like_photographs() -> None:
     first, second = probes(Modality.IMAGE), probes(Modality.IMAGE)
     assert [np.asarray(each).tolist() for each in first] == [np.asarray(each).tolist() for each in second]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -9,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from embeddb.batching import Batcher, Priority, QueueFigures
 from embeddb.deadline import Deadline
@@ -123,10 +125,14 @@ class Model:
         return self._recent.figures()
 
     def close(self) -> None:
-        """Let its users finish, and end the workers."""
+        """Let its users finish, end the workers and free the memory of the network."""
         self.usage.close()
         for batcher in self._batchers.values():
             batcher.close()
+        # Neither who still has this object, such as a timer, keeps the weights, nor cycles in a network.
+        del self._runner
+        gc.collect()
+        torch.cuda.empty_cache()
 
     def _forward(self, modality: Modality, prepared: Sequence[Any]) -> list[Embedding | EmbeddbError]:
         with self._running:

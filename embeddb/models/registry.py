@@ -138,14 +138,7 @@ class Registry:
         Raises:
             NotFoundError: there is none of that name.
         """
-        entry = self._entry(name)
-        with entry.changing:
-            model, entry.model = entry.model, None
-            if entry.idle is not None:
-                entry.idle.cancel()
-        if model is not None:
-            model.close()
-            log.info("model %r: unloaded", name)
+        self._free(self._entry(name))
 
     def info(self, name: str) -> ModelInfo:
         """What a model is, and how it runs if it is loaded.
@@ -247,13 +240,25 @@ class Registry:
 
     def _unload_if_idle(self, entry: _Entry, model: Model, limit: float) -> None:
         idle = model.usage.idle_seconds()
-        if idle >= limit:
-            log.info("model %r: not used for %.1f s", entry.info.name, idle)
-            self.unload(entry.info.name)
-            return
         with entry.changing:
-            if entry.model is model:
+            if entry.model is not model:
+                return
+            if idle < limit:
                 self._watch(entry, model)
+                return
+        log.info("model %r: not used for %.1f s", entry.info.name, idle)
+        self._free(entry)
+
+    def _free(self, entry: _Entry) -> None:
+        """Unload an entry's model, if it is loaded."""
+        with entry.changing:
+            model, entry.model = entry.model, None
+            if entry.idle is not None:
+                entry.idle.cancel()
+                entry.idle = None
+        if model is not None:
+            model.close()
+            log.info("model %r: unloaded", entry.info.name)
 
     def _make(self, name: str, spec: Mapping[str, Any], options: RunOptions) -> Model:
         reading = Spec(spec)
@@ -269,7 +274,6 @@ class Registry:
 
     def _load_again(self, entry: _Entry) -> Model:
         info = entry.info
-        log.info("loading model %r", info.name)
         try:
             model = self._make(info.name, info.spec, info.options)
             loaded = model.info.fingerprint

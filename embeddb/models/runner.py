@@ -61,8 +61,8 @@ class Runner:
         choices: what was chosen before is found here, and not measured again; what is chosen is added.
 
     Raises:
-        FailedPreconditionError: there is no such device, the network does not run as the options say, or it
-            is to be compiled and there is no compiler.
+        FailedPreconditionError: there is no such device or it has too little memory, the network does not run
+            as the options say, or it is to be compiled and there is no compiler.
         InvalidArgumentError: it is to be compiled, and has nothing to compile.
     """
 
@@ -79,8 +79,13 @@ class Runner:
             self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         if options.compile:
             check_compilable(network)
-        with self._on_stream():
-            network.module.to(self._device)
+        try:
+            with self._on_stream():
+                network.module.to(self._device)
+        except torch.OutOfMemoryError as error:
+            raise FailedPreconditionError(
+                f"the memory of {self._device} does not hold the weights"
+            ) from error
         self._restore = _remember(network.module)
         self._uncompile: Callable[[], None] = _nothing
         self._way = Way(Precision.FLOAT32)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
 from embeddb.batching import Priority
-from embeddb.errors import InvalidArgumentError
+from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.models import EmbedRequest, ModelSettings, Registry
 from embeddb.models.usage import Usage
 from embeddb.query import Precision, RunOptions, Text
@@ -42,7 +44,33 @@ def test_a_model_that_nobody_uses_is_unloaded_and_loaded_again(
         assert len(means_loader) == loads
         wait_until(lambda: registry.info("means").running is None)
         assert any("not used for 0." in each for each in caplog.messages)
-        assert caplog.messages[-1] == "model 'means': unloaded"
+        wait_until(lambda: caplog.messages[-1] == "model 'means': unloaded")
+    registry.close()
+
+
+@pytest.mark.parametrize("unload_after", [None, 0.2])
+def test_what_is_unloaded_takes_no_memory(unload_after: float | None) -> None:
+    registry = Registry(ModelSettings())
+    spec = {"loader": "timm", "architecture": "test_resnet", "seed": 0}
+    options = RunOptions(device="cpu", precision=Precision.FLOAT32, unload_after=unload_after)
+    registry.register("net", spec, options)
+    module = weakref.ref(registry.get("net")._runner._network.module)
+    assert module() is not None
+    if unload_after is None:
+        registry.unload("net")
+        assert module() is None
+    wait_until(lambda: module() is None)
+    registry.close()
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> torch.nn.Module:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    registry, spec = Registry(ModelSettings()), {"loader": "timm", "architecture": "test_resnet", "seed": 0}
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(FailedPreconditionError, match="the memory of cpu does not hold the weights"):
+        registry.register("net", spec, RunOptions(device="cpu"))
     registry.close()
 
 

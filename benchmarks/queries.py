@@ -29,8 +29,8 @@ DIMENSION = 512
 def measure(collection: Collection, queries: np.ndarray, rounds: int) -> dict[str, float]:
     """Medians in milliseconds.
 
-    Every round runs each query once, so that a noisy moment hits all of them, and in an order of chance, so that
-    none always finds the caches as the same other one has left them.
+    Every round runs each query once, so that a noisy moment hits all of them, and in an order of chance, so
+    that none always finds the caches as the same other one has left them.
     """
     vectors = [Vector(query) for query in queries]
     options: dict[str, dict[str, Any]] = {
@@ -52,7 +52,7 @@ def measure(collection: Collection, queries: np.ndarray, rounds: int) -> dict[st
             start = time.perf_counter()
             collection.search_many(searches[name])
             times[name].append(time.perf_counter() - start)
-    return {name: float(np.median(each)) * 1000 for name, each in times.items()}
+    return {name: float(np.median(times[name])) * 1000 for name in searches}
 
 
 def main() -> None:

@@ -52,6 +52,7 @@ STEPS = {
     "growth": Step(("growth.py",), 12),
     "index": Step(("index.py", "--vectors", "200000"), 8),
     "million": Step(("million.py",), 12),
+    "filters": Step(("filters.py",), 5),
     "writes": Step(("writes.py",), 4),
     "queries": Step(("queries.py",), 3),
     "models": Step(("models.py",), 3),

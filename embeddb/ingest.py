@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeGuard
 
 import numpy as np
@@ -26,7 +28,7 @@ from embeddb.query import (
     PutStatus,
     Text,
 )
-from embeddb.storage import CollectionStore, Put, Record
+from embeddb.storage import CollectionStore, Put, Record, Written
 
 __all__ = ["Ingest"]
 
@@ -108,7 +110,42 @@ class Ingest:
         Returns:
             Waits until they are durable and searchable, and gives what `put` does.
         """
-        latest = {item.id: item for item in items}
+        results, to_embed, puts = self._compared({item.id: item for item in items})
+        for plan, outcome in zip(to_embed, self._embed(to_embed), strict=True):
+            if isinstance(outcome, EmbeddbError):
+                results[plan.item.id] = PutResult(plan.item.id, PutStatus.FAILED, outcome)
+            else:
+                puts.append(plan.put(outcome, keep_payload=self._settings.keep_payloads))
+        writing = self._store.begin_write(puts) if puts else None
+        return partial(self._finish, items, results, puts, writing)
+
+    def _finish(
+        self,
+        items: Sequence[PutItem],
+        results: dict[str, PutResult],
+        puts: Sequence[Put],
+        writing: Future[list[Written]] | None,
+    ) -> list[PutResult]:
+        """The results of items, those that are not written included, once the others are."""
+        moved: set[str] = set()
+        for put, written in zip(puts, writing.result() if writing else (), strict=True):
+            if written.row is None:
+                moved.add(put.id)
+            status = PutStatus.CREATED if written.replaced is None else PutStatus.REPLACED
+            results[put.id] = PutResult(put.id, status)
+        if moved:
+            # Their items were replaced between what was read of them and the write.
+            again = self.put([item for item in items if item.id in moved])
+            results.update((result.id, result) for result in again)
+        return [results[item.id] for item in items]
+
+    def _compared(self, latest: Mapping[str, PutItem]) -> tuple[dict[str, PutResult], list[_Plan], list[Put]]:
+        """Compare items, by their ids, with those that are stored.
+
+        Returns:
+            The results of those that are malformed or unchanged, what is to be embedded, and what is to be
+            written of those that have new metadata alone.
+        """
         stored = dict(zip(latest, self._store.get(list(latest)), strict=True))
         results: dict[str, PutResult] = {}
         to_embed: list[_Plan] = []
@@ -135,26 +172,7 @@ class Ingest:
                 results[plan.item.id] = PutResult(plan.item.id, PutStatus.UNCHANGED)
             else:
                 puts.append(self._with_new_metadata(record, plan, features))
-        for plan, outcome in zip(to_embed, self._embed(to_embed), strict=True):
-            if isinstance(outcome, EmbeddbError):
-                results[plan.item.id] = PutResult(plan.item.id, PutStatus.FAILED, outcome)
-            else:
-                puts.append(plan.put(outcome, keep_payload=self._settings.keep_payloads))
-        writing = self._store.begin_write(puts) if puts else None
-
-        def finish() -> list[PutResult]:
-            again: list[PutItem] = []
-            for put, written in zip(puts, writing.result() if writing else (), strict=True):
-                if written.row is None:
-                    again.append(latest[put.id])
-                status = PutStatus.CREATED if written.replaced is None else PutStatus.REPLACED
-                results[put.id] = PutResult(put.id, status)
-            if again:
-                # Their items were replaced between what was read of them above and the write.
-                results.update((result.id, result) for result in self.put(again))
-            return [results[item.id] for item in items]
-
-        return finish
+        return results, to_embed, puts
 
     def _plan(self, item: PutItem, content: Image | Text | None) -> _Plan:
         """Check an item, whose image is cut to its box, against the collection.

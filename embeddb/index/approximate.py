@@ -27,7 +27,7 @@ TRAINING_POINTS_PER_LIST = 64
 ADD_AT_ONCE = 256
 MAX_EFFORT = 4096
 # Codes of half a byte a dimension or more rank nearly as the vectors do; shorter ones take a longer list.
-SHORTLIST_FACTOR, SHORTLIST_EXTRA = 3, 8
+SHORTLIST_FACTOR, SHORTLIST_EXTRA = 2, 8
 SHORT_CODES_FACTOR, SHORT_CODES_EXTRA = 4, 24
 MAX_EXTRA = 1000
 

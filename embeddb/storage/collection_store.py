@@ -24,8 +24,8 @@ from embeddb.storage.writing import SpaceRecord, apply, open_blocks, row_key, ro
 __all__ = ["DATABASES", "CollectionStore", "read_spaces"]
 
 DATABASES = ("meta", "ids", "items", "payloads", "features", "graves", "spaces")
-# Of 512 dimensions that is 16 MB. What is larger than 32 MB the C library takes from the system each time, and
-# the system clears it: a scan took four times as long.
+# Of 512 dimensions that is 16 MB. What is larger than 32 MB the C library takes from the system each time,
+# and the system clears it: a scan took four times as long.
 SCAN_ROWS = 8192
 
 

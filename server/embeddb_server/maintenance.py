@@ -8,7 +8,6 @@ from pathlib import Path
 
 from embeddb.errors import DataLossError
 from embeddb.storage import backup as copy_folder
-from embeddb.verify import verify as verify_folder
 from embeddb_server.keys import KeyFile, Role
 
 __all__ = ["backup", "keys", "restore", "verify"]
@@ -19,6 +18,9 @@ def verify(arguments: Sequence[str]) -> None:
     parser = _parser("verify", "Check a data folder that no server has open, end to end.")
     parser.add_argument("--repair", action="store_true", help="repair what can be repaired")
     options = parser.parse_args(arguments)
+    # It compares the indexes too, and brings FAISS and torch along, which no other command needs.
+    from embeddb.verify import verify as verify_folder
+
     findings = verify_folder(options.data, repair=options.repair)
     for finding in findings:
         print(finding)

@@ -137,6 +137,7 @@ class Collection(CollectionCalls):
                 finish(under_way.popleft())
         return results
 
+    @checked
     def get_many(  # noqa: D102 - documented in CollectionCalls
         self, item_ids: Sequence[str], *, view: View | None = None
     ) -> list[StoredItem | EmbeddbError]:

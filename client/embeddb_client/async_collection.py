@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy.typing as npt
 
-from embeddb.arguments import checked
+from embeddb.arguments import check
 from embeddb.errors import EmbeddbError, or_raise
 from embeddb.options import Arithmetic
 from embeddb.query import (
@@ -108,7 +108,6 @@ class AsyncCollection:
         """How alike two expressions are; see `Collection.compare`."""
         return float((await self.ask(Compare((a,), (b,), model, arithmetic or Arithmetic())))[0, 0])
 
-    @checked
     async def verify(
         self,
         a: object,
@@ -119,6 +118,7 @@ class AsyncCollection:
         arithmetic: Arithmetic | None = None,
     ) -> Verdict:
         """Whether two expressions show the same; see `Collection.verify`."""
+        check("threshold", threshold, float)
         similarity = await self.compare(a, b, model=model, arithmetic=arithmetic)
         return Verdict(similarity >= threshold, similarity, threshold)
 
@@ -135,7 +135,6 @@ class AsyncCollection:
 
     # -- Batches ----------------------------------------------------------------------------------------
 
-    @checked
     async def put_many(
         self,
         items: Iterable[PutItem] | AsyncIterable[PutItem],
@@ -147,6 +146,7 @@ class AsyncCollection:
         Two batches are under way at most, so that a generator is asked for more only as the server keeps up.
         If the call fails or is cancelled, batches under way are cancelled.
         """
+        check("items", items, Iterable[PutItem] | AsyncIterable[PutItem])
         results: list[PutResult] = []
         under_way: deque[asyncio.Task[list[PutResult]]] = deque()
 

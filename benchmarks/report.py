@@ -47,7 +47,9 @@ def finish(
     """
     about = {"python": platform.python_version(), **about}
     now = {"machine": where, "about": about, "results": results}
-    before = json.loads(options.compare.read_text()) if options.compare else None
+    before = None
+    if options.compare and options.compare.exists():
+        before = json.loads(options.compare.read_text())
     print(f"\n{table(results, before['results'] if before else {})}")
     if before is not None:
         print(f"\nIn parentheses: how many times the figure of {options.compare} it is.")
@@ -56,6 +58,8 @@ def finish(
                 if now[part].get(key) != value:
                     print(f"There {key} was {value}, here it is {now[part].get(key)}.")
         _tell(results, before["results"])
+    elif options.compare:
+        print(f"\nThere is no {options.compare} to compare with: nothing is said of what got slower.")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(now, indent=2) + "\n")

@@ -263,6 +263,8 @@ class CollectionCalls(ABC):
     def add_model(self, model: str) -> None:
         """Add a registered model to those that embed the items.
 
+        Where a put is under way, what it writes is backfilled, and the space is searched after that.
+
         Raises:
             NotFoundError: no such model.
             AlreadyExistsError: it is one of them already.

@@ -162,7 +162,7 @@ class Database:
             NotFoundError: there is none of that name.
             FailedPreconditionError: a collection uses it.
         """
-        with self._lock:
+        with self._lock, self._registry.in_use:
             self.model(name)
             users = [info.name for info in self.collections() if name in info.models]
             if users:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from embeddb.backfill import BackfillJob
 from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError
@@ -118,7 +119,7 @@ class Spaces:
 
     def add(self, model: str) -> None:
         """Add a model to a collection that holds nothing yet."""
-        with self._changing:
+        with self._registry.in_use, self._changing:
             if model in self.models:
                 raise AlreadyExistsError(f"model of collection {self._collection!r}", model)
             info = self._info(model)
@@ -128,20 +129,21 @@ class Spaces:
                     f"collection {self._collection!r} has {count:,} items that model {model!r} has not "
                     f"embedded; backfill it"
                 )
-            self._open(info)
-            self._save(list(self.models), list(self._filling))
+            self._fill(info)
+            # A put that began before does not know the model: what it writes is embedded behind it.
+            if self._puts or self._store.count():
+                self._start(info)
+            else:
+                self._complete(model)
 
     def backfill(self, model: str) -> Backfill:
         """Embed the stored items that lack a model's features; the model is added if need be."""
-        with self._changing:
+        with self._registry.in_use, self._changing:
             job = self._jobs.get(model)
             if job is not None and job.progress().state is BackfillState.RUNNING:
                 return job.progress()
             if model not in self.models:
-                info = self._info(model)
-                self._filling |= {model}
-                self._open(info)
-                self._save(list(self.models), list(self._filling))
+                self._fill(self._info(model))
             return self._start(self.models[model]).progress()
 
     def backfills(self) -> list[Backfill]:
@@ -204,14 +206,21 @@ class Spaces:
         with self._puts_changed:
             self.models = {**self.models, model.name: model}
 
-    def _start(self, model: ModelInfo) -> BackfillJob:
-        def completed() -> None:
-            with self._changing:
-                # Not if it was dropped meanwhile.
-                if model.name in self.models:
-                    self._save(list(self.models), list(self._filling - {model.name}))
-                    self._filling -= {model.name}
+    def _fill(self, model: ModelInfo) -> None:
+        """Make a space that is not complete; every put that begins from now on knows of it."""
+        self._filling |= {model.name}
+        self._open(model)
+        self._save(list(self.models), list(self._filling))
 
+    def _complete(self, model: str) -> None:
+        with self._changing:
+            # Not if it was dropped meanwhile.
+            if model in self.models:
+                self._save(list(self.models), list(self._filling - {model}))
+                self._filling -= {model}
+
+    def _start(self, model: ModelInfo) -> BackfillJob:
+        completed = partial(self._complete, model.name)
         job = BackfillJob(self._collection, model, self._store, self._registry, self._settle, completed)
         self._jobs = {**self._jobs, model.name: job}
         return job

@@ -52,9 +52,13 @@ class Registry:
     Args:
         settings: the operator's.
         choices: keeps how models run, so that a restart need not measure it; nothing is kept if None.
+
+    Attributes:
+        in_use: the lock of whoever begins to use a model, and of whoever removes one that nobody uses.
     """
 
     def __init__(self, settings: ModelSettings, choices: Choices | None = None) -> None:
+        self.in_use = threading.Lock()
         self._settings = settings
         self._choices = {} if choices is None else choices
         self._entries: dict[str, _Entry] = {}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -221,6 +223,52 @@ def test_a_model_that_is_dropped_while_it_is_filled(own: Database, monkeypatch: 
     collection.backfill("new")
     assert finished(collection, "new").state is BackfillState.COMPLETE
     assert collection.search(image(3), k=1, model="new")[0].id == "03"
+
+
+def test_a_model_that_is_added_while_the_first_items_are_put(
+    own: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = own.create_collection("first", ["old"])
+    gate = Gate(own, "old", monkeypatch, batches=0)
+    putting = threading.Thread(
+        target=collection.put_many, args=[[PutItem(f"{n}", image(n)) for n in range(3)]]
+    )
+    putting.start()
+    assert gate.closed.wait(20)
+    collection.add_model("new")
+    with pytest.raises(FailedPreconditionError, match=r"'new' has not embedded all items"):
+        collection.search(image(1), model="new")
+    gate.open.set()
+    putting.join()
+    assert finished(collection, "new").embedded == 3
+    assert {hit.id for hit in collection.search(image(1), model="new")} == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize("use", [Collection.add_model, Collection.backfill])
+def test_a_model_is_not_removed_while_a_collection_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[Collection, str], object]
+) -> None:
+    with filled(tmp_path) as database, ThreadPoolExecutor() as pool:
+        collection = database.create_collection("taking")
+        create_space = collection._store.create_space
+        taking, go_on = threading.Event(), threading.Event()
+
+        def held_up(*args: Any) -> None:
+            taking.set()
+            assert go_on.wait(20)
+            create_space(*args)
+
+        monkeypatch.setattr(collection._store, "create_space", held_up)
+        used = pool.submit(use, collection, "new")
+        assert taking.wait(20)
+        removed = pool.submit(database.remove_model, "new")
+        assert not wait([removed], timeout=0.2).done
+        go_on.set()
+        used.result()
+        with pytest.raises(FailedPreconditionError, match="embeds the items of taking"):
+            removed.result()
+    with embeddb.open(tmp_path) as database:
+        assert database.collection("taking").info().models == ("new",)
 
 
 def test_features_of_no_model_are_dropped_at_the_next_start(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from functools import cache, wraps
-from inspect import signature
+from inspect import BoundArguments, iscoroutinefunction, signature
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -82,8 +82,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     """
     parameters = signature(function)
 
-    @wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+    def hold(*args: P.args, **kwargs: P.kwargs) -> BoundArguments:
         expected = _expected(function)
         bound = parameters.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
@@ -91,6 +90,20 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
                 kind, exact = expected[name]
                 if type(value) not in exact:
                     bound.arguments[name] = check(name, value, kind)
+        return bound
+
+    if iscoroutinefunction(function):
+        # It stays what it is to who asks, and raises where it is awaited.
+        @wraps(function)
+        async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
+            bound = hold(*args, **kwargs)
+            return await function(*bound.args, **bound.kwargs)
+
+        return typing.cast("Callable[P, R]", awaited)
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = hold(*args, **kwargs)
         return function(*bound.args, **bound.kwargs)
 
     return wrapper

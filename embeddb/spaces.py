@@ -233,8 +233,15 @@ class Spaces:
                 self._puts_changed.wait()
 
     def _apply(self, committed: Committed) -> None:
+        # It is committed: a space that cannot follow, for want of memory, must not keep the others from it.
+        errors = []
         for space in self:
-            space.apply(committed)
+            try:
+                space.apply(committed)
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _embed_query(self, requests: Sequence[EmbedRequest]) -> Sequence[dict[str, Embedding] | EmbeddbError]:
         return self._registry.embed(requests, Priority.QUERY)

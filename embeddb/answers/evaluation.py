@@ -58,16 +58,21 @@ def evaluate_space(
 
     Raises:
         InvalidArgumentError: a filter is none.
-        FailedPreconditionError: there is no labelled query, or the gallery is too large.
+        FailedPreconditionError: there is no labelled query, or there are too many, or too large a gallery.
     """
-    items = _labelled(space, identities, cameras, Arithmetic(center=question.center))
-    chosen = _chosen(items, selection, question.queries)
-    gallery = _chosen(items, selection, question.gallery)
-    if not len(chosen) or len(gallery) > MAX_GALLERY:
+    queries_rows = _chosen(identities, selection, question.queries)
+    gallery_rows = _chosen(identities, selection, question.gallery)
+    # Before any vector is read: there may be millions.
+    if not len(queries_rows) or max(len(queries_rows), len(gallery_rows)) > MAX_GALLERY:
         raise FailedPreconditionError(
-            f"an evaluation needs labelled queries and a gallery of at most {MAX_GALLERY:,} items, and there "
-            f"are {len(chosen):,} queries and {len(gallery):,} items; choose them with filters"
+            f"an evaluation needs labelled queries and a gallery, of at most {MAX_GALLERY:,} items each, and "
+            f"there are {len(queries_rows):,} queries and {len(gallery_rows):,} items; choose them with "
+            f"filters"
         )
+    rows = np.union1d(queries_rows, gallery_rows)
+    items = _labelled(space, rows, identities, cameras, Arithmetic(center=question.center))
+    chosen = np.flatnonzero(np.isin(items.rows, queries_rows))
+    gallery = np.flatnonzero(np.isin(items.rows, gallery_rows))
     matches = []
     asked = 0
     for query, shots in _queries(question, items, chosen):
@@ -77,10 +82,20 @@ def evaluate_space(
     return metrics(matches, len(gallery), question.ranks)
 
 
+def _chosen(identities: Mapping[int, Label], selection: Selection, condition: str) -> Places:
+    """The labelled rows that satisfy a filter."""
+    rows = np.fromiter(identities, np.int64, len(identities))
+    return np.intersect1d(rows, selection.rows(condition)) if condition else rows
+
+
 def _labelled(
-    space: Space, identities: Mapping[int, Label], cameras: Mapping[int, Label], arithmetic: Arithmetic
+    space: Space,
+    rows: Places,
+    identities: Mapping[int, Label],
+    cameras: Mapping[int, Label],
+    arithmetic: Arithmetic,
 ) -> _Labelled:
-    rows, vectors = space.placed(list(identities), arithmetic)
+    rows, vectors = space.placed(rows.tolist(), arithmetic)
     numbers: dict[tuple[bool, Label | None], int] = {(False, None): -1}
 
     def number(label: Label | None) -> int:
@@ -94,13 +109,6 @@ def _labelled(
         np.array([number(identities[row]) for row in living], np.intp),
         np.array([number(cameras.get(row)) for row in living], np.intp),
     )
-
-
-def _chosen(items: _Labelled, selection: Selection, condition: str) -> Places:
-    """The places of the items that satisfy a filter."""
-    if not condition:
-        return np.arange(len(items.rows))
-    return np.flatnonzero(np.isin(items.rows, selection.rows(condition)))
 
 
 def _queries(question: Evaluate, items: _Labelled, chosen: Places) -> Iterator[tuple[Doubles, Places]]:

@@ -114,6 +114,9 @@ class Codes:
         for start in range(0, len(vectors), FIRST_CAPACITY):
             self.append(vectors[start : start + FIRST_CAPACITY])
 
+    def __len__(self) -> int:
+        return self._count
+
     def append(self, vectors: npt.NDArray[np.floating]) -> None:
         """Code the vectors (n, d) of the next places, one at least."""
         end = self._count + len(vectors)

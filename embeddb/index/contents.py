@@ -63,7 +63,9 @@ class Contents:
         with self._lock:
             if len(rows):
                 self._vectors.append(rows, vectors)
-                self._codes.append(self._vectors.moment().vectors[-len(rows) :])
+                # All that have none: an update that failed half way, for want of memory, left some without.
+                uncoded = self._codes.first + len(self._codes)
+                self._codes.append(self._vectors.moment().vectors[uncoded:])
             if len(removed):
                 self._vectors.bury(removed)
             self._sequence = sequence

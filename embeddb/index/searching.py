@@ -27,6 +27,8 @@ Floats = npt.NDArray[np.float32]
 # Up to this share of the places, and so many, those that a filter keeps are copied and scanned alone.
 MAX_GATHERED_SHARE = 0.1
 MAX_GATHERED = 20_000
+# For more hits an index may fall back to a scan, which is not for a caller's thread.
+QUICK_K = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ class Searching:
     def is_quick(state: State, question: Question) -> bool:
         """Whether a question takes the calling thread alone, and no longer than to hand it to another one."""
         few = state.approximate is not None and len(state.moment) - state.codes.first <= FEW_PLACES
-        lone = len(question.queries) == 1 and question.allowed is None
+        lone = len(question.queries) == 1 and question.allowed is None and question.k <= QUICK_K
         return few and lone and question.effort is not Effort.EXACT
 
     def answer(self, state: State, questions: Sequence[Question]) -> list[tuple[Floats, Rows]]:

@@ -119,6 +119,9 @@ class Contents:
             return Image(self._decode(image))
         except EmbeddbError as error:
             return error
+        except Exception as error:
+            log.exception("cutting %r failed", image)
+            return InternalError(f"cutting the image failed: {error}")
 
     def _decode(self, image: Image) -> PilImage.Image:
         """The picture within the operator's limits, or the part of it that is inside its box."""

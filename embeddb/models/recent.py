@@ -26,11 +26,15 @@ class TextCacheFigures:
     misses: int
 
 
+# Labels and queries are short; documents, of which one may have a million, would take gigabytes.
+MAX_CHARACTERS = 1000
+
+
 class RecentTexts:
     """Embeddings by text, of which the least recently used go first. Thread-safe.
 
     Args:
-        size: how many at most; 0 for none.
+        size: how many at most, of up to `MAX_CHARACTERS` each; 0 for none.
     """
 
     def __init__(self, size: int) -> None:
@@ -51,7 +55,9 @@ class RecentTexts:
         return _copy(found)
 
     def put(self, text: str, embedding: Embedding) -> None:
-        """Keep the embedding of a text, if it is not here."""
+        """Keep the embedding of a text, if it is not here and not too long."""
+        if not self._size or len(text) > MAX_CHARACTERS:
+            return
         with self._lock:
             if text not in self._embeddings:
                 self._embeddings[text] = _copy(embedding)

@@ -41,6 +41,7 @@ class _Entry:
     refusal: str | None = None
     changing: threading.Lock = field(default_factory=threading.Lock)
     idle: threading.Timer | None = None
+    removed: bool = False
 
 
 class Registry:
@@ -130,6 +131,8 @@ class Registry:
         """
         entry = self._entry(name)
         with entry.changing:
+            if entry.removed:
+                raise NotFoundError("model", name, list(self._entries))
             if entry.model is None:
                 entry.model = self._load_again(entry)
                 entry.refusal = None
@@ -142,7 +145,7 @@ class Registry:
         Raises:
             NotFoundError: there is none of that name.
         """
-        self._free(self._entry(name))
+        self._unload(self._entry(name))
 
     def info(self, name: str) -> ModelInfo:
         """What a model is, and how it runs if it is loaded.
@@ -164,9 +167,14 @@ class Registry:
         Raises:
             NotFoundError: there is none of that name.
         """
-        self.unload(name)
         with self._lock:
+            entry = self._entry(name)
             del self._entries[name]
+        with entry.changing:
+            # Whoever looked it up before may still want to load it.
+            entry.removed = True
+        self._unload(entry)
+        with self._lock:
             self._names_taken.discard(name)
 
     def close(self) -> None:
@@ -201,7 +209,9 @@ class Registry:
             DeadlineExceededError, CancelledError: nobody waits for the answer any more (`embeddb.deadline`).
         """
         deadline = current()
-        names = dict.fromkeys(name for request in requests for name in request.models)
+        # All borrow in one order: a model that is being unloaded waits for those who have it, and they must
+        # not wait for one whose users wait for this.
+        names = sorted({name for request in requests for name in request.models})
         with ExitStack() as until_done:
             # Here and not where images are decoded, where a model that has to be loaded would hold up others.
             models = {name: self._borrow(name, until_done) for name in names}
@@ -244,25 +254,26 @@ class Registry:
 
     def _unload_if_idle(self, entry: _Entry, model: Model, limit: float) -> None:
         idle = model.usage.idle_seconds()
+        if idle >= limit:
+            log.info("model %r: not used for %.1f s", entry.info.name, idle)
+            self._unload(entry, model)
+            return
         with entry.changing:
-            if entry.model is not model:
-                return
-            if idle < limit:
+            if entry.model is model:
                 self._watch(entry, model)
-                return
-        log.info("model %r: not used for %.1f s", entry.info.name, idle)
-        self._free(entry)
 
-    def _free(self, entry: _Entry) -> None:
-        """Unload an entry's model, if it is loaded."""
+    def _unload(self, entry: _Entry, only: Model | None = None) -> None:
+        """Unload what is loaded, or this one alone, while nobody loads it again: memory may not hold two."""
         with entry.changing:
-            model, entry.model = entry.model, None
+            model = entry.model
+            if model is None or only not in (None, model):
+                return
+            entry.model = None
             if entry.idle is not None:
                 entry.idle.cancel()
                 entry.idle = None
-        if model is not None:
             model.close()
-            log.info("model %r: unloaded", entry.info.name)
+        log.info("model %r: unloaded", entry.info.name)
 
     def _make(self, name: str, spec: Mapping[str, Any], options: RunOptions) -> Model:
         reading = Spec(spec)

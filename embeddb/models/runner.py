@@ -160,7 +160,11 @@ class Runner:
             self._apply(best)
         times = "; ".join(f"{way} {t * 1e3:.1f} ms" for way, t in seconds.items() if t < math.inf)
         log.info("model %r runs in %s, as measured: %s", self._name, best, times)
-        choices[key] = asdict(best)
+        try:
+            choices[key] = asdict(best)
+        except EmbeddbError as error:
+            # A full disk: the model runs all the same, and the next start measures again.
+            log.warning("model %r: what was measured could not be kept: %s", self._name, error)
 
     def _sizes(self) -> Sequence[int]:
         """Of the batches that warm the network up."""

@@ -402,7 +402,7 @@ def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
         # A warning of numbers beyond float32 would say less than what refuses them below.
         with np.errstate(over="ignore"):
             vector = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidArgumentError(field_name, values, "must be a sequence of numbers") from None
     if vector.ndim != 1 or vector.size == 0:
         raise InvalidArgumentError(field_name, f"shape {vector.shape}", "must be one-dimensional, not empty")

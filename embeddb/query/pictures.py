@@ -44,7 +44,8 @@ def as_box(box: Sequence[int], inside: str) -> Box:
     Raises:
         InvalidArgumentError: it is none.
     """
-    whole = len(box) == 4 and all(isinstance(n, int | np.integer) for n in box)
+    whole = isinstance(box, Sequence | np.ndarray) and len(box) == 4
+    whole = whole and all(isinstance(n, int | np.integer) for n in box)
     # No image is larger than what four bytes hold, which is how a box is sent.
     if not whole or not (0 <= box[0] < box[2] < 1 << 32 and 0 <= box[1] < box[3] < 1 << 32):
         raise _bad_box(box, inside)
@@ -54,7 +55,7 @@ def as_box(box: Sequence[int], inside: str) -> Box:
 
 def _bad_box(box: Sequence[int], inside: str) -> InvalidArgumentError:
     allowed = f"must be left, top, right, bottom in pixels, inside {inside}"
-    return InvalidArgumentError("box", tuple(box), allowed)
+    return InvalidArgumentError("box", box, allowed)
 
 
 def image_source(source: object) -> str | bytes:

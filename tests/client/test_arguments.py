@@ -11,6 +11,7 @@ import pytest
 
 from embeddb.database import Database
 from embeddb.errors import InvalidArgumentError
+from embeddb.query import Image
 from embeddb_client import AsyncClient, Client
 from embeddb_server import Server
 
@@ -37,6 +38,8 @@ CALLS: dict[str, Call] = {
     "a long page": lambda c: c.list_items(page_size=2**40),
     "a prefix": lambda c: c.list_items(prefix=None),
     "a view": lambda c: c.get_many(["a"], view="payload"),
+    "a number beyond all floats": lambda c: c.search([10**400]),
+    "a box": lambda c: c.search(Image(b"a", 5)),
     "a backfill": lambda c: c.backfill(None),
     "a collection's model": lambda c: c.add_model(3),
     "a dropped model": lambda c: c.drop_model("starter", force="yes"),

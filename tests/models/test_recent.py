@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from embeddb.batching import Priority
 from embeddb.models import EmbedRequest, Registry, TextCacheFigures
-from embeddb.models.recent import RecentTexts
+from embeddb.models.recent import MAX_CHARACTERS, RecentTexts
 from embeddb.query import Embedding, Image, Modality, Prediction, Text
 from tests.models.conftest import MakeRegistry
 from tests.models.networks import image
@@ -53,6 +53,12 @@ def test_loads_images_and_what_fails_are_not_kept(make_registry: MakeRegistry) -
     registry.embed([picture], Priority.QUERY)
     assert sum(size for modality, size in network.runs if modality is Modality.IMAGE) == 2
     assert registry.text_caches() == {"means": TextCacheFigures(texts=0, hits=0, misses=2)}
+
+
+def test_long_texts_are_not_kept(make_registry: MakeRegistry) -> None:
+    registry, _ = make_registry()
+    embed(registry, "x" * MAX_CHARACTERS, "x" * (MAX_CHARACTERS + 1))
+    assert registry.text_caches()["means"].texts == 1
 
 
 @pytest.mark.parametrize("size", [0, 2])

@@ -6,13 +6,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 import torch
 
 from embeddb.batching import Priority
-from embeddb.errors import FailedPreconditionError, InvalidArgumentError
+from embeddb.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from embeddb.models import EmbedRequest, ModelSettings, Registry
 from embeddb.models.usage import Usage
 from embeddb.query import Precision, RunOptions, Text
@@ -92,22 +92,42 @@ def test_a_model_in_use_is_not_idle(means_loader: list[Means]) -> None:
     registry.close()
 
 
-def test_to_unload_waits_for_who_uses_the_model_and_not_for_who_comes_later(
+def test_a_model_is_loaded_again_only_when_those_who_used_the_last_one_are_done(
     make_registry: MakeRegistry, means_loader: list[Means]
 ) -> None:
     registry, network = make_registry()
     network.open.clear()
-    with ThreadPoolExecutor(2) as callers:
+    with ThreadPoolExecutor(3) as callers:
         running = callers.submit(embed, registry)
         assert network.started.acquire(timeout=20)
         unloading = callers.submit(registry.unload, "means")
         wait_until(lambda: registry.info("means").running is None)
-        assert isinstance(embed(registry, "de"), dict), "by the model that was loaded again"
-        assert len(means_loader) == 2
-        assert not unloading.done()
+        later = callers.submit(embed, registry, "de")
+        assert not wait([unloading, later], timeout=0.2).done
+        assert len(means_loader) == 1, "the memory may not have room for two"
         network.open.set()
         unloading.result(20)
         assert isinstance(running.result(20), dict)
+        assert isinstance(later.result(20), dict)
+        assert len(means_loader) == 2
+
+
+def test_a_model_that_is_removed_while_it_is_used_is_not_loaded_again(
+    make_registry: MakeRegistry, means_loader: list[Means]
+) -> None:
+    registry, network = make_registry()
+    network.open.clear()
+    with ThreadPoolExecutor(3) as callers:
+        running = callers.submit(embed, registry)
+        assert network.started.acquire(timeout=20)
+        removing = callers.submit(registry.remove, "means")
+        wait_until(lambda: not registry.infos())
+        later = callers.submit(embed, registry, "de")
+        network.open.set()
+        removing.result(20)
+        assert isinstance(running.result(20), dict)
+        assert isinstance(later.result(20), NotFoundError)
+        assert len(means_loader) == 1
 
 
 def test_nobody_is_refused_while_a_model_is_unloaded_again_and_again(make_registry: MakeRegistry) -> None:

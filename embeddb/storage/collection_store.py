@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import lmdb
 import numpy as np
 
-from embeddb.errors import FailedPreconditionError
+from embeddb.errors import DataLossError, FailedPreconditionError
 from embeddb.query import Encoding
 from embeddb.storage.blocks import Floats, OnDamage, Rows
 from embeddb.storage.environment import Durability, Environment, Use
@@ -27,6 +29,8 @@ DATABASES = ("meta", "ids", "items", "payloads", "features", "graves", "spaces")
 # Of 512 dimensions that is 16 MB. What is larger than 32 MB the C library takes from the system each time,
 # and the system clears it: a scan took four times as long.
 SCAN_ROWS = 8192
+
+log = logging.getLogger(__name__)
 
 
 class CollectionStore:
@@ -259,11 +263,15 @@ class CollectionStore:
     # -- Inside -----------------------------------------------------------------------------------------
 
     def _commit(self, operations: Sequence[Operation]) -> tuple[list[Written], Committed]:
-        return self._env.write(
-            lambda transaction: apply(
-                transaction, self._env.database, read_spaces(transaction, self._env.database), operations
-            )
-        )
+        def change(transaction: lmdb.Transaction, *, begin_block: bool) -> tuple[list[Written], Committed]:
+            spaces = read_spaces(transaction, self._env.database)
+            return apply(transaction, self._env.database, spaces, operations, begin_block=begin_block)
+
+        try:
+            return self._env.write(partial(change, begin_block=False))
+        except DataLossError as error:
+            log.error("a write goes into a new block: %s", error)
+            return self._env.write(partial(change, begin_block=True))
 
     def _publish(self, committed: Committed) -> None:
         if self._listener is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,11 +12,13 @@ import lmdb
 import numpy as np
 
 from embeddb.errors import DataLossError, FailedPreconditionError
-from embeddb.storage.blocks import Blocks, Floats, Graves, encode
+from embeddb.storage.blocks import ROWS_PER_BLOCK, Blocks, Floats, Graves, encode
 from embeddb.storage.records import Committed, Delete, Put, Written, to_bytes
 from embeddb.storage.sealed import seal
 
 __all__ = ["SpaceRecord", "apply", "open_blocks", "row_key", "row_of"]
+
+log = logging.getLogger(__name__)
 
 Databases = Callable[[str], lmdb._Database]
 
@@ -66,18 +69,24 @@ def apply(
     database: Databases,
     spaces: Mapping[str, SpaceRecord],
     operations: Sequence[Put | Delete],
+    *,
+    begin_block: bool = False,
 ) -> tuple[list[Written], Committed]:
     """Do operations in order.
 
     Args:
         database: the handle of a named database.
         spaces: the collection's spaces by model name.
+        begin_block: whether to leave the rest of the last block of vectors empty.
 
     Raises:
         FailedPreconditionError: features do not fit their space, or it is not there.
+        DataLossError: the last block, which is to take the new vectors, is damaged.
     """
     meta, ids = database("meta"), database("ids")
     first_row = row_of(transaction.get(b"next_row", db=meta, default=row_key(0)))
+    if begin_block:
+        first_row += -first_row % ROWS_PER_BLOCK
     sequence = row_of(transaction.get(b"sequence", db=meta, default=row_key(0))) + 1
     changes = _Changes(first_row)
     written = []
@@ -126,9 +135,14 @@ def _bury(
         transaction.delete(row_key(row), db=database("payloads"))
     graves = Graves(transaction, database("graves"))
     for block in graves.bury(dead):
-        for model, space in spaces.items():
-            open_blocks(transaction, database, model, space).sweep(block)
-        graves.forget(block)
+        try:
+            for model, space in spaces.items():
+                open_blocks(transaction, database, model, space).sweep(block)
+        except DataLossError as error:
+            # The marks keep what is dead out of every space until the damage is repaired.
+            log.error("block %d keeps its dead vectors: %s", block, error)
+        else:
+            graves.forget(block)
 
 
 def _store_items(transaction: lmdb.Transaction, database: Databases, changes: _Changes) -> None:

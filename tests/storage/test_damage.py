@@ -78,6 +78,26 @@ def test_a_damaged_block_is_named_and_the_rest_is_served(
     assert not caplog.records
 
 
+def test_what_is_put_behind_a_damaged_block_and_deleted_in_it(folder: Path) -> None:
+    more = np.random.default_rng(1).normal(size=(60, 4)).astype(np.float32)
+    with embeddb.open(folder) as database:
+        items = database.collection("c")
+        items.put_many(PutItem(f"m{n}", features={"m": vector}) for n, vector in enumerate(more[:40]))
+    flip(folder / "collections/c/data.mdb", more[10].tobytes())
+    with embeddb.open(folder) as database:
+        items = database.collection("c")
+        for n in range(40, 60):
+            assert items.put(f"m{n}", features={"m": more[n]}) == "created"
+        assert items.search(more[50], k=1)[0].id == "m50"
+        assert items.delete_many([f"m{n}" for n in range(36)]) == [None] * 36
+        assert items.info().items == 640 + 24
+    (finding,) = verify(folder, repair=True)
+    assert finding.problem == "the features of model 'm' of items 'm36', 'm37', 'm38', 'm39' are damaged"
+    with embeddb.open(folder) as database:
+        items = database.collection("c")
+        assert all(items.search(more[n], k=1)[0].id == f"m{n}" for n in range(40, 60))
+
+
 def test_a_damaged_index_file_is_found_by_verify_and_built_anew(folder: Path) -> None:
     file = folder / "collections/c/indexes/m.index"
     whole = file.read_bytes()

@@ -210,11 +210,15 @@ class CollectionCalls(ABC):
     def get_many(
         self, item_ids: Sequence[str], *, view: View | None = None
     ) -> list[StoredItem | EmbeddbError]:
-        """Return items in the order asked for, a `NotFoundError` in the place of each that is not there."""
+        """Return items in the order asked for.
+
+        A `NotFoundError` stands in the place of each that is not there, an `InvalidArgumentError` in that of
+        what is no id.
+        """
 
     @abstractmethod
     def delete_many(self, item_ids: Sequence[str]) -> list[EmbeddbError | None]:
-        """Delete items; a `NotFoundError` stands in the place of each that was not there."""
+        """Delete items; an error stands in the place of each that was not deleted, as in `get_many`."""
 
     @abstractmethod
     def delete_where(

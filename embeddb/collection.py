@@ -15,10 +15,7 @@ from embeddb.answers.fused import FusedRetrieval
 from embeddb.answers.retrieval import Retrieval
 from embeddb.arguments import check, checked
 from embeddb.calls import CollectionCalls
-from embeddb.errors import (
-    EmbeddbError,
-    NotFoundError,
-)
+from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
 from embeddb.ingest import Ingest
 from embeddb.models import Registry
 from embeddb.progress import stepping
@@ -38,6 +35,7 @@ from embeddb.query import (
     StoredItem,
     Text,
     View,
+    check_id,
     check_page_size,
 )
 from embeddb.questions import OnProgress, Question
@@ -141,19 +139,25 @@ class Collection(CollectionCalls):
     def get_many(  # noqa: D102 - documented in CollectionCalls
         self, item_ids: Sequence[str], *, view: View | None = None
     ) -> list[StoredItem | EmbeddbError]:
-        records = self._store.get(item_ids)
-        items = iter(self._items([record for record in records if record is not None], view or View()))
+        refused = _refused(item_ids)
+        asked = [item_id for item_id in item_ids if item_id not in refused]
+        records = dict(zip(asked, self._store.get(asked), strict=True))
+        found = [record for record in records.values() if record is not None]
+        items = dict(zip((record.id for record in found), self._items(found, view or View()), strict=True))
         return [
-            NotFoundError("item", item_id) if record is None else next(items)
-            for item_id, record in zip(item_ids, records, strict=True)
+            refused.get(item_id) or items.get(item_id) or NotFoundError("item", item_id)
+            for item_id in item_ids
         ]
 
     @checked
     def delete_many(self, item_ids: Sequence[str]) -> list[EmbeddbError | None]:  # noqa: D102
-        written = self._store.write([Delete(item_id) for item_id in item_ids])
+        refused = _refused(item_ids)
+        asked = [item_id for item_id in item_ids if item_id not in refused]
+        written = iter(self._store.write([Delete(item_id) for item_id in asked]) if asked else ())
         return [
-            NotFoundError("item", item_id) if each.replaced is None else None
-            for item_id, each in zip(item_ids, written, strict=True)
+            refused.get(item_id)
+            or (NotFoundError("item", item_id) if next(written).replaced is None else None)
+            for item_id in item_ids
         ]
 
     @checked
@@ -285,6 +289,17 @@ class Collection(CollectionCalls):
             )
             for record, payload in zip(records, payloads, strict=True)
         ]
+
+
+def _refused(item_ids: Sequence[str]) -> dict[str, EmbeddbError]:
+    """What is wrong with those that are no ids."""
+    refused: dict[str, EmbeddbError] = {}
+    for item_id in item_ids:
+        try:
+            check_id(item_id)
+        except InvalidArgumentError as error:
+            refused[item_id] = error
+    return refused
 
 
 def _content(modality: Modality | None, payload: bytes | None) -> Image | Text | None:

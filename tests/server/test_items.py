@@ -163,6 +163,17 @@ def test_deleting_reports_what_was_not_there(make_collection: MakeCollection) ->
         vectors.delete("a")
 
 
+@pytest.mark.parametrize("wrong", ["", "a\0", "x" * 481])
+def test_what_is_no_id_fails_alone(make_collection: MakeCollection, wrong: str) -> None:
+    vectors = make_collection("given")
+    vectors.put("a", features={"given": [1, 2, 3, 4]})
+    item, refused = vectors.get_many(["a", wrong])
+    assert item.id == "a"
+    assert isinstance(refused, InvalidArgumentError)
+    assert str(refused) == str(vectors.delete_many([wrong])[0])
+    assert vectors.delete_many([wrong, "a"])[1] is None
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [

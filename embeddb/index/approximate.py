@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,6 +143,8 @@ class Approximate:
         k: int,
         effort: int,
         allowed: Allowed | None = None,
+        *,
+        locked: bool = True,
     ) -> tuple[Floats, Places]:
         """The nearest living places, of which it may miss some; scored in full precision.
 
@@ -150,35 +153,40 @@ class Approximate:
             end: the place before which to look.
             queries: (q, d) float32, prepared.
             allowed: those that a filter leaves; None for all that live.
+            locked: whether to keep additions off meanwhile; the thread that makes them need not.
 
         Returns:
             As `embeddb.index.exact.scan`.
         """
         if allowed is not None or not moment.dead:
-            places = self._candidates(queries, k, end, effort, allowed)
+            places = self._candidates(queries, k, end, effort, allowed, locked)
         else:
             # FAISS takes long to ask of every place whether it lives, and few of the nearest do not.
             thinned = math.ceil(k * len(moment) / max(moment.living.count, 1))
-            places = self._candidates(queries, min(thinned, k + MAX_EXTRA), end, effort)
+            places = self._candidates(queries, min(thinned, k + MAX_EXTRA), end, effort, None, locked)
             places[~moment.are_living(places)] = -1
             short = np.count_nonzero(places >= 0, axis=1) < k
             if short.any():
                 places[short] = -1
-                again = self._candidates(queries[short], k, end, effort, moment.living)
+                again = self._candidates(queries[short], k, end, effort, moment.living, locked)
                 places[short, : again.shape[1]] = again
         return best(score(moment, queries, places), places, k)
 
     def tune(self, moment: Moment, recall: float, go_on: Callable[[], bool] = lambda: True) -> None:
         """Measure what each effort gives; where `go_on` ends it, all stays as it was.
 
+        To be called on the thread that adds: live searches do not wait for those that measure.
+
         Args:
             moment: has the places of the index.
             recall: what is asked for.
         """
+        if not go_on():
+            return
         covered = moment.until(len(self))
 
         def find(queries: Floats, k: int, effort: int) -> Places:
-            return self.search(covered, len(covered), queries, k, effort)[1]
+            return self.search(covered, len(covered), queries, k, effort, locked=False)[1]
 
         points = curve(covered, find, self._most(), self._ivf is None, go_on)
         if points is None:
@@ -223,11 +231,14 @@ class Approximate:
         )
 
     def _candidates(
-        self, queries: Floats, k: int, end: int, effort: int, allowed: Allowed | None = None
+        self, queries: Floats, k: int, end: int, effort: int, allowed: Allowed | None, locked: bool
     ) -> Places:
         """The places (q, m) int64 that rank best by their codes, k of them and some more; -1 for none."""
         factor, extra = self._shortlist
         size = min(k + min((factor - 1) * k + extra, MAX_EXTRA), int(self.index.ntotal))
+        if not size:
+            # All were swept out since the moment.
+            return np.full((len(queries), k), -1, np.int64)
         selector = None
         if allowed is not None:
             # FAISS's Python wrapper takes the array alone, which its type stubs do not know.
@@ -236,7 +247,7 @@ class Approximate:
         # faiss.contrib.torch_utils, which other libraries import, puts a `search` without `params` in the
         # place of FAISS's own, and keeps that one under another name.
         search = getattr(self.index, "search_numpy", self.index.search)
-        with self.lock:
+        with self.lock if locked else nullcontext():
             places: Places = search(queries, size, params=parameters)[1]
         places[places >= end] = -1
         return places

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -75,6 +75,8 @@ class Database:
     ) -> None:
         self._started = time.monotonic()
         self._lock = threading.RLock()
+        # One copy of the data at a time; it takes minutes, and nothing else waits for it.
+        self._copying = threading.Lock()
         self._closed = False
         self._folder = DataFolder(path, Durability(durability))
         self._registry = Registry(models or ModelSettings(), self._folder.catalogue.choices)
@@ -276,9 +278,10 @@ class Database:
 
         Raises:
             AlreadyExistsError: there is something at `target`.
+            FailedPreconditionError: a collection was created or dropped meanwhile.
             ResourceExhaustedError: the disk is full.
         """
-        with self._lock:
+        with self._copying:
             self._folder.backup(Path(target))
 
     def text_caches(self) -> dict[str, TextCacheFigures]:
@@ -298,12 +301,11 @@ class Database:
             ResourceExhaustedError: the disk is full.
         """
         check_name("backup.name", name)
-        self._folder.backups.mkdir(exist_ok=True)
         step = stepping(on_progress)
-        target = self._folder.backups / name
-        if target.exists():
-            raise AlreadyExistsError("backup", name)
-        with self._lock:
+        with self._copying:
+            target = self._folder.backups() / name
+            if target.exists():
+                raise AlreadyExistsError("backup", name)
             names = self._folder.backup(target, lambda done, total: step("copying", done, total))
         return BackupInfo(name, tuple(names))
 
@@ -323,13 +325,14 @@ class Database:
             ResourceExhaustedError: the disk is full.
         """
         step = stepping(on_progress)
-        self._folder.backups.mkdir(exist_ok=True)
-        # A name cannot begin with a dot, so that no backup is in the way.
-        with TemporaryDirectory(dir=self._folder.backups, prefix=".verify-") as folder:
-            copy = Path(folder, "copy")
-            with self._lock:
+        with self._copying:
+            # A name cannot begin with a dot, so that no backup is in the way.
+            copy = self._folder.backups() / ".verify"
+            try:
                 self._folder.backup(copy, lambda done, total: step("copying", done, total))
-            return verify(copy, told=lambda done, total: step("checking", done, total))
+                return verify(copy, told=lambda done, total: step("checking", done, total))
+            finally:
+                shutil.rmtree(copy, ignore_errors=True)
 
     def queues(self) -> dict[str, QueueFigures]:
         """What the queues before the models have done, by their names."""

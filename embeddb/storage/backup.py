@@ -56,8 +56,8 @@ def write_backup(
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise AlreadyExistsError("file or folder", str(target))
-    # Nobody takes a half of a backup for one.
-    unfinished = target.with_name(f"{target.name}.unfinished")
+    # Nobody takes a half of a backup for one; a backup's own name cannot begin with a dot.
+    unfinished = target.with_name(f".{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         copy(CATALOGUE, unfinished / CATALOGUE)

@@ -17,7 +17,7 @@ import lmdb
 
 from embeddb.errors import DataLossError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
 
-__all__ = ["DATA_FILE", "Durability", "Environment", "Use", "sync_folder"]
+__all__ = ["DATA_FILE", "Durability", "Environment", "Use", "as_ours", "sync_folder"]
 
 R = TypeVar("R")
 
@@ -104,7 +104,7 @@ class Environment:
                 readonly=readonly,
             )
         except (lmdb.Error, OSError) as error:
-            raise _as_ours(error, path) from error
+            raise as_ours(error, path) from error
         try:
             self._check_length()
             # A process that was killed while it read would keep LMDB from using pages again.
@@ -112,7 +112,7 @@ class Environment:
             self._databases = {name: self._env.open_db(name.encode()) for name in databases}
         except lmdb.Error as error:
             self._env.close()
-            raise _as_ours(error, path) from error
+            raise as_ours(error, path) from error
         except DataLossError:
             self._env.close()
             raise
@@ -131,7 +131,7 @@ class Environment:
                 with self._env.begin(buffers=True) as transaction:
                     yield transaction
             except lmdb.Error as error:
-                raise _as_ours(error, self._path) from error
+                raise as_ours(error, self._path) from error
 
     def write(self, change: Callable[[lmdb.Transaction], R]) -> R:
         """Run a change in a write transaction, all or nothing; with SYNC it is durable when this returns.
@@ -149,7 +149,7 @@ class Environment:
             except lmdb.MapFullError:
                 self._grow()
             except lmdb.Error as error:
-                ours = _as_ours(error, self._path)
+                ours = as_ours(error, self._path)
                 if aged or not isinstance(ours, ResourceExhaustedError):
                     raise ours from error
                 self._age_free_pages()
@@ -165,7 +165,7 @@ class Environment:
             with self._gate.shared():
                 self._env.sync(True)
         except lmdb.Error as error:
-            raise _as_ours(error, self._path) from error
+            raise as_ours(error, self._path) from error
 
     def database(self, name: str) -> lmdb._Database:
         """The handle of a named database."""
@@ -198,7 +198,7 @@ class Environment:
                 os.fsync(file.fileno())
             sync_folder(target)
         except (lmdb.Error, OSError) as error:
-            raise _as_ours(error, target) from error
+            raise as_ours(error, target) from error
 
     def _age_free_pages(self) -> None:
         """Commit next to nothing, if there is room for that.
@@ -277,7 +277,8 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _as_ours(error: lmdb.Error | OSError, path: Path) -> Exception:
+def as_ours(error: lmdb.Error | OSError, path: Path) -> Exception:
+    """What LMDB or the system says of a path, as an error of ours."""
     if any(text in str(error) for text in _NO_ROOM) or _is_short_write(error, path):
         return ResourceExhaustedError(
             f"the disk of {path} is full; nothing was written. Make room and try again"

@@ -10,11 +10,11 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from embeddb.errors import FailedPreconditionError
+from embeddb.errors import FailedPreconditionError, UnavailableError
 from embeddb.storage.backup import CATALOGUE, COLLECTIONS, write_backup
 from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import CollectionStore
-from embeddb.storage.environment import Durability, Use
+from embeddb.storage.environment import Durability, Use, as_ours
 
 __all__ = ["DataFolder", "locked"]
 
@@ -52,6 +52,7 @@ class DataFolder:
         try:
             self.catalogue.upgrade()
             self._finish_drops()
+            self._delete_unfinished_copies()
             for name in self.catalogue.collections():
                 self._stores[name] = CollectionStore(self._collections / name, name, durability)
         except BaseException:
@@ -89,17 +90,43 @@ class DataFolder:
         self._stores.pop(name).close()
         self._finish_drops()
 
-    @property
     def backups(self) -> Path:
-        """The folder of the backups that are made by name."""
-        return self._path / BACKUPS
+        """The folder of the backups that are made by name, made if it is not there.
+
+        Raises:
+            ResourceExhaustedError: the disk is full.
+        """
+        folder = self._path / BACKUPS
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise as_ours(error, folder) from error
+        return folder
 
     def backup(self, target: Path, told: Callable[[int, int], None] = lambda done, total: None) -> list[str]:
-        """Copy everything into a new folder while it is being used; see `embeddb.storage.backup`."""
+        """Copy everything into a new folder while it is being used; see `embeddb.storage.backup`.
+
+        Collections may be created and dropped meanwhile.
+        """
+        stores = dict(self._stores)
 
         def copy(place: Path, to: Path) -> None:
-            source = self.catalogue if place == CATALOGUE else self._stores[place.name]
-            source.copy(to)
+            if place == CATALOGUE:
+                self.catalogue.copy(to)
+                return
+            store = stores.get(place.name)
+            gone = FailedPreconditionError(
+                f"collection {place.name!r} came or went while the backup was made; begin it again"
+            )
+            if store is None:
+                raise gone
+            try:
+                store.copy(to)
+            except UnavailableError as error:
+                # One that was dropped is closed.
+                if self._stores.get(place.name) is store:
+                    raise
+                raise gone from error
 
         return write_backup(copy, target, told)
 
@@ -123,6 +150,11 @@ class DataFolder:
             store.close()
         self.catalogue.close()
         self._lock.release()
+
+    def _delete_unfinished_copies(self) -> None:
+        """Delete the unfinished backups and the copies to verify that a crash left."""
+        for copy in (self._path / BACKUPS).glob(".*"):
+            shutil.rmtree(copy, ignore_errors=True)
 
     def _finish_drops(self) -> None:
         """Delete the collections that are marked as dropped; a crash may have stopped it before."""

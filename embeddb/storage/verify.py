@@ -132,7 +132,7 @@ class _Contents:
         self._database = database
         self._findings: list[Finding] = []
         self._repairs: list[Callable[[], object]] = []
-        self._records: dict[int, Record] = {}
+        self._ids: dict[int, str] = {}
 
     def check(self, *, repair: bool) -> list[Finding]:
         """Check everything; returns what was found."""
@@ -151,34 +151,34 @@ class _Contents:
         for key, value in self._values("items"):
             row = row_of(key)
             with self._damage(f"the record in row {row} is damaged", "the item is deleted", "items", key):
-                self._records[row] = Record.from_bytes(row, unseal(key, value))
+                self._ids[row] = Record.from_bytes(row, unseal(key, value)).id
 
     def _check_ids(self) -> None:
         rows: dict[str, int] = {}
         for key, value in self._values("ids"):
             item_id, row = key.decode(errors="replace"), int.from_bytes(value, "big")
-            if row in self._records and self._records[row].id == item_id:
+            if self._ids.get(row) == item_id:
                 rows[item_id] = row
             else:
                 self._found(f"item {item_id!r} has no record", "it is deleted", self._deleting("ids", key))
-        for row, record in sorted(self._records.items()):
-            if record.id not in rows:
-                rows[record.id] = row
-                put = self._putting("ids", record.id.encode(), row_key(row))
-                self._found(f"item {record.id!r} is not found by its id", "it is from now on", put)
-            elif rows[record.id] != row:
-                del self._records[row]
+        for row, item_id in sorted(self._ids.items()):
+            if item_id not in rows:
+                rows[item_id] = row
+                put = self._putting("ids", item_id.encode(), row_key(row))
+                self._found(f"item {item_id!r} is not found by its id", "it is from now on", put)
+            elif rows[item_id] != row:
+                del self._ids[row]
                 delete = self._deleting("items", row_key(row))
-                self._found(f"item {record.id!r} has another record in row {row}", "it is deleted", delete)
+                self._found(f"item {item_id!r} has another record in row {row}", "it is deleted", delete)
 
     def _check_payloads(self) -> None:
         for key, value in self._values("payloads"):
             row = row_of(key)
-            if row not in self._records:
+            if row not in self._ids:
                 problem = f"there is a payload in row {row}, and no item"
                 self._found(problem, "it is deleted", self._deleting("payloads", key))
                 continue
-            problem = f"the payload of item {self._records[row].id!r} is damaged"
+            problem = f"the payload of item {self._ids[row]!r} is damaged"
             with self._damage(problem, "it is deleted; put the item again", "payloads", key):
                 unseal(key, value)
 
@@ -200,34 +200,37 @@ class _Contents:
             except (DataLossError, ValueError):
                 self._lost_block(model, block, key)
                 continue
-            ghosts = [row for row in rows.tolist() if row not in self._records]
+            ghosts = [row for row in rows.tolist() if row not in self._ids]
             if ghosts:
                 problem = f"there are features of model {model!r} in rows {ghosts}, and no items"
                 self._found(problem, "they are marked as dead", partial(graves.bury, ghosts))
 
     def _lost_block(self, model: str, block: int, key: bytes) -> None:
-        lost = [self._records[row] for row in rows_of(block) if row in self._records]
-        ids = ", ".join(repr(record.id) for record in lost)
+        lost = [row for row in rows_of(block) if row in self._ids]
+        ids = ", ".join(repr(self._ids[row]) for row in lost)
         problem = f"the features of model {model!r} of items {ids} are damaged"
         self._found(problem, "they are deleted; put the items again", self._deleting("features", key))
-        for record in lost:
-            # Without the hash of its content, an item that is put again is embedded again.
-            stored = seal(row_key(record.row), to_bytes(record._replace(content_hash=b"")))
-            self._repairs.append(self._putting("items", row_key(record.row), stored))
+        self._repairs += [partial(self._forget_content, row) for row in lost]
+
+    def _forget_content(self, row: int) -> None:
+        """Take the hash of its content out of a record, so that the item is embedded when it is put again."""
+        key, items = row_key(row), self._database("items")
+        record = Record.from_bytes(row, unseal(key, self._transaction.get(key, db=items, default=b"")))
+        self._transaction.put(key, seal(key, to_bytes(record._replace(content_hash=b""))), db=items)
 
     def _check_graves(self) -> None:
         graves = Graves(self._transaction, self._database("graves"))
         for key, _ in self._values("graves"):
-            living = [row for row in rows_of(row_of(key), graves.mask(row_of(key))) if row in self._records]
+            living = [row for row in rows_of(row_of(key), graves.mask(row_of(key))) if row in self._ids]
             if living:
-                ids = ", ".join(repr(self._records[row].id) for row in living)
+                ids = ", ".join(repr(self._ids[row]) for row in living)
                 problem = f"items {ids} are marked as dead"
                 self._found(problem, "they are alive again", partial(graves.revive, living))
 
     def _check_next_row(self) -> None:
         meta = self._database("meta")
         next_row = row_of(self._transaction.get(b"next_row", db=meta, default=row_key(0)))
-        last = max(self._records, default=-1)
+        last = max(self._ids, default=-1)
         if last >= next_row:
             problem = f"the next row is {next_row}, and row {last} is taken"
             put = self._putting("meta", b"next_row", row_key(last + 1))

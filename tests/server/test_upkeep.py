@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from embeddb.errors import (
     NotFoundError,
     PermissionDeniedError,
     UnauthenticatedError,
+    UnavailableError,
 )
 from embeddb.questions import Progress
 from embeddb.storage import verify
@@ -91,6 +94,42 @@ def test_a_backup_tells_how_far_it_is_and_ends_when_nobody_waits(database: Datab
     told.clear()
     assert database.verify_data(on_progress=told.append) == []
     assert [progress.stage for progress in told] == ["copying", "copying", "checking", "checking"]
+
+
+def test_collections_come_and_go_while_a_backup_is_made(database: Database, data: Path) -> None:
+    def create(progress: Progress) -> None:
+        if progress.done == 0:
+            with ThreadPoolExecutor() as pool:
+                pool.submit(database.create_collection, "new").result(20)
+
+    def drop(progress: Progress) -> None:
+        if progress.done == 0:
+            database.drop_collection("empty")
+
+    assert database.save_backup("whole", on_progress=create).collections == ("default", "empty")
+    with pytest.raises(FailedPreconditionError, match="'empty' came or went while the backup was made"):
+        database.save_backup("half", on_progress=drop)
+    assert [path.name for path in (data / "backups").iterdir()] == ["whole"]
+
+
+def test_what_a_crash_left_of_a_copy_is_deleted_and_no_backup(tmp_path: Path) -> None:
+    with embeddb.open(tmp_path) as database:
+        database.save_backup("a.unfinished")
+        database.save_backup("a")
+    backups = tmp_path / "backups"
+    assert verify(backups / "a.unfinished") == []
+    for left in (".b.unfinished", ".verify"):
+        (backups / left / "catalogue").mkdir(parents=True)
+    with embeddb.open(tmp_path):
+        assert sorted(path.name for path in backups.iterdir()) == ["a", "a.unfinished"]
+
+
+def test_a_backup_that_has_no_place_is_an_error_of_ours(tmp_path: Path) -> None:
+    with embeddb.open(tmp_path) as database:
+        (tmp_path / "backups").write_text("a file")
+        for call in (partial(database.save_backup, "a"), database.verify_data):
+            with pytest.raises(UnavailableError, match="backups"):
+                call()
 
 
 def test_what_is_damaged_is_found_while_it_is_served(data: Path) -> None:

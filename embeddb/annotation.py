@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from embeddb.progress import Step
@@ -54,8 +55,7 @@ class Annotation:
         while remaining:
             # An item that is replaced between what is read of it and the write is looked at again.
             with self._putting() as models:
-                puts: list[Put] = []
-                of_puts: list[Record] = []
+                changed: dict[Record, tuple[Record, str]] = {}
                 for record, now, metadata in self._still(remaining):
                     value = remaining[record]
                     if (
@@ -65,11 +65,10 @@ class Annotation:
                     ):
                         held += 1
                     else:
-                        puts.append(self._put(now, metadata | {field: value}, models))
-                        of_puts.append(record)
-                outcomes = self._store.write(puts) if puts else []
-            again = [r for r, each in zip(of_puts, outcomes, strict=True) if each.row is None]
-            held += len(puts) - len(again)
+                        changed[record] = now, json_text("item.metadata", metadata | {field: value})
+                outcomes = self._store.write(self._puts(list(changed.values()), models)) if changed else []
+            again = [r for r, each in zip(changed, outcomes, strict=True) if each.row is None]
+            held += len(changed) - len(again)
             remaining = {record: remaining[record] for record in again}
         return held
 
@@ -81,16 +80,7 @@ class Annotation:
             if now is not None and now.content_hash == record.content_hash:
                 yield record, now, json.loads(now.metadata_json)
 
-    def _put(self, record: Record, metadata: Mapping[str, Any], models: Mapping[str, ModelInfo]) -> Put:
-        (payload,) = self._store.payloads([record.row])
-        stored = {model: self._store.features(model, [record.row]) for model in models}
-        return Put(
-            id=record.id,
-            metadata_json=json_text("item.metadata", metadata),
-            modality=record.modality,
-            payload=payload,
-            content_hash=record.content_hash,
-            features={model: found[record.row] for model, found in stored.items() if record.row in found},
-            predictions=record.predictions,
-            row=record.row,
-        )
+    def _puts(self, changed: Sequence[tuple[Record, str]], models: Iterable[str]) -> list[Put]:
+        """Records again, each with its new metadata as JSON."""
+        puts = self._store.again([record for record, _ in changed], models)
+        return [replace(put, metadata_json=text) for put, (_, text) in zip(puts, changed, strict=True)]

@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InternalError
 from embeddb.models import EmbedRequest, Priority, Registry
@@ -60,6 +61,7 @@ class BackfillJob:
         model: the model; it has a space in the collection.
         store: the collection's storage.
         registry: runs contents through models.
+        putting: gives the models that a write has to heed, and keeps their spaces until it is done.
         settled: returns when no put is under way that does not know of the model yet.
         completed: called once every item that can be embedded is, before `progress` says so.
     """
@@ -70,6 +72,7 @@ class BackfillJob:
         model: ModelInfo,
         store: CollectionStore,
         registry: Registry,
+        putting: Callable[[], AbstractContextManager[Mapping[str, ModelInfo]]],
         settled: Callable[[], None],
         completed: Callable[[], None],
     ) -> None:
@@ -77,6 +80,7 @@ class BackfillJob:
         self._model = model
         self._store = store
         self._registry = registry
+        self._putting = putting
         self._settled = settled
         self._completed = completed
         self._figures = _Figures(items=store.count())
@@ -159,32 +163,27 @@ class BackfillJob:
                 self._list(record, outcome)
             else:
                 embedded[record] = outcome[self._model.name]
-        written = self._store.write(self._puts(embedded, payloads)) if embedded else []
-        self._figures.embedded += sum(each.row is not None for each in written)
+        with self._putting() as models:
+            # One that was dropped meanwhile is stopped, too.
+            if embedded and self._model.name in models:
+                written = self._store.write(self._puts(embedded, models))
+                self._figures.embedded += sum(each.row is not None for each in written)
         self._figures.done += len(records)
 
-    def _puts(self, embedded: dict[Record, Embedding], payloads: dict[Record, bytes | None]) -> list[Put]:
-        rows = [record.row for record in embedded]
-        stored = {name: self._store.features(name, rows) for name in self._store.spaces()}
-        puts = []
-        for record, embedding in embedded.items():
-            features = {name: found[record.row] for name, found in stored.items() if record.row in found}
-            predictions = dict(record.predictions)
-            if embedding.predictions:
-                predictions[self._model.name] = embedding.predictions
-            puts.append(
-                Put(
-                    id=record.id,
-                    metadata_json=record.metadata_json,
-                    modality=record.modality,
-                    payload=payloads[record],
-                    content_hash=record.content_hash,
-                    features=features | {self._model.name: embedding.features},
-                    predictions=predictions,
-                    row=record.row,
-                )
+    def _puts(self, embedded: Mapping[Record, Embedding], models: Iterable[str]) -> list[Put]:
+        """Items again, each with its embedding."""
+        name = self._model.name
+        again = self._store.again(list(embedded), models)
+        return [
+            replace(
+                put,
+                features={**put.features, name: embedding.features},
+                predictions={**put.predictions, name: embedding.predictions}
+                if embedding.predictions
+                else put.predictions,
             )
-        return puts
+            for put, embedding in zip(again, embedded.values(), strict=True)
+        ]
 
     def _list(self, record: Record, error: EmbeddbError) -> None:
         self._figures.missing += 1

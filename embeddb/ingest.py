@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeGuard
 
@@ -171,7 +171,9 @@ class Ingest:
             elif record.metadata_json == plan.item.metadata_json:
                 results[plan.item.id] = PutResult(plan.item.id, PutStatus.UNCHANGED)
             else:
-                puts.append(self._with_new_metadata(record, plan, features))
+                payload = plan.payload if self._settings.keep_payloads else None
+                put = record.again(payload, features)
+                puts.append(replace(put, metadata_json=plan.item.metadata_json))
         return results, to_embed, puts
 
     def _plan(self, item: PutItem, content: Image | Text | None) -> _Plan:
@@ -234,19 +236,6 @@ class Ingest:
             for model in plan.models if unchanged else self._models:
                 rows[model].append(record.row)
         return {model: self._store.features(model, wanted) for model, wanted in rows.items() if wanted}
-
-    def _with_new_metadata(self, record: Record, plan: _Plan, features: _Features) -> Put:
-        """The stored item again, features and all, with other metadata."""
-        return Put(
-            id=record.id,
-            metadata_json=plan.item.metadata_json,
-            modality=record.modality,
-            payload=plan.payload if self._settings.keep_payloads else None,
-            content_hash=record.content_hash,
-            features={model: found[record.row] for model, found in features.items() if record.row in found},
-            predictions=record.predictions,
-            row=record.row,
-        )
 
 
 def _payload(content: Image | Text | None) -> tuple[Modality | None, bytes | None]:

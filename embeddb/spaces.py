@@ -221,7 +221,9 @@ class Spaces:
 
     def _start(self, model: ModelInfo) -> BackfillJob:
         completed = partial(self._complete, model.name)
-        job = BackfillJob(self._collection, model, self._store, self._registry, self._settle, completed)
+        job = BackfillJob(
+            self._collection, model, self._store, self._registry, self.putting, self._settle, completed
+        )
         self._jobs = {**self._jobs, model.name: job}
         return job
 

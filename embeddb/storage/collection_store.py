@@ -19,7 +19,7 @@ from embeddb.query import Encoding
 from embeddb.storage.blocks import Floats, OnDamage, Rows
 from embeddb.storage.environment import Durability, Environment, Use
 from embeddb.storage.group_commit import GroupCommit, Operation
-from embeddb.storage.records import Committed, Record, Written
+from embeddb.storage.records import Committed, Put, Record, Written
 from embeddb.storage.sealed import seal, unseal
 from embeddb.storage.writing import SpaceRecord, apply, open_blocks, row_key, row_of
 
@@ -162,14 +162,19 @@ class CollectionStore:
 
     def payloads(self, rows: Iterable[int]) -> list[bytes | None]:
         """The payloads of rows, in order; None where there is none."""
-        database = self._env.database("payloads")
         with self._env.read() as transaction:
-            keys = [row_key(row) for row in rows]
-            found = [transaction.get(key, db=database) for key in keys]
-            return [
-                None if value is None else bytes(unseal(key, value))
-                for key, value in zip(keys, found, strict=True)
-            ]
+            return self._payloads(transaction, rows)
+
+    def again(self, records: Sequence[Record], models: Iterable[str]) -> list[Put]:
+        """What stores items again as they are, with their payloads and the features of these models.
+
+        Whoever writes them sees to it that no space of these models is dropped before.
+        """
+        rows = [record.row for record in records]
+        with self._env.read() as transaction:
+            payloads = self._payloads(transaction, rows)
+            features = {model: self._features(transaction, model, rows) for model in models}
+        return [record.again(payload, features) for record, payload in zip(records, payloads, strict=True)]
 
     def features(self, model: str, rows: Iterable[int]) -> dict[int, Floats]:
         """The features of rows in a space, (d,) float32 by row; rows without them are left out."""
@@ -280,6 +285,15 @@ class CollectionStore:
     def _row(self, transaction: lmdb.Transaction, item_id: str) -> int | None:
         stored = transaction.get(item_id.encode(), db=self._env.database("ids"))
         return None if stored is None else row_of(stored)
+
+    def _payloads(self, transaction: lmdb.Transaction, rows: Iterable[int]) -> list[bytes | None]:
+        database = self._env.database("payloads")
+        keys = [row_key(row) for row in rows]
+        found = [transaction.get(key, db=database) for key in keys]
+        return [
+            None if value is None else bytes(unseal(key, value))
+            for key, value in zip(keys, found, strict=True)
+        ]
 
     def _features(self, transaction: lmdb.Transaction, model: str, rows: Iterable[int]) -> dict[int, Floats]:
         space = read_spaces(transaction, self._env.database).get(model)

@@ -136,6 +136,26 @@ class Record(NamedTuple):
             predictions_json=json.dumps(fields["predictions"]).encode() if fields["predictions"] else b"",
         )
 
+    def again(
+        self, payload: bytes | None, features: Mapping[str, Mapping[int, npt.NDArray[np.float32]]]
+    ) -> Put:
+        """What stores the item as it is, unless it was replaced or deleted meanwhile.
+
+        Args:
+            payload: of it.
+            features: (d,) float32 by model and row.
+        """
+        return Put(
+            id=self.id,
+            metadata_json=self.metadata_json,
+            modality=self.modality,
+            payload=payload,
+            content_hash=self.content_hash,
+            features={model: found[self.row] for model, found in features.items() if self.row in found},
+            predictions=self.predictions,
+            row=self.row,
+        )
+
     @property
     def predictions(self) -> Mapping[str, Sequence[Prediction]]:
         """By model name, most likely first."""

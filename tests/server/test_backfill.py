@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +223,28 @@ def test_a_model_that_is_dropped_while_it_is_filled(own: Database, monkeypatch: 
     collection.backfill("new")
     assert finished(collection, "new").state is BackfillState.COMPLETE
     assert collection.search(image(3), k=1, model="new")[0].id == "03"
+
+
+def test_another_model_that_is_dropped_while_a_batch_is_written(
+    own: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = own.collection("c")
+    write = collection._store.write
+    with ThreadPoolExecutor() as pool:
+        dropped: list[Future[None]] = []
+
+        def drop_before(operations: Sequence[Any]) -> object:
+            if not dropped:
+                dropped.append(pool.submit(collection.drop_model, "old"))
+                wait(dropped, timeout=0.3)
+            return write(operations)
+
+        monkeypatch.setattr(collection._store, "write", drop_before)
+        collection.backfill("new")
+        progress = finished(collection, "new")
+        dropped[0].result(20)
+    assert (progress.state, progress.embedded) == (BackfillState.COMPLETE, COUNT)
+    assert collection.search(image(3), k=1)[0].id == "03"
 
 
 def test_a_model_that_is_added_while_the_first_items_are_put(

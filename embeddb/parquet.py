@@ -14,6 +14,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 try:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -29,6 +32,13 @@ __all__ = ["export_collection", "import_collection"]
 FEATURES = "features."
 PREDICTIONS = "predictions."
 _PREDICTION = pa.struct([("label", pa.string()), ("score", pa.float32())])
+_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_BYTES = (
+    *(pa.types.is_binary, pa.types.is_large_binary),
+    *(pa.types.is_fixed_size_binary, pa.types.is_binary_view),
+)
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+_NUMBERS = (pa.types.is_floating, pa.types.is_integer)
 ROWS_PER_GROUP = 1_000
 ROWS_PER_READ = 100
 
@@ -88,7 +98,7 @@ def import_collection(
         One result an item, those that could not be read last.
 
     Raises:
-        InvalidArgumentError: the file cannot be read, or lacks a column.
+        InvalidArgumentError: the file cannot be read, lacks a column, or has one of another type.
         NotFoundError: the file has features of a model that the collection does not have.
     """
     try:
@@ -102,6 +112,7 @@ def import_collection(
             raise InvalidArgumentError(
                 "path", str(path), f"must have columns id and metadata, lacks {missing}"
             )
+        _check_types(file.schema_arrow, features=features)
         models = [name.removeprefix(FEATURES) for name in names if features and name.startswith(FEATURES)]
         known = collection.info().models
         for model in models:
@@ -110,6 +121,42 @@ def import_collection(
         unread: list[PutResult] = []
         results = collection.put_many(_items(file, models, unread), on_progress=on_progress)
     return results + unread
+
+
+def _check_types(schema: pa.Schema, *, features: bool) -> None:
+    """Refuse columns of other types before anything is stored.
+
+    Raises:
+        InvalidArgumentError: there is one.
+    """
+    for column in schema:
+        if column.name in ("id", "metadata", "modality"):
+            fits, allowed = _is_text(column.type), "strings"
+        elif column.name == "payload":
+            fits, allowed = any(check(column.type) for check in _BYTES), "bytes"
+        elif features and column.name.startswith(FEATURES):
+            fits, allowed = _is_list(column.type, _NUMBERS), "lists of numbers"
+        elif features and column.name.startswith(PREDICTIONS):
+            fits, allowed = _is_list(column.type, [_is_prediction]), f"lists of {_PREDICTION}"
+        else:
+            continue
+        # A column of nothing but nulls has no type.
+        if not fits and not pa.types.is_null(column.type):
+            raise InvalidArgumentError(f"column {column.name!r}", str(column.type), f"must be {allowed}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return any(check(kind) for check in _TEXT)
+
+
+def _is_prediction(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and {field.name for field in kind} >= {"label", "score"}
+
+
+def _is_list(kind: pa.DataType, checks: Iterable[Callable[[pa.DataType], bool]]) -> bool:
+    return any(check(kind) for check in _LISTS) and any(check(kind.value_type) for check in checks)
 
 
 def _pairs(predictions: Sequence[Prediction] | None) -> list[dict[str, Any]] | None:
@@ -151,7 +198,7 @@ def _items(file: pq.ParquetFile, models: Sequence[str], unread: list[PutResult])
         for place, row in enumerate(plain.to_pylist()):
             try:
                 features = {
-                    model: column[place].values.to_numpy()
+                    model: _vector(model, column[place])
                     for model, column in vectors.items()
                     if column[place].is_valid
                 }
@@ -159,6 +206,13 @@ def _items(file: pq.ParquetFile, models: Sequence[str], unread: list[PutResult])
                 yield PutItem(row["id"], _content(row), _metadata(row["metadata"]), features, predictions)
             except EmbeddbError as error:
                 unread.append(PutResult(str(row["id"]), PutStatus.FAILED, error))
+
+
+def _vector(model: str, numbers: pa.ListScalar) -> npt.NDArray[np.number]:
+    if numbers.values.null_count:
+        raise InvalidArgumentError(f"item.features[{model}]", None, "must have a number in every place")
+    vector: npt.NDArray[np.number] = numbers.values.to_numpy()
+    return vector
 
 
 def _content(row: Mapping[str, Any]) -> Image | Text | None:
@@ -169,7 +223,12 @@ def _content(row: Mapping[str, Any]) -> Image | Text | None:
         case Modality.IMAGE:
             return Image(payload)
         case Modality.TEXT:
-            return Text(payload.decode(errors="replace"))
+            try:
+                return Text(payload.decode())
+            except UnicodeDecodeError as error:
+                raise InvalidArgumentError(
+                    "payload", payload[:20], f"must be UTF-8: {error.reason}"
+                ) from None
         case other:
             raise InvalidArgumentError("modality", other, f"must be one of {', '.join(Modality)}")
 

@@ -158,6 +158,48 @@ def test_rows_that_are_no_items_fail_alone(
     assert "modality: 'sound' given, must be one of image, text" in str(results[3].error)
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "kind"),
+    [
+        ("metadata", [{"a": 1}], pa.struct([("a", pa.int64())])),
+        ("id", [1], pa.int64()),
+        ("payload", ["/etc/hostname"], pa.string()),
+        ("features.given", [["a"]], pa.list_(pa.string())),
+        ("features.given", [1.0], pa.float32()),
+        ("predictions.tiny", [["cat"]], pa.list_(pa.string())),
+    ],
+)
+def test_columns_of_other_types_are_refused_before_anything_is_stored(
+    make_collection: Callable[..., Collection],
+    tmp_path: Path,
+    column: str,
+    values: list[object],
+    kind: pa.DataType,
+) -> None:
+    columns = {"id": ["a"], "metadata": ["{}"], "modality": ["image"]} | {column: pa.array(values, kind)}
+    pq.write_table(pa.table(columns), tmp_path / "c.parquet")
+    collection = make_collection("given", "tiny")
+    with pytest.raises(InvalidArgumentError, match=f"column '{column}': .* must be"):
+        import_collection(collection, tmp_path / "c.parquet")
+    assert collection.info().items == 0
+
+
+def test_values_that_are_none_fail_alone(make_collection: Callable[..., Collection], tmp_path: Path) -> None:
+    columns = {
+        "id": ["a", "b", "c"],
+        "metadata": ["{}"] * 3,
+        "modality": [None, "text", None],
+        "payload": [None, b"caf\xe9", None],
+        "features.given": [[1.0, None, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "c.parquet")
+    stored, *failed = import_collection(make_collection("given"), tmp_path / "c.parquet")
+    assert (stored.id, stored.status) == ("c", PutStatus.CREATED)
+    assert [result.id for result in failed] == ["a", "b"]
+    assert "item.features[given]: None given, must have a number in every place" in str(failed[0].error)
+    assert "must be UTF-8" in str(failed[1].error)
+
+
 def test_the_commands(
     filled: Collection, make_collection: Callable[..., Collection], server: Server, tmp_path: Path
 ) -> None:

@@ -55,7 +55,7 @@ def as_box(box: Sequence[int], inside: str) -> Box:
 
 def _bad_box(box: Sequence[int], inside: str) -> InvalidArgumentError:
     allowed = f"must be left, top, right, bottom in pixels, inside {inside}"
-    return InvalidArgumentError("box", box, allowed)
+    return InvalidArgumentError("box", tuple(box) if isinstance(box, Sequence) else box, allowed)
 
 
 def image_source(source: object) -> str | bytes:

@@ -74,7 +74,8 @@ class Config(BaseSettings):
     max_batch: Count = Field(ModelSettings.max_batch, description="most inputs of one forward pass")
     max_queue: Count = Field(ModelSettings.max_queue, description="most inputs that wait for one model")
     text_cache: Annotated[int, Field(ge=0)] = Field(
-        ModelSettings.text_cache, description="how many texts that queries had embedded last each model keeps"
+        ModelSettings.text_cache,
+        description="how many texts that queries had embedded last each model keeps, of up to 1,000 letters",
     )
     predictions: Annotated[int, Field(ge=0)] = Field(
         ModelSettings.predictions, description="how many of the likeliest classes are kept with an item"

@@ -157,7 +157,7 @@ def test_an_image_is_decoded_once_for_several_models(
         times.append(len(data))
         return decode(data, *limits)
 
-    monkeypatch.setattr("embeddb.models.registry.decode", counting)
+    monkeypatch.setattr("embeddb.models.contents.decode", counting)
     request = EmbedRequest(Image(encoded(PHOTO)), ["means", other.name])
     (outcome,) = Registry.embed(registry, [request], Priority.QUERY)
     assert isinstance(outcome, dict)

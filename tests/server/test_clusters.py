@@ -217,7 +217,7 @@ def test_a_batch_of_labels_is_stored_whole_or_not_at_all(
 
 def test_progress_is_told(asked: CollectionCalls, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Progress] = []
-    monkeypatch.setattr("embeddb_server.services.analysis.PROGRESS_SECONDS", 0.001)
+    monkeypatch.setattr("embeddb_server.services.following.PROGRESS_SECONDS", 0.001)
     slow = clustering.Centres
 
     def slowly(*arguments: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 
 import grpc
@@ -34,12 +35,17 @@ class Busy:
         return self._forward(modality, prepared)
 
 
+def new_text() -> str:
+    """A text that no model has in its cache."""
+    return f"text {uuid.uuid4()}"
+
+
 @pytest.fixture
 def busy(database: Database, client: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Busy]:
     network = database._registry.get("starter")._runner._network
     busy = Busy(network.forward)
     monkeypatch.setattr(network, "forward", busy)
-    caller = threading.Thread(target=client.embed, args=("starter", "what keeps it busy"))
+    caller = threading.Thread(target=client.embed, args=("starter", new_text()))
     caller.start()
     assert busy.entered.wait(20)
     yield busy
@@ -55,7 +61,7 @@ def test_a_put_past_its_deadline_is_neither_run_nor_written(
     with hasty, pytest.raises(DeadlineExceededError):
         hasty.put("a", "a text that comes too late")
     busy.release.set()
-    client.embed("starter", "whoever comes next")
+    client.embed("starter", new_text())
     assert busy.inputs == 2
     assert collection.info().items == 0
 
@@ -63,9 +69,9 @@ def test_a_put_past_its_deadline_is_neither_run_nor_written(
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda client, name: client.embed("starter", "a text that comes too late"),
-        lambda client, name: client.collection(name).search("a text that comes too late"),
-        lambda client, name: client.collection(name).ask(Compare(["one text", "another"])),
+        lambda client, name: client.embed("starter", new_text()),
+        lambda client, name: client.collection(name).search(new_text()),
+        lambda client, name: client.collection(name).ask(Compare([new_text(), new_text()])),
     ],
     ids=["embed", "search", "compare"],
 )
@@ -80,7 +86,7 @@ def test_a_question_past_its_deadline_is_not_run(
     with Client(server.address, timeout=0.3) as hasty, pytest.raises(DeadlineExceededError):
         ask(hasty, collection.name)
     busy.release.set()
-    client.embed("starter", "whoever comes next")
+    client.embed("starter", new_text())
     assert busy.inputs == 2
 
 
@@ -99,6 +105,6 @@ def test_a_cancelled_put_is_neither_run_nor_written(
         assert call.cancel()
         time.sleep(0.1)
     busy.release.set()
-    client.embed("starter", "whoever comes next")
+    client.embed("starter", new_text())
     assert busy.inputs == 2
     assert collection.info().items == 0

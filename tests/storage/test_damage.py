@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_a_damaged_block_is_named_and_the_rest_is_served(
         assert {result.status for result in items.put_many(again)} == {"replaced"}
     caplog.clear()
     assert all(found(folder, range(640)))
-    assert not caplog.records
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
 def test_what_is_put_behind_a_damaged_block_and_deleted_in_it(folder: Path) -> None:

@@ -32,7 +32,7 @@ from embeddb.query import CollectionSettings, Encoding, PutItem, Search, Vector
 
 DIMENSION = 512
 BATCH = 1000
-QUERIES = 200
+QUERIES = 300
 FILTERS = {"1%": "price < 1", "50%": "price < 50"}
 
 

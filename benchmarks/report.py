@@ -22,6 +22,8 @@ COSTS = (", ms", ", s", ", MB")
 TIMES = (", ms", ", s", "/s")
 # What is worse by less is taken for noise.
 NOISE = 1.3
+# What contenders and figures begin with that are not embeddb's own.
+OTHERS = ("FAISS", "by hand", "Chroma", "LanceDB", "Milvus", "Infinity")
 # Too short to be compared.
 SHORT = {", ms": 0.05, ", s": 0.1}
 
@@ -113,7 +115,8 @@ def _compared(results: Results, before: Results) -> Iterator[tuple[str, str, flo
 
 
 def _is_control(who: str, name: str) -> bool:
-    return who.startswith("FAISS") or name.startswith("by hand")
+    """Whether a figure is of something else than embeddb, run beside it."""
+    return who.startswith(OTHERS) or name.startswith(OTHERS)
 
 
 def _tell(results: Results, before: Results) -> None:

@@ -51,6 +51,8 @@ A = TypeVar("A")
 BATCH_ITEMS = 1000
 BATCH_CONTENTS = 64
 BATCH_DELETES = 1000
+# A page whose payloads take more ends early: a thousand of them may take 64 GB, and a message has to hold it.
+MAX_PAGE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +185,9 @@ class Collection(CollectionCalls):
             after=page_token, limit=check_page_size(page_size) + 1, prefix=prefix
         )
         page = records[:page_size]
-        token = page[-1].id if len(records) > page_size else ""
+        if view is not None and view.payload:
+            page = page[: self._store.fitting((record.row for record in page), MAX_PAGE_BYTES)]
+        token = page[-1].id if len(records) > len(page) else ""
         return ItemPage(self._items(page, view or View()), token)
 
     # -- Search -----------------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ class Database:
 
     def stats(self) -> Stats:
         """The database's figures."""
-        collections = [self._collections[name] for name in sorted(self._collections)]
+        collections = [collection for _, collection in sorted(self._collections.items())]
         return Stats(
             version=__version__,
             uptime_seconds=time.monotonic() - self._started,

@@ -22,6 +22,9 @@ class Access:
         ca: PEM file of who signs the server's certificate; the system's authorities if None.
         certificate: PEM file of the client's own certificate, for servers that want one.
         key: PEM file of its private key.
+
+    Raises:
+        InvalidArgumentError: the secret cannot be a header.
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -29,6 +32,12 @@ class Access:
     ca: str | Path | None = None
     certificate: str | Path | None = None
     key: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        # gRPC refuses such a header with a message that tells the whole secret.
+        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
+            allowed = "must be printable ASCII, without a line's end (its value is not shown)"
+            raise InvalidArgumentError("api_key", f"{len(self.api_key)} characters", allowed)
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """What encrypts a channel; None for one that is not.

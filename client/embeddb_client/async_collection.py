@@ -29,7 +29,7 @@ from embeddb.query import (
 from embeddb.questions import Compare, OnProgress, Question, Verdict
 from embeddb_client import exchanges
 from embeddb_client.async_connection import AsyncConnection
-from embeddb_client.batches import IN_FLIGHT, Batch, Cutter, cut_off
+from embeddb_client.batches import IN_FLIGHT, Batch, Cutter, cut_off, parts
 
 __all__ = ["AsyncCollection"]
 
@@ -176,11 +176,19 @@ class AsyncCollection:
         self, item_ids: Sequence[str], *, view: View | None = None
     ) -> list[StoredItem | EmbeddbError]:
         """Return items in the order asked for; see `Collection.get_many`."""
-        return await self._connection.send(exchanges.get_items(self.name, item_ids, view))
+        return [
+            each
+            for part in parts(item_ids, view)
+            for each in await self._connection.send(exchanges.get_items(self.name, part, view))
+        ]
 
     async def delete_many(self, item_ids: Sequence[str]) -> list[EmbeddbError | None]:
         """Delete items; see `Collection.delete_many`."""
-        return await self._connection.send(exchanges.delete_items(self.name, item_ids))
+        return [
+            each
+            for part in parts(item_ids)
+            for each in await self._connection.send(exchanges.delete_items(self.name, part))
+        ]
 
     async def delete_where(self, filter: str, *, dry_run: bool = False) -> int:  # noqa: A002 - as in `Search`
         """Delete the items that satisfy a filter; see `Collection.delete_where`."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from embeddb.arguments import check
 from embeddb.errors import EmbeddbError
-from embeddb.query import PutItem, PutResult, PutStatus
+from embeddb.query import PutItem, PutResult, PutStatus, View
 from embeddb_protos.v1 import items_pb2
 from embeddb_protos.wire.items import put_item_message
 
-__all__ = ["IN_FLIGHT", "Batch", "Cutter", "batches", "cut_off"]
+__all__ = ["IN_FLIGHT", "Batch", "Cutter", "batches", "cut_off", "parts"]
 
 # A batch is sent when it holds this many items, or contents to embed, or bytes. Two are under way at once, so
 # that the server decodes one while it runs the other through its models. Items that come with their features
@@ -19,9 +19,23 @@ BATCH_ITEMS = 1000
 BATCH_CONTENTS = 64
 BATCH_BYTES = 16 << 20
 IN_FLIGHT = 2
+# So many payloads are asked for in one call; an answer has room for those of 8 MB.
+PAYLOADS = 16
 
 Batch = list[items_pb2.PutItem | PutResult]
 """Messages to send, and in their places the results of the items that could not be made one."""
+
+
+def parts(item_ids: Sequence[str], view: View | None = None) -> Iterator[Sequence[str]]:
+    """Ids, cut into as many as one call may ask for or delete.
+
+    Raises:
+        InvalidArgumentError: they are not strings.
+    """
+    ids = check("item_ids", item_ids, Sequence[str])
+    size = PAYLOADS if isinstance(view, View) and view.payload else BATCH_ITEMS
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
 
 
 class Cutter:

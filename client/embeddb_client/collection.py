@@ -23,7 +23,7 @@ from embeddb.query import (
 )
 from embeddb.questions import OnProgress, Question
 from embeddb_client import exchanges
-from embeddb_client.batches import IN_FLIGHT, batches, cut_off
+from embeddb_client.batches import IN_FLIGHT, batches, cut_off, parts
 from embeddb_client.connection import Connection, UnderWay
 
 __all__ = ["Collection"]
@@ -71,10 +71,18 @@ class Collection(CollectionCalls):
     def get_many(  # noqa: D102 - documented in CollectionCalls
         self, item_ids: Sequence[str], *, view: View | None = None
     ) -> list[StoredItem | EmbeddbError]:
-        return self._connection.send(exchanges.get_items(self.name, item_ids, view))
+        return [
+            each
+            for part in parts(item_ids, view)
+            for each in self._connection.send(exchanges.get_items(self.name, part, view))
+        ]
 
     def delete_many(self, item_ids: Sequence[str]) -> list[EmbeddbError | None]:  # noqa: D102
-        return self._connection.send(exchanges.delete_items(self.name, item_ids))
+        return [
+            each
+            for part in parts(item_ids)
+            for each in self._connection.send(exchanges.delete_items(self.name, part))
+        ]
 
     def delete_where(self, filter: str, *, dry_run: bool = False) -> int:  # noqa: A002, D102 - as above
         return self._connection.send(exchanges.delete_by_filter(self.name, filter, dry_run))

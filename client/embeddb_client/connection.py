@@ -68,6 +68,9 @@ _SERVICE_CONFIG = {
 R = TypeVar("R")
 
 _CHANNEL_OPTIONS = [
+    # Long answers have no deadline: a server that is gone without a word must not be waited for for ever.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),

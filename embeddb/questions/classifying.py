@@ -17,6 +17,8 @@ __all__ = ["Classify", "Neighbours", "OwnClasses", "ZeroShot"]
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 """The sentences that stand for a class unless told."""
+MAX_SENTENCES = 10_000
+"""Most sentences, of all labels in all templates, that one classification has embedded."""
 DEFAULT_NEIGHBOURS = 5
 """How many neighbours vote unless told."""
 DEFAULT_TOP = 5
@@ -36,8 +38,8 @@ class ZeroShot:
             image-text models of open_clip have.
 
     Raises:
-        InvalidArgumentError: there are no labels or no templates, a label occurs twice, a template has no {},
-            or the scale is not positive.
+        InvalidArgumentError: there are no labels or no templates, or more than `MAX_SENTENCES` together, a
+            label occurs twice, a template has no {}, or the scale is not positive.
     """
 
     labels: Sequence[str]
@@ -52,6 +54,10 @@ class ZeroShot:
             raise InvalidArgumentError(
                 "zero_shot.templates", self.templates, "must be sentences with {} in them"
             )
+        if len(self.labels) * len(self.templates) > MAX_SENTENCES:
+            given = f"{len(self.labels):,} labels in {len(self.templates):,} templates"
+            allowed = f"must be at most {MAX_SENTENCES:,} sentences together"
+            raise InvalidArgumentError("zero_shot.labels", given, allowed)
         if self.scale is not None and not 0 < self.scale < math.inf:
             raise InvalidArgumentError("zero_shot.scale", self.scale, "must be a positive number")
 

@@ -165,6 +165,18 @@ class CollectionStore:
         with self._env.read() as transaction:
             return self._payloads(transaction, rows)
 
+    def fitting(self, rows: Iterable[int], size: int) -> int:
+        """How many of the rows, one at least, have payloads of no more than `size` bytes together."""
+        database = self._env.database("payloads")
+        taken = count = 0
+        with self._env.read() as transaction:
+            for row in rows:
+                taken += len(transaction.get(row_key(row), b"", db=database))
+                if count and taken > size:
+                    break
+                count += 1
+        return count
+
     def again(self, records: Sequence[Record], models: Iterable[str]) -> list[Put]:
         """What stores items again as they are, with their payloads and the features of these models.
 

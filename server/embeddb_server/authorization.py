@@ -63,11 +63,18 @@ REQUIRED = {
 WRITING = {"AnalysisService/StreamFindClusters": "field"}
 """Calls that need `WRITE` where this field of theirs is set."""
 
-SERVER_WIDE = frozenset({"ModelService/ListModels", "ModelService/GetModel", "ModelService/Embed"})
+SERVER_WIDE = frozenset(
+    {
+        "ModelService/ListModels",
+        "ModelService/GetModel",
+        "ModelService/Embed",
+        "grpc.health.v1.Health/Watch",
+    }
+)
 """Calls that name no collection, and are open to a key that is for some collections alone."""
 
-OPEN = "/grpc.health.v1.Health/"
-"""Probes carry no key."""
+OPEN = "/grpc.health.v1.Health/Check"
+"""Probes carry no key. Watching takes one of the streams, which anonymous callers could take all of."""
 
 
 class AuthorizationInterceptor(CallInterceptor):
@@ -84,7 +91,7 @@ class AuthorizationInterceptor(CallInterceptor):
 
     def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
         """The behaviour after the checks; what they raise is a call's error like any other."""
-        if method.name.startswith(OPEN):
+        if method.name == OPEN:
             return behaviour
         header = str(method.metadata.get("authorization", ""))
 
@@ -115,7 +122,7 @@ class AuthorizationInterceptor(CallInterceptor):
 
 def _check_role(key: Key, method: str) -> None:
     needed = REQUIRED.get(_short(method), Role.ADMIN)
-    if method.startswith("/grpc.reflection."):
+    if method.startswith(("/grpc.reflection.", "/grpc.health.")):
         needed = Role.READ
     _require(key, needed, method)
 

@@ -113,6 +113,8 @@ class Server:
             options=[
                 ("grpc.max_receive_message_length", limits.max_message_bytes),
                 ("grpc.max_send_message_length", limits.max_message_bytes),
+                # Clients ask every 30 s whether the server is still there.
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
                 # Without this a second server would share the port and take half of the calls.
                 ("grpc.so_reuseport", 0),
             ],

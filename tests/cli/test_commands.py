@@ -210,6 +210,7 @@ def test_search_options_reach_the_server(run: Run, pets: Collection) -> None:
         assert {hit["id"]: hit["score"] for hit in other} != {hit["id"]: hit["score"] for hit in hits}
     pets.put("cat [b]", PHOTOS / "chelsea.png", {"kind": "pet", "age": 3})
     assert [hit["id"] for hit in run(*line, "--filter", "age > 2", "--json").json] == ["cat [b]"]
+    assert run(*line, "--fuse", "z_score").code == 2, "of one space nothing is fused"
     refused = run(*line, "--center", "-k", 5, "--candidates", 4)
     assert (refused.code, refused.out) == (1, "")
     assert "must be at most candidates (4)" in refused.err

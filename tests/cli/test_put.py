@@ -209,6 +209,7 @@ def test_arrays_that_are_none(run: Run, make_collection: MakeCollection, tmp_pat
         ("path,n\na.png", "list.csv, line 2: ['a.png', None] given, must have 2 cells"),
         ("id,text\na,one\na,two", "PATHS: the id: 'a' given, occurs twice"),
         ('path\n"a', "cannot be read as a list: unexpected end of data"),
+        ("id,text\na,one\n,two", "row 2: id: '' given, must be an id"),
         ("path\n", "has no images, .txt files or rows"),
     ],
 )
@@ -217,6 +218,14 @@ def test_a_list_that_is_none(run: Run, written: str, says: str, tmp_path: Path) 
     ran = run("put", tmp_path / "list.csv")
     assert (ran.code, ran.out) == (1, "")
     assert says in ran.err
+
+
+def test_a_model_is_said_for_vectors_alone(run: Run, make_collection: MakeCollection, folder: Path) -> None:
+    collection = make_collection("starter")
+    refused = run("put", folder, "-m", "starter", "-c", collection.name)
+    assert refused.code == 2
+    assert "whose features vectors are" in refused.err
+    assert collection.info().items == 0
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -135,6 +135,25 @@ def test_probes_need_no_key(address: str, keys: KeyFile) -> None:
     assert response.status == health_pb2.HealthCheckResponse.SERVING
 
 
+def test_to_watch_the_health_takes_a_key_since_it_takes_a_stream(address: str, keys: KeyFile) -> None:
+    metadata = [("authorization", f"Bearer {keys.add('me', Role.READ, ['mine'])}")]
+    with grpc.insecure_channel(address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch
+        request = health_pb2.HealthCheckRequest()
+        with pytest.raises(grpc.RpcError) as refused:
+            next(watch(request))
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        watched = watch(request, metadata=metadata)
+        assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
+        watched.cancel()
+
+
+def test_a_key_that_cannot_be_a_header_is_not_shown() -> None:
+    with pytest.raises(InvalidArgumentError, match="api_key: '12 characters' given") as refused:
+        Access(api_key="edb_letters\n")
+    assert "letters" not in str(refused.value)
+
+
 def test_the_file_holds_no_secret_and_is_its_owners(tmp_path: Path, keys: KeyFile) -> None:
     secret = keys.add("me", Role.WRITE, ["mine"])
     file = tmp_path / "keys.json"

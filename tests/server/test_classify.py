@@ -131,6 +131,13 @@ def test_each_expression_fails_alone(asked: CollectionCalls) -> None:
 @pytest.mark.parametrize(
     ("question", "error", "message"),
     [
+        (
+            lambda: Classify(
+                ["a"], ZeroShot([str(n) for n in range(101)], ["{}" + "!" * n for n in range(100)])
+            ),
+            InvalidArgumentError,
+            "101 labels in 100 templates",
+        ),
         (lambda: Classify(["a"], ZeroShot(["a"])), FailedPreconditionError, "'starter' has none of its own"),
         (lambda: Classify(["a"], ZeroShot(["a"], scale=1), model="tiny"), InvalidArgumentError, "no text"),
         (lambda: Classify(["a"], OwnClasses()), FailedPreconditionError, "no classes of its own"),

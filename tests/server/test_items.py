@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from embeddb.collection import BATCH_ITEMS
+from embeddb.collection import BATCH_ITEMS, MAX_PAGE_BYTES
 from embeddb.database import Database
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
 from embeddb.query import Image, Item, Prediction, PutItem, PutResult, PutStatus, Text, Vector, View
@@ -130,6 +130,27 @@ def test_more_than_a_batch_with_progress(make_collection: MakeCollection) -> Non
     assert sum(seen) == 3500
     assert len(seen) > 3
     assert [item.id for item in vectors.items()] == [f"{n:04}" for n in range(3500)]
+
+
+def test_a_page_holds_no_more_payloads_than_a_message_has_room_for(make_collection: MakeCollection) -> None:
+    texts = make_collection("given")
+    ids = [f"{n:02}" for n in range(20)]
+    texts.put_many([PutItem(each, "x" * 1_000_000, features={"given": [1, 2, 3, 4]}) for each in ids])
+    page = texts.list_items(page_size=20, view=View(payload=True))
+    assert [item.id for item in page.items] == ids[: MAX_PAGE_BYTES // 1_000_000]
+    assert [item.id for item in texts.items(view=View(payload=True))] == ids
+    assert len(texts.list_items(page_size=20).items) == 20
+
+
+def test_more_ids_are_asked_for_and_deleted_than_one_call_takes(make_collection: MakeCollection) -> None:
+    vectors = make_collection("given")
+    vectors.put_many([PutItem(f"{n}", features={"given": [1, 2, 3, 4]}) for n in range(10)])
+    ids = [str(n) for n in range(12_000)]
+    got = vectors.get_many(ids)
+    assert [isinstance(each, EmbeddbError) for each in got] == [n >= 10 for n in range(12_000)]
+    deleted = vectors.delete_many(ids)
+    assert [each is None for each in deleted] == [n < 10 for n in range(12_000)]
+    assert vectors.info().items == 0
 
 
 def test_listing_goes_through_pages(make_collection: MakeCollection) -> None:

@@ -150,6 +150,9 @@ def test_what_is_damaged_is_found_while_it_is_served(data: Path) -> None:
 
 def test_keys_count_at_once(client: Client, server: Server) -> None:
     assert client.keys() == []
+    for first in (("ada", "write"), ("ada", "admin", ["empty"])):
+        with pytest.raises(FailedPreconditionError, match="the first key must have the role admin"):
+            client.create_key(*first)
     secret = client.create_key("root", "admin")
     with pytest.raises(UnauthenticatedError):
         client.keys()
@@ -167,6 +170,8 @@ def test_keys_count_at_once(client: Client, server: Server) -> None:
             for call in (limited.keys, limited.backup, limited.verify_data):
                 with pytest.raises(PermissionDeniedError):
                     call()
+        with pytest.raises(FailedPreconditionError, match="'root' is the last with the role admin"):
+            root.delete_key("root")
         root.delete_key("writer")
         (left,) = root.keys()
         assert left == key

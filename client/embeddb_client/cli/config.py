@@ -65,8 +65,8 @@ class Context:
         """
         said = os.environ.get
         return Access(
-            api_key=said("EMBEDDB_API_KEY") or _secret(self.api_key_file),
-            tls=self.tls or said("EMBEDDB_TLS", "") not in ("", "0"),
+            api_key=said("EMBEDDB_API_KEY", "").strip() or _secret(self.api_key_file),
+            tls=_flag("EMBEDDB_TLS", self.tls),
             ca=said("EMBEDDB_TLS_CA") or self.ca or None,
             certificate=said("EMBEDDB_TLS_CERTIFICATE") or self.certificate or None,
             key=said("EMBEDDB_TLS_KEY") or self.key or None,
@@ -181,8 +181,18 @@ def _context(where: str, table: Any) -> Context:
     if not isinstance(table, dict) or any(type(value) is not kinds.get(key) for key, value in table.items()):
         words = ", ".join(name for name, kind in kinds.items() if kind is str)
         allowed = f"must be a table of the strings {words}, and of tls, which is true or false"
-        raise InvalidArgumentError(where, table, allowed)
+        # Not the values: one may be a secret that was put here by mistake.
+        given = ", ".join(sorted(table)) if isinstance(table, dict) else type(table).__name__
+        raise InvalidArgumentError(where, given, allowed)
     return Context(**table)
+
+
+def _flag(variable: str, otherwise: bool) -> bool:
+    """What a variable of the environment says of yes or no."""
+    said = os.environ.get(variable, "")
+    if said not in ("", "0", "1"):
+        raise InvalidArgumentError(variable, said, "must be 1, 0 or empty")
+    return said == "1" if said else otherwise
 
 
 def _secret(path: str) -> str | None:

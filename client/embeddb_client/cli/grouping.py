@@ -65,7 +65,7 @@ def dedupe(
         deleted = 0
         if delete and surplus:
             if not yes:
-                typer.confirm(f"delete {len(surplus):,} items?", abort=True)
+                typer.confirm(f"delete {len(surplus):,} items?", abort=True, err=True)
             deleted = sum(error is None for error in client.delete_many(surplus))
     if as_json:
         print_json({"groups": groups, "deleted": deleted} if delete else groups)

@@ -54,8 +54,12 @@ def read_list(path: Path) -> Iterator[Entry]:
     for number, row in enumerate(rows, start=1):
         if row[kind] is None or (kind != "vector" and not isinstance(row[kind], str)):
             raise InvalidArgumentError(f"{path}, row {number}: {kind}", row[kind], f"must be a {kind}")
-        item_id = str(row[kind] if row.get("id") in ("", None) else row["id"])
-        yield Entry(item_id, kind, row[kind], _metadata(row, kind))
+        item_id = row.get("id")
+        if item_id in ("", None):
+            if kind != "path":
+                raise InvalidArgumentError(f"{path}, row {number}: id", item_id, "must be an id")
+            item_id = row[kind]
+        yield Entry(str(item_id), kind, row[kind], _metadata(row, kind))
 
 
 def read_array(path: Path, ids: Path | None) -> Iterator[tuple[str, Mapping[str, Any], npt.NDArray[Any]]]:

@@ -67,6 +67,11 @@ def put(
     started = time.monotonic()
     with connect(server, collection) as client, _progress(len(sources), hidden=as_json) as progress:
         has_vectors = any(source.vector is not None for source in sources.values())
+        if model is not None and not has_vectors:
+            allowed = (
+                "says whose features vectors are, and there are none: a collection's models embed all else"
+            )
+            raise typer.BadParameter(allowed, param_hint="--model")
         of_vectors = model or (_first_model(client) if has_vectors else "")
         task = progress.add_task("put", total=len(sources), rate="")
         done: list[PutResult] = []

@@ -49,7 +49,7 @@ def search(
     min_score: options.MinScore = None,
     include_operands: options.IncludeOperands = False,
     model: options.Models = None,
-    fuse: options.Fuse = FusionMethod.RANK,
+    fuse: options.Fuse = None,
     combine: options.Combined = Combine.SUM,
     center: options.Centred = False,
     effort: options.Efforts = Effort.BALANCED,
@@ -73,6 +73,8 @@ def search(
         check_terminal()
     if where is not None and not where.strip():
         raise typer.BadParameter("is empty; leave it out to search everything", param_hint="--filter")
+    if fuse is not None and len(model or ()) < 2:
+        raise typer.BadParameter("needs --model twice or more", param_hint="--fuse")
     question = Search(
         (parse(expression),),
         k,
@@ -87,7 +89,7 @@ def search(
         min_score,
         _group(group_by, per_group),
         _rerank(diverse, reciprocal),
-        Fusion(model, fuse) if model and len(model) > 1 else None,
+        Fusion(model, fuse or FusionMethod.RANK) if model and len(model) > 1 else None,
         effort,
     )
     with connect(server, collection) as client:

@@ -57,8 +57,12 @@ Models = Annotated[
     ),
 ]
 Fuse = Annotated[
-    FusionMethod,
-    typer.Option("--fuse", help="How the hits of several spaces become one list.", rich_help_panel=HOW),
+    FusionMethod | None,
+    typer.Option(
+        "--fuse",
+        help="How the hits of several spaces become one list; by their ranks unless told.",
+        rich_help_panel=HOW,
+    ),
 ]
 Combined = Annotated[
     Combine, typer.Option("--combine", help="How operands make one score.", rich_help_panel=HOW)

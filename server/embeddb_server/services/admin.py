@@ -12,7 +12,7 @@ from embeddb.query import KeyInfo, check_names
 from embeddb_protos.v1 import admin_pb2, admin_pb2_grpc
 from embeddb_protos.wire.service import stats_message
 from embeddb_protos.wire.upkeep import backup_message, finding_message, key_message
-from embeddb_server.keys import Key, KeyFile, role_of
+from embeddb_server.keys import Key, KeyFile, Role, role_of
 from embeddb_server.services.following import follow
 from embeddb_server.services.served import Served, Service
 
@@ -57,9 +57,13 @@ class AdminService(Service, admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.CreateKeyRequest, context: grpc.ServicerContext
     ) -> admin_pb2.CreateKeyResponse:
         asked = request.key
-        secret = self._keys.add(
-            asked.name, role_of(asked.role), check_names("key.collections", asked.collections)
-        )
+        role, collections = role_of(asked.role), check_names("key.collections", asked.collections)
+        if not self._keys and (role is not Role.ADMIN or collections):
+            raise FailedPreconditionError(
+                "the first key must have the role admin, for all collections: once there is a key, only such "
+                "a one can make others"
+            )
+        secret = self._keys.add(asked.name, role, collections)
         made = next(key for key in self._keys.all() if key.name == asked.name)
         return admin_pb2.CreateKeyResponse(key=key_message(_info(made)), secret=secret)
 
@@ -71,6 +75,12 @@ class AdminService(Service, admin_pb2_grpc.AdminServiceServicer):
     def DeleteKey(  # noqa: D102, N802 - documented in the .proto
         self, request: admin_pb2.DeleteKeyRequest, context: grpc.ServicerContext
     ) -> admin_pb2.DeleteKeyResponse:
+        others = [key for key in self._keys.all() if key.name != request.name]
+        if others and not any(key.role is Role.ADMIN and not key.collections for key in others):
+            raise FailedPreconditionError(
+                f"key {request.name!r} is the last with the role admin for all collections, without which no "
+                f"other can be deleted: delete the others first"
+            )
         self._keys.remove(request.name)
         return admin_pb2.DeleteKeyResponse()
 

@@ -196,8 +196,8 @@ class CollectionCalls(ABC):
 
         Args:
             items: consumed in batches, so that it may be a generator over more than fits in memory.
-            on_progress: called with the results of each batch once it is durable and searchable, while the next
-                one is under way: a generator must not wait for it before it gives more.
+            on_progress: called with the results of each batch once it is durable and searchable, while the
+                next one is under way: a generator must not wait for it before it gives more.
 
         Returns:
             One result an item, in their order.

@@ -82,13 +82,13 @@ def test_what_is_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ('curent = "a"', r"\['curent'\] given, must hold `current`"),
         ('current = "a"', r"current: 'a' given, must be one of \[\]"),
         ("contexts = 5", "must hold `current` and tables"),
-        ("[contexts.a]\nserver = 5", "contexts.a: server given, must be a table of the strings"),
+        ("[contexts.a]\nserver = 5", "contexts.a: 'server' given, must be a table of the strings"),
         (
             '[contexts.a]\nserver = "a:1"\napi_key = "edb_x"',
-            "contexts.a: api_key, server given, must be a table",
+            "contexts.a: 'api_key, server' given, must be a table",
         ),
-        ('[contexts.a]\nport = "5"', "contexts.a: port given"),
-        ("[contexts]\na = 5", "contexts.a: int given"),
+        ('[contexts.a]\nport = "5"', "contexts.a: 'port' given"),
+        ("[contexts]\na = 5", "contexts.a: 'int' given"),
     ],
 )
 def test_a_file_that_says_something_else(run: Run, written: str, says: str, tmp_path: Path) -> None:

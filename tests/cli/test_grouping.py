@@ -48,7 +48,7 @@ def test_clusters_are_printed_and_stored(run: Run, bundles: Collection) -> None:
 def test_duplicates_are_deleted_once_they_were_seen(
     run: Run, bundles: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("typer.confirm", lambda question, abort: None)
+    monkeypatch.setattr("typer.confirm", lambda question, abort, err: None)
     ran = run("dedupe", "--threshold", 0.99, "--delete", "-c", bundles.name)
     assert "deleted 16" in ran.out
     assert [item.id for item in bundles.items()] == ["a-00", "b-00"]

@@ -26,6 +26,7 @@ from embeddb.models import (
     TextCacheFigures,
     gpu_memory,
 )
+from embeddb.options import choice
 from embeddb.progress import stepping
 from embeddb.query import (
     BackupInfo,
@@ -78,7 +79,7 @@ class Database:
         # One copy of the data at a time; it takes minutes, and nothing else waits for it.
         self._copying = threading.Lock()
         self._closed = False
-        self._folder = DataFolder(path, Durability(durability))
+        self._folder = DataFolder(path, choice("durability", Durability, durability))
         self._registry = Registry(models or ModelSettings(), self._folder.catalogue.choices)
         self._collections: dict[str, Collection] = {}
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn
 
 from embeddb.arguments import check_fields
 from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.options import choice
 from embeddb.query.items import PutResult
 from embeddb.query.models import ModelInfo
 
@@ -35,20 +35,12 @@ class Metric(StrEnum):
     INNER_PRODUCT = "inner_product"
     L2 = "l2"
 
-    @classmethod
-    def _missing_(cls, value: object) -> NoReturn:
-        raise InvalidArgumentError("settings.metric", value, f"must be one of {', '.join(cls)}")
-
 
 class Encoding(StrEnum):
     """How features are stored: FLOAT16 takes half the room and keeps 11 bits of each number."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
-
-    @classmethod
-    def _missing_(cls, value: object) -> NoReturn:
-        raise InvalidArgumentError("settings.encoding", value, f"must be one of {', '.join(cls)}")
 
 
 @dataclass(frozen=True)
@@ -79,8 +71,8 @@ class CollectionSettings:
 
     def __post_init__(self) -> None:
         check_fields(self, "settings.")
-        object.__setattr__(self, "encoding", Encoding(self.encoding))
-        object.__setattr__(self, "metric", Metric(self.metric))
+        object.__setattr__(self, "encoding", choice("settings.encoding", Encoding, self.encoding))
+        object.__setattr__(self, "metric", choice("settings.metric", Metric, self.metric))
         if not 0.5 <= self.recall <= 1:
             raise InvalidArgumentError("settings.recall", self.recall, "must be from 0.5 to 1")
 

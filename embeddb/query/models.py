@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any
 
 from embeddb.arguments import check_fields
 from embeddb.errors import InvalidArgumentError
+from embeddb.options import choice
 from embeddb.query.expressions import Floats
 
 __all__ = [
@@ -39,10 +40,6 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
 
-    @classmethod
-    def _missing_(cls, value: object) -> NoReturn:
-        raise InvalidArgumentError("options.precision", value, f"must be one of {', '.join(cls)}")
-
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -70,7 +67,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_fields(self, "options.")
-        object.__setattr__(self, "precision", Precision(self.precision))
+        object.__setattr__(self, "precision", choice("options.precision", Precision, self.precision))
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
             raise InvalidArgumentError("options.device", self.device, "must be auto, cpu, cuda or cuda:N")
         if self.unload_after is not None and not 0 < self.unload_after < math.inf:

@@ -11,11 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import lmdb
 
-from embeddb.errors import DataLossError, InvalidArgumentError, ResourceExhaustedError, UnavailableError
+from embeddb.errors import DataLossError, ResourceExhaustedError, UnavailableError
 
 __all__ = ["DATA_FILE", "Durability", "Environment", "Use", "as_ours", "sync_folder"]
 
@@ -40,10 +40,6 @@ class Durability(StrEnum):
 
     SYNC = "sync"
     ASYNC = "async"
-
-    @classmethod
-    def _missing_(cls, value: object) -> NoReturn:
-        raise InvalidArgumentError("durability", value, f"must be one of {', '.join(cls)}")
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,10 @@ class Selection:
             self._catch_up()
             return matching(condition, self._columns, text)
 
+    def allowed(self, text: str) -> npt.NDArray[np.int64] | None:
+        """The rows that a question may look at: those of `rows`, or None for all where there is no filter."""
+        return self.rows(text) if text else None
+
     def _catch_up(self) -> None:
         while records := self._store.records_after(self._columns.last_row, BATCH_RECORDS):
             self._columns.append(_attributes(records, self._seen))

@@ -128,11 +128,9 @@ class Space:
             Those of the rows that live, (n,) int64 in order, and their vectors (n, dimension) float64: of
             unit length, and centred where the arithmetic says so.
         """
-        features = self._store.features(self.model, rows)
-        living = np.array([row for row in rows if row in features], np.int64)
+        living, vectors = self._living(rows)
         if not len(living):
-            return living, np.empty((0, self.dimension))
-        vectors = np.stack([features[row] for row in living.tolist()]).astype(np.float64)
+            return living, vectors
         placed = unit_rows(vectors) if arithmetic.normalise else vectors
         if arithmetic.center:
             records = self._store.by_rows(living.tolist())
@@ -164,12 +162,16 @@ class Space:
         if center:
             allowed = f"needs the cosine; this collection compares by {self.metric}"
             raise InvalidArgumentError("center", center, allowed)
+        return self._living(rows)
+
+    def _living(self, rows: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Those of the rows that live, (n,) int64 in order, and their features (n, dimension) float64."""
         features = self._store.features(self.model, rows)
         living = np.array([row for row in rows if row in features], np.int64)
-        points = np.empty((len(living), self.dimension))
+        vectors = np.empty((len(living), self.dimension))
         for place, row in enumerate(living.tolist()):
-            points[place] = features[row]
-        return living, points
+            vectors[place] = features[row]
+        return living, vectors
 
     def nearest(
         self,

@@ -46,7 +46,7 @@ def find_clusters(
             scikit-learn is not installed.
         CancelledError: the caller went away; labels that are stored already stay.
     """
-    rows = space.rows(selection.rows(question.filter) if question.filter else None)
+    rows = space.rows(selection.allowed(question.filter))
     match question.by:
         case KMeans() as by:
             rows, labels, squares = _around_centres(question, by, space, rows, step)

@@ -38,7 +38,7 @@ def near_duplicates(
     if space.metric is not Metric.COSINE:
         allowed = f"needs the cosine; this collection compares by {space.metric}"
         raise InvalidArgumentError("threshold", question.threshold, allowed)
-    allowed_rows = selection.rows(question.filter) if question.filter else None
+    allowed_rows = selection.allowed(question.filter)
     groups = components(_pairs(question.threshold, space, store, allowed_rows, step))
     members = [row for group in groups for row in group]
     # A row that was deleted meanwhile is gone from its group.

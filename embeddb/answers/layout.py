@@ -24,7 +24,7 @@ def lay_out(question: Map, space: Space, store: CollectionStore, selection: Sele
         FailedPreconditionError: there are no items, or umap-learn is not installed.
         CancelledError: the caller went away.
     """
-    rows = space.rows(selection.rows(question.filter) if question.filter else None)
+    rows = space.rows(selection.allowed(question.filter))
     chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), question.sample)).astype(np.intp)]
     living, points = space.points(chosen.tolist(), center=question.center)
     if not len(living):

@@ -43,7 +43,7 @@ class Retrieval:
     """
 
     def __init__(self, search: Search, space: Space, store: CollectionStore, selection: Selection) -> None:
-        self._allowed = selection.rows(search.filter) if search.filter else None
+        self._allowed = selection.allowed(search.filter)
         self._search = search
         self._arithmetic = _arithmetic(search, space.metric)
         self._space = space

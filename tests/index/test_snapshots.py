@@ -13,7 +13,6 @@ import pytest
 import embeddb
 from embeddb.database import Database
 from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex
-from embeddb.index.approximate import Approximate
 from embeddb.options import Effort
 from embeddb.query import CollectionSettings, Metric, PutItem
 
@@ -73,20 +72,6 @@ def storage(tmp_path: Path) -> Storage:
     index.close()
     assert storage.file.exists()
     return storage
-
-
-@pytest.fixture
-def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The factory strings of the indexes that are built from here on."""
-    builds: list[str] = []
-    train = Approximate.train.__func__  # type: ignore[attr-defined]
-
-    def noted(cls: type[Approximate], factory: str, moment: object) -> Approximate:
-        builds.append(factory)
-        return train(cls, factory, moment)  # type: ignore[no-any-return]
-
-    monkeypatch.setattr(Approximate, "train", classmethod(noted))
-    return builds
 
 
 def test_a_start_takes_up_the_index_that_was(storage: Storage, builds: list[str]) -> None:

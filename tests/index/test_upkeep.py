@@ -38,20 +38,6 @@ def make(request: pytest.FixtureRequest) -> Make:
     return made
 
 
-@pytest.fixture
-def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The factory strings of the indexes that are built."""
-    builds: list[str] = []
-    train = Approximate.train.__func__  # type: ignore[attr-defined]
-
-    def noted(cls: type[Approximate], factory: str, moment: object) -> Approximate:
-        builds.append(factory)
-        return train(cls, factory, moment)  # type: ignore[no-any-return]
-
-    monkeypatch.setattr(Approximate, "train", classmethod(noted))
-    return builds
-
-
 def add(index: SpaceIndex, first: int, vectors: Floats, removed: npt.NDArray[np.int64] = NONE) -> None:
     index.update(np.arange(first, first + len(vectors)), vectors, removed)
     index.settle()

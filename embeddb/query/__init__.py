@@ -13,20 +13,11 @@ from embeddb.query.collections import (
 from embeddb.query.expressions import (
     MAX_DEPTH,
     MAX_OPERANDS,
-    MAX_TEXT,
     Between,
     Expression,
-    Image,
-    Item,
     Operand,
     Sum,
-    Text,
     Unit,
-    Vector,
-    as_content,
-    as_expression,
-    as_vector,
-    item_ids,
     leaves,
     unit,
 )
@@ -53,6 +44,17 @@ from embeddb.query.names import (
     check_id,
     check_name,
     check_names,
+)
+from embeddb.query.operands import (
+    MAX_TEXT,
+    Image,
+    Item,
+    Text,
+    Vector,
+    as_content,
+    as_expression,
+    as_vector,
+    item_ids,
 )
 from embeddb.query.pictures import (
     Box,

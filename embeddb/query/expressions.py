@@ -9,41 +9,26 @@ Goldberg, "Linguistic Regularities in Sparse and Explicit Word Representations",
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
-import numpy.typing as npt
-import PIL.Image
-import PIL.ImageOps
 
 from embeddb.arguments import check_fields
 from embeddb.errors import InvalidArgumentError
-from embeddb.query.names import check_id, is_utf8
-from embeddb.query.pictures import Box, as_box, cut_out, image_source
 
 __all__ = [
     "MAX_DEPTH",
     "MAX_OPERANDS",
-    "MAX_TEXT",
     "Between",
     "Expression",
-    "Image",
-    "Item",
     "Operand",
     "Sum",
-    "Text",
     "Unit",
-    "Vector",
-    "as_content",
-    "as_expression",
-    "as_vector",
-    "item_ids",
+    "check_size",
     "leaves",
+    "short",
     "unit",
 ]
 
@@ -51,10 +36,6 @@ MAX_OPERANDS = 1_000
 """Most operands of an expression, those of nested ones among them."""
 MAX_DEPTH = 32
 """How deep expressions may be nested."""
-MAX_TEXT = 1_000_000
-"""Most characters of a text. Encoders read a few hundred words; who stores more means several items."""
-
-Floats = npt.NDArray[np.float32]
 
 
 class Expression:
@@ -130,145 +111,8 @@ class Sum(Expression):
             negative = math.copysign(1.0, weight) < 0
             sign = (" - " if negative else " + ") if parts else ("-" if negative else "")
             size = abs(weight)
-            parts.append(sign + ("" if size == 1.0 else f"{_number(size)} * ") + repr(operand))
+            parts.append(sign + ("" if size == 1.0 else f"{short(size)} * ") + repr(operand))
         return "".join(parts)
-
-
-@dataclass(frozen=True, init=False, repr=False)
-class Image(Operand):
-    """An image: a path, encoded bytes (JPEG, PNG, WebP, ...), a PIL image or an array.
-
-    Arrays are (height, width) or (height, width, 3 or 4) uint8; they and PIL images are kept as PNG, which
-    loses nothing. A path is read when the bytes are needed, not here.
-
-    Args:
-        source: the picture.
-        box: left, top, right and bottom of the part that is meant, in pixels of the picture as it is seen,
-            upright as its EXIF orientation says; right and bottom are the first ones outside. Who embeds or
-            stores the image cuts it out; `crop` does so here and now.
-
-    Raises:
-        InvalidArgumentError: the source is of another type, or an array of another shape or dtype; or the
-            box is not four whole numbers that enclose something.
-    """
-
-    source: str | bytes
-    box: Box | None = None
-
-    def __init__(
-        self,
-        source: str | Path | bytes | PIL.Image.Image | npt.NDArray[np.uint8],
-        box: Sequence[int] | None = None,
-    ) -> None:
-        object.__setattr__(self, "source", image_source(source))
-        object.__setattr__(self, "box", None if box is None else as_box(box, "the image"))
-
-    def read(self) -> bytes:
-        """The encoded bytes, of the whole picture where there is a box.
-
-        Raises:
-            InvalidArgumentError: the file cannot be read or is empty.
-        """
-        if isinstance(self.source, bytes):
-            return self.source
-        try:
-            data = Path(self.source).read_bytes()
-        except OSError as error:
-            raise InvalidArgumentError("image", self.source, f"cannot be read: {error.strerror}") from None
-        if not data:
-            raise InvalidArgumentError("image", self.source, "the file is empty")
-        return data
-
-    def crop(self, box: Sequence[int]) -> Image:
-        """The part of the image inside a box, as an image of its own: an operand, or an item's payload.
-
-        It is cut out here, so that nothing else is sent or stored, and kept as PNG, which loses nothing.
-
-        Args:
-            box: as in `Image`; inside the image's own box, if it has one, and counted from its corner.
-
-        Raises:
-            InvalidArgumentError: the image cannot be read, or the box does not lie inside it.
-        """
-        try:
-            with PIL.Image.open(io.BytesIO(self.read())) as image:
-                upright = PIL.ImageOps.exif_transpose(image)
-        except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-            raise InvalidArgumentError("image", self.source, f"cannot be decoded: {error}") from None
-        whole = upright if self.box is None else cut_out(upright, self.box)
-        return Image(cut_out(whole, box))
-
-    def __repr__(self) -> str:
-        shown = f"<{len(self.source):,} bytes>" if isinstance(self.source, bytes) else repr(self.source)
-        return f"Image({shown})" if self.box is None else f"Image({shown}, box={self.box})"
-
-
-@dataclass(frozen=True, repr=False)
-class Text(Operand):
-    """A text, encoded by a model's text tower.
-
-    Raises:
-        InvalidArgumentError: the text is not a string, is blank, or has more than `MAX_TEXT` characters.
-    """
-
-    text: str
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.text, str) or not self.text.strip() or not is_utf8(self.text):
-            raise InvalidArgumentError("text", self.text, "must be a string of UTF-8 that is not blank")
-        if len(self.text) > MAX_TEXT:
-            raise InvalidArgumentError(
-                "text", f"{len(self.text):,} characters", f"must have at most {MAX_TEXT:,}"
-            )
-
-    def __repr__(self) -> str:
-        return f"Text({self.text!r})"
-
-
-@dataclass(frozen=True, repr=False)
-class Item(Operand):
-    """A stored item, by its id; its features in the space are the operand.
-
-    Raises:
-        InvalidArgumentError: the id is not one (see `check_id`).
-    """
-
-    id: str
-
-    def __post_init__(self) -> None:
-        check_id(self.id)
-
-    def __repr__(self) -> str:
-        return f"Item({self.id!r})"
-
-
-@dataclass(frozen=True, init=False, repr=False, eq=False)
-class Vector(Operand):
-    """A vector of one's own, in the space's dimension.
-
-    Args:
-        values: (d,) numbers, kept as read-only float32.
-
-    Raises:
-        InvalidArgumentError: not one-dimensional, empty, or not finite everywhere.
-    """
-
-    values: Floats
-
-    def __init__(self, values: npt.ArrayLike) -> None:
-        object.__setattr__(self, "values", as_vector("vector", values))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vector) and np.array_equal(self.values, other.values)
-
-    def __hash__(self) -> int:
-        return hash(self.values.tobytes())
-
-    def __repr__(self) -> str:
-        shown = [_number(v) for v in self.values[:4].tolist()]
-        if self.values.size > 4:
-            return f"Vector([{', '.join(shown)}, ...] of {self.values.size})"
-        return f"Vector([{', '.join(shown)}])"
 
 
 @dataclass(frozen=True, repr=False)
@@ -311,7 +155,7 @@ class Between(Operand):
             raise InvalidArgumentError("between.t", self.t, "must be from 0 (the start) to 1 (the end)")
 
     def __repr__(self) -> str:
-        return f"between({self.start!r}, {self.end!r}, {_number(self.t)})"
+        return f"between({self.start!r}, {self.end!r}, {short(self.t)})"
 
 
 def leaves(expression: Expression) -> Iterator[Operand]:
@@ -324,50 +168,12 @@ def leaves(expression: Expression) -> Iterator[Operand]:
             yield from leaves(each)
 
 
-def item_ids(expression: Expression) -> list[str]:
-    """The ids of the items that an expression names, each once, in order."""
-    return list(dict.fromkeys(leaf.id for leaf in leaves(expression) if isinstance(leaf, Item)))
-
-
-def as_content(value: object) -> Image | Text:
-    """Make an item's payload: a string is a text; a path, bytes, PIL image or uint8 array is an image.
+def check_size(expression: Expression) -> None:
+    """Refuse an expression of more than `MAX_OPERANDS`, or nested deeper than `MAX_DEPTH`.
 
     Raises:
-        InvalidArgumentError: it is none of these.
+        InvalidArgumentError: it is one of these.
     """
-    match value:
-        case Image() | Text():
-            return value
-        case str():
-            return Text(value)
-        case Path() | bytes() | PIL.Image.Image() | np.ndarray():
-            return Image(value)
-    allowed = "must be an Image, a Text, a string, a path, bytes, a PIL image or a numpy array"
-    raise InvalidArgumentError("item.content", value, allowed)
-
-
-def as_expression(value: object) -> Expression:
-    """Make an expression: as `as_content` does, and a sequence or array of one dimension is a vector.
-
-    Raises:
-        InvalidArgumentError: it is nothing that an expression can be made of, has more than `MAX_OPERANDS`,
-            or is nested deeper than `MAX_DEPTH`.
-    """
-    match value:
-        case Expression():
-            _check_size(value)
-            return value
-        case list() | tuple():
-            return Vector(value)
-        case np.ndarray() if value.ndim == 1:
-            return Vector(value)
-        case str() | Path() | bytes() | PIL.Image.Image() | np.ndarray():
-            return as_content(value)
-    allowed = "must be an Image, Text, Item, Vector, arithmetic on them, or what makes one of these"
-    raise InvalidArgumentError("expression", value, allowed)
-
-
-def _check_size(expression: Expression) -> None:
     level, operands, depth = [expression], 0, 0
     while level:
         inside = [operand for each in level for _, operand in each.terms]
@@ -392,33 +198,6 @@ def _nested(operand: Operand) -> tuple[Expression, ...]:
     return ()
 
 
-def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
-    """Return a read-only float32 copy of shape (d,).
-
-    Raises:
-        InvalidArgumentError: it is not one-dimensional, is empty, or is not finite everywhere in float32.
-    """
-    try:
-        # A warning of numbers beyond float32 would say less than what refuses them below.
-        with np.errstate(over="ignore"):
-            vector = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidArgumentError(field_name, values, "must be a sequence of numbers") from None
-    if vector.ndim != 1 or vector.size == 0:
-        raise InvalidArgumentError(field_name, f"shape {vector.shape}", "must be one-dimensional, not empty")
-    if not np.isfinite(vector).all():
-        _refuse_not_finite(field_name, np.array(values, dtype=np.float64))
-    vector.setflags(write=False)
-    return vector
-
-
-def _refuse_not_finite(field_name: str, values: npt.NDArray[np.float64]) -> NoReturn:
-    if np.isfinite(values).all():
-        largest = float(values[np.abs(values).argmax()])
-        allowed = f"must be within ±{np.finfo(np.float32).max:.6g}, which is what float32 holds"
-        raise InvalidArgumentError(field_name, largest, allowed)
-    raise InvalidArgumentError(field_name, "NaN or infinity", "must be finite everywhere")
-
-
-def _number(value: float) -> str:
+def short(value: float) -> str:
+    """A number as an expression shows it."""
     return f"{value:.6g}"

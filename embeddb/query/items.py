@@ -13,9 +13,9 @@ import numpy as np
 
 from embeddb.arguments import check_fields
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.query.expressions import Floats, Image, Text, as_content, as_vector
 from embeddb.query.models import Modality, Prediction
 from embeddb.query.names import check_id, is_utf8
+from embeddb.query.operands import Floats, Image, Text, as_content, as_vector
 from embeddb.query.plain import json_text
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import Any
 from embeddb.arguments import check_fields
 from embeddb.errors import InvalidArgumentError
 from embeddb.options import choice
-from embeddb.query.expressions import Floats
+from embeddb.query.operands import Floats
 
 __all__ = [
     "Embedding",

@@ -20,8 +20,8 @@ from embeddb.options import (
     KReciprocal,
     choice,
 )
-from embeddb.query.expressions import as_expression
 from embeddb.query.items import StoredItem, View
+from embeddb.query.operands import as_expression
 
 __all__ = [
     "DEFAULT_CANDIDATES",

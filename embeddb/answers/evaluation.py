@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.errors import FailedPreconditionError
-from embeddb.options import Arithmetic
+from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.progress import Step
+from embeddb.query import Metric
 from embeddb.questions import MAX_GALLERY, Evaluate, Metrics
 from embeddb.search.fields import Label
 from embeddb.search.metrics import metrics
@@ -30,12 +30,14 @@ class _Labelled:
     """Items with an identity.
 
     Attributes:
+        metric: how their vectors are compared.
         rows: (n,) int64.
-        vectors: (n, d) of unit length.
+        vectors: (n, d), of unit length where they are compared by the cosine.
         identities: (n,) numbers that are equal where the labels are.
         cameras: (n,) likewise; -1 where there is none, which is no camera.
     """
 
+    metric: Metric
     rows: npt.NDArray[np.int64]
     vectors: Doubles
     identities: Places
@@ -57,9 +59,12 @@ def evaluate_space(
         cameras: the cameras by row, of those that have one.
 
     Raises:
-        InvalidArgumentError: a filter is none.
+        InvalidArgumentError: a filter is none, or centring or re-ranking needs the cosine.
         FailedPreconditionError: there is no labelled query, or there are too many, or too large a gallery.
     """
+    if question.rerank is not None and space.metric is not Metric.COSINE:
+        allowed = f"needs the cosine; this collection compares by {space.metric}"
+        raise InvalidArgumentError("rerank", question.rerank, allowed)
     queries_rows = _chosen(identities, selection, question.queries)
     gallery_rows = _chosen(identities, selection, question.gallery)
     # Before any vector is read: there may be millions.
@@ -70,7 +75,7 @@ def evaluate_space(
             f"filters"
         )
     rows = np.union1d(queries_rows, gallery_rows)
-    items = _labelled(space, rows, identities, cameras, Arithmetic(center=question.center))
+    items = _labelled(space, rows, identities, cameras, question.center)
     chosen = np.flatnonzero(np.isin(items.rows, queries_rows))
     gallery = np.flatnonzero(np.isin(items.rows, gallery_rows))
     matches = []
@@ -93,9 +98,9 @@ def _labelled(
     rows: Places,
     identities: Mapping[int, Label],
     cameras: Mapping[int, Label],
-    arithmetic: Arithmetic,
+    center: bool,
 ) -> _Labelled:
-    rows, vectors = space.placed(rows.tolist(), arithmetic)
+    rows, vectors = space.points(rows.tolist(), center=center)
     numbers: dict[tuple[bool, Label | None], int] = {(False, None): -1}
 
     def number(label: Label | None) -> int:
@@ -104,6 +109,7 @@ def _labelled(
 
     living = rows.tolist()
     return _Labelled(
+        space.metric,
         rows,
         vectors,
         np.array([number(identities[row]) for row in living], np.intp),
@@ -121,7 +127,8 @@ def _queries(question: Evaluate, items: _Labelled, chosen: Places) -> Iterator[t
     _, groups = np.unique(keys, axis=0, return_inverse=True)
     for group in range(int(groups.max()) + 1):
         shots = chosen[groups.ravel() == group]
-        yield unit_rows(items.vectors[shots].mean(axis=0, keepdims=True))[0], shots
+        mean = items.vectors[shots].mean(axis=0, keepdims=True)
+        yield (unit_rows(mean) if items.metric is Metric.COSINE else mean)[0], shots
 
 
 def _matches(
@@ -134,10 +141,19 @@ def _matches(
     if camera >= 0:
         passed_over |= same & (items.cameras[gallery] == camera)
     gallery, same = gallery[~passed_over], same[~passed_over]
-    order = np.argsort(-(items.vectors[gallery] @ query), kind="stable")
+    order = np.argsort(-_scores(items.metric, query, items.vectors[gallery]), kind="stable")
     if question.rerank is not None:
         first = order[: question.shortlist]
         distances = reciprocal_distances(query, items.vectors[gallery[first]], question.rerank)
         order = np.concatenate([first[np.argsort(distances, kind="stable")], order[question.shortlist :]])
     found: npt.NDArray[np.bool_] = same[order]
     return found
+
+
+def _scores(metric: Metric, query: Doubles, vectors: Doubles) -> Doubles:
+    """How near vectors (n, d) are to one (d,), (n,): as the space's index would say it."""
+    if metric is Metric.L2:
+        distances: Doubles = np.linalg.norm(vectors - query, axis=1)
+        return -distances
+    similarities: Doubles = vectors @ query
+    return similarities

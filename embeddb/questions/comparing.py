@@ -66,7 +66,8 @@ class Verdict:
 class Calibrate(Question["Calibration"]):
     """From which similarity on are two items the same?
 
-    All pairs of up to `MAX_LABELLED` labelled items, spread evenly over the collection, are compared.
+    All pairs of up to `MAX_LABELLED` labelled items, spread evenly over the collection, are compared, by
+    their cosine whatever the collection's metric: as `compare` and `verify` do, which the thresholds are for.
 
     Args:
         field: of the metadata, such as "person"; dots go into nested objects. Items with equal values there

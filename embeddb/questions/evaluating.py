@@ -23,6 +23,9 @@ MAX_GALLERY = 50_000
 class Evaluate(Question["Metrics"]):
     """How well does a space find the same thing again, by the Market-1501 protocol (see `Metrics`)?
 
+    The gallery is ranked as searches rank it, by the collection's metric. Centring and re-ranking need the
+    cosine.
+
     Args:
         field: of the metadata, which holds the identity; items without it are passed over.
         camera: of the metadata, which holds where an item is from: what shows a query's identity there is not

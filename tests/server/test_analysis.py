@@ -11,9 +11,9 @@ from embeddb.calls import CollectionCalls
 from embeddb.database import Database
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from embeddb.options import Arithmetic, Combine
-from embeddb.query import Item, PutItem, Text
+from embeddb.query import CollectionSettings, Item, Metric, PutItem, Text
 from embeddb.questions import Calibrate, Compare, Question
-from embeddb_client import Collection
+from embeddb_client import Client, Collection
 
 RNG = np.random.default_rng(3)
 CENTRES = RNG.normal(size=(6, 4))
@@ -96,6 +96,18 @@ def test_a_calibrated_threshold_keeps_to_its_rate(asked: CollectionCalls) -> Non
     assert abs(taken - refused) < 1 / 50
     centred = asked.ask(Calibrate("person", false_accept_rate=0.05, center=True))
     assert centred.threshold != found.threshold
+
+
+def test_calibration_and_verification_go_by_the_cosine_in_every_collection(
+    client: Client, asked: CollectionCalls
+) -> None:
+    settings = CollectionSettings(metric=Metric.L2)
+    by_length = client.create_collection(f"by-length-{type(asked).__module__}", ["given"], settings)
+    by_length.put_many(PEOPLE)
+    question = Calibrate("person", false_accept_rate=0.05)
+    assert by_length.ask(question) == asked.ask(question)
+    verdict = by_length.verify(Item("0-0"), Item("0-1"), 0.5)
+    assert verdict == asked.verify(Item("0-0"), Item("0-1"), 0.5)
 
 
 def test_calibration_goes_by_nested_fields_too(asked: CollectionCalls) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from embeddb.calls import CollectionCalls
 from embeddb.database import Database
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.options import KReciprocal
-from embeddb.query import PutItem
+from embeddb.query import CollectionSettings, Metric, PutItem
 from embeddb.questions import Evaluate, Metrics
-from embeddb_client import Collection
+from embeddb_client import Client, Collection
 
 # Angles in degrees: so many between two shots, so near are they.
 SHOTS = {
@@ -116,3 +117,40 @@ def test_what_cannot_be_answered_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         asked.ask(question())
+
+
+# Of one direction with the query and longer; near it; and far away, but of great inner products with it.
+OF_ALL_LENGTHS = {
+    "ann-1": ((1, 0), 1),
+    "ann-2": ((3, 0), 1),
+    "ann-3": ((2.1, 0), 2),
+    "bob-1": ((1, 0.5), 2),
+    "bob-2": ((20, 30), 2),
+    "bob-3": ((30, 40), 2),
+}
+
+
+@pytest.fixture(scope="module", params=[each for each in Metric if each is not Metric.COSINE])
+def by_length(request: pytest.FixtureRequest, market: Collection, client: Client) -> Collection:
+    """A collection that compares vectors with their lengths."""
+    settings = CollectionSettings(metric=request.param)
+    made = client.create_collection(f"by-{request.param}", ["angles"], settings)
+    for name, (vector, camera) in OF_ALL_LENGTHS.items():
+        metadata = {"person": name[:3], "shot": name, "camera": camera}
+        made.put(name, metadata=metadata, features={"angles": vector})
+    return made
+
+
+def test_the_gallery_is_ranked_by_the_metric_of_the_collection(by_length: Collection) -> None:
+    one = Evaluate("person", "camera", queries='shot == "ann-1"')
+    several = Evaluate("person", "camera", queries="camera == 1", multi_shot=True)
+    found = [by_length.ask(question).mean_average_precision for question in (one, several)]
+    # By the cosine, ann-3 would be first for both. The mean of ann's two is at (2, 0), of no unit length.
+    l2 = by_length.info().settings.metric is Metric.L2
+    assert found == pytest.approx([1 / 2, 1 / 1] if l2 else [1 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize("option", [{"center": True}, {"rerank": KReciprocal()}])
+def test_what_needs_the_cosine_is_refused(by_length: Collection, option: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^{next(iter(option))}: .+ needs the cosine"):
+        by_length.ask(Evaluate("person", **option))

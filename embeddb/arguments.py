@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from functools import cache, wraps
-from inspect import BoundArguments, iscoroutinefunction, signature
+from inspect import Parameter, iscoroutinefunction, signature
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = ["check", "check_fields", "checked"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_ANYTHING: tuple[Any, frozenset[type]] = (Any, frozenset())
 _UNIONS = (types.UnionType, typing.Union)
 
 _SCALARS: Mapping[object, tuple[tuple[type, ...], str]] = {
@@ -66,10 +67,8 @@ def check_fields(instance: Any, prefix: str = "") -> None:
         InvalidArgumentError: a field is of another kind than its annotation says.
     """
     made: Any = type(instance)
-    expected = _expected(made)
-    for name in _made_of(made):
+    for name, kind, exact in _made_of(made):
         value = getattr(instance, name)
-        kind, exact = expected[name]
         if type(value) not in exact:
             object.__setattr__(instance, name, check(prefix + name, value, kind))
 
@@ -80,38 +79,41 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     Raises:
         InvalidArgumentError: by the function: names the argument.
     """
-    parameters = signature(function)
+    parameters = signature(function).parameters.values()
+    names = [each.name for each in parameters if each.kind is Parameter.POSITIONAL_OR_KEYWORD]
 
-    def hold(*args: P.args, **kwargs: P.kwargs) -> BoundArguments:
+    def held(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
         expected = _expected(function)
-        bound = parameters.bind(*args, **kwargs)
-        for name, value in bound.arguments.items():
-            if name in expected:
-                kind, exact = expected[name]
-                if type(value) not in exact:
-                    bound.arguments[name] = check(name, value, kind)
-        return bound
+        for name, value in arguments:
+            kind, exact = expected.get(name, _ANYTHING)
+            yield name, value if kind is Any or type(value) in exact else check(name, value, kind)
+
+    def hold(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        # Those beyond the names, if the function takes any, have none to be refused by.
+        positional = [value for _, value in held(zip(names, args, strict=False))]
+        return positional + list(args[len(names) :]), dict(held(kwargs.items()))
 
     if iscoroutinefunction(function):
         # It stays what it is to who asks, and raises where it is awaited.
         @wraps(function)
         async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
-            bound = hold(*args, **kwargs)
-            return await function(*bound.args, **bound.kwargs)
+            positional, named = hold(args, kwargs)
+            return await function(*positional, **named)
 
         return typing.cast("Callable[P, R]", awaited)
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        bound = hold(*args, **kwargs)
-        return function(*bound.args, **bound.kwargs)
+        positional, named = hold(args, kwargs)
+        return function(*positional, **named)
 
     return wrapper
 
 
 @cache
-def _made_of(made: Any) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(made) if each.init)
+def _made_of(made: Any) -> tuple[tuple[str, Any, frozenset[type]], ...]:
+    expected = _expected(made)
+    return tuple((each.name, *expected[each.name]) for each in fields(made) if each.init)
 
 
 @cache
@@ -125,6 +127,8 @@ def _exact(kind: Any) -> frozenset[type]:
         return frozenset[type]().union(*map(_exact, typing.get_args(kind)))
     if kind in _SCALARS:
         return frozenset(each for each in _SCALARS[kind][0] if not issubclass(each, np.generic))
+    if kind == Sequence[Any]:
+        return frozenset({tuple})
     if isinstance(kind, type) and typing.get_origin(kind) is None:
         return frozenset({kind})
     return frozenset()

@@ -220,6 +220,8 @@ def choice(field: str, kind: type[E], value: str) -> E:
     Raises:
         InvalidArgumentError: there is none of that name.
     """
+    if type(value) is kind:
+        return value
     try:
         return kind(value)
     except ValueError:

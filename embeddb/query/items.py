@@ -73,11 +73,12 @@ class PutItem:
             raise InvalidArgumentError("item.content", None, "content or features must be given")
         vectors = {model: as_vector(f"item.features[{model}]", v) for model, v in self.features.items()}
         object.__setattr__(self, "features", vectors)
-        object.__setattr__(self, "predictions", self._checked_predictions())
-
-    def _checked_predictions(self) -> dict[str, tuple[Prediction, ...]]:
         if not isinstance(self.predictions, Mapping):
             raise InvalidArgumentError("item.predictions", self.predictions, "must be lists by model name")
+        if self.predictions:
+            object.__setattr__(self, "predictions", self._checked_predictions())
+
+    def _checked_predictions(self) -> dict[str, tuple[Prediction, ...]]:
         for model in self.predictions:
             if model not in self.features:
                 allowed = "must be of a model whose features are given; the others make their own"
@@ -103,9 +104,9 @@ class PutResult:
     error: EmbeddbError | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class StoredItem:
-    """An item as it is stored.
+    """An item as it is stored. Not frozen, since that takes four times as long to make, and hits are many.
 
     Attributes:
         metadata_json: the metadata as text, as it is stored and sent.

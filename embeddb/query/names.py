@@ -21,6 +21,8 @@ MAX_ID_BYTES = 480
 MAX_NAME_LENGTH = 64
 """Longest name of a model or a collection, in characters."""
 
+_AN_ID = f"must be a string of 1 to {MAX_ID_BYTES} bytes in UTF-8 without NUL"
+
 
 def check_id(item_id: str) -> str:
     """Return the id if it is one: 1 to `MAX_ID_BYTES` bytes of UTF-8, without a NUL.
@@ -28,12 +30,11 @@ def check_id(item_id: str) -> str:
     Raises:
         InvalidArgumentError: it is not.
     """
-    allowed = f"must be a string of 1 to {MAX_ID_BYTES} bytes in UTF-8 without NUL"
-    if not isinstance(item_id, str) or not item_id or "\0" in item_id or not is_utf8(item_id):
-        raise InvalidArgumentError("item.id", item_id, allowed)
+    if not isinstance(item_id, str) or "\0" in item_id or not is_utf8(item_id):
+        raise InvalidArgumentError("item.id", item_id, _AN_ID)
     size = len(item_id.encode())
-    if size > MAX_ID_BYTES:
-        raise InvalidArgumentError("item.id", item_id, f"{allowed}, and this has {size}")
+    if not 1 <= size <= MAX_ID_BYTES:
+        raise InvalidArgumentError("item.id", item_id, f"{_AN_ID}, and this has {size}")
     return item_id
 
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ __all__ = [
     "Vector",
     "as_content",
     "as_expression",
+    "as_expressions",
     "as_vector",
     "item_ids",
 ]
@@ -161,6 +162,22 @@ class Vector(Operand):
     def __init__(self, values: npt.ArrayLike) -> None:
         object.__setattr__(self, "values", as_vector("vector", values))
 
+    @classmethod
+    def rows(cls, matrix: Floats) -> tuple[Vector, ...]:
+        """One vector for each row of a matrix (n, d) float32, which is copied and checked at once.
+
+        Raises:
+            InvalidArgumentError: a row is empty, or not finite everywhere.
+        """
+        if not matrix.shape[1] or not np.isfinite(matrix).all():
+            return tuple(map(cls, matrix))  # One of these is refused, and says what is wrong with it.
+        copy = matrix.copy()
+        copy.setflags(write=False)
+        vectors = tuple(cls.__new__(cls) for _ in copy)
+        for vector, values in zip(vectors, copy, strict=True):
+            object.__setattr__(vector, "values", values)
+        return vectors
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vector) and np.array_equal(self.values, other.values)
 
@@ -203,6 +220,8 @@ def as_expression(value: object) -> Expression:
         InvalidArgumentError: it is nothing that an expression can be made of, has more than `MAX_OPERANDS`,
             or is nested deeper than `MAX_DEPTH`.
     """
+    if type(value) is Vector:
+        return value
     match value:
         case Expression():
             check_size(value)
@@ -217,6 +236,18 @@ def as_expression(value: object) -> Expression:
     raise InvalidArgumentError("expression", value, allowed)
 
 
+def as_expressions(values: Sequence[object] | npt.NDArray[Any]) -> tuple[Expression, ...]:
+    """Make expressions: vectors of the rows of an array (n, d) of numbers, otherwise each as `as_expression`.
+
+    Raises:
+        InvalidArgumentError: one of them cannot be made.
+    """
+    vectors = [each for each in values if _is_floats(each) and each.ndim == 1]
+    if 1 < len(vectors) == len(values) and len({each.shape for each in vectors}) == 1:
+        return Vector.rows(np.stack(vectors))
+    return tuple(map(as_expression, values))
+
+
 def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
     """Return a read-only float32 copy of shape (d,).
 
@@ -224,9 +255,12 @@ def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
         InvalidArgumentError: it is not one-dimensional, is empty, or is not finite everywhere in float32.
     """
     try:
-        # A warning of numbers beyond float32 would say less than what refuses them below.
-        with np.errstate(over="ignore"):
-            vector = np.array(values, dtype=np.float32)
+        if _is_floats(values):
+            vector = values.copy()
+        else:
+            # A warning of numbers beyond float32 would say less than what refuses them below.
+            with np.errstate(over="ignore"):
+                vector = np.array(values, dtype=np.float32)
     except (TypeError, ValueError, OverflowError):
         raise InvalidArgumentError(field_name, values, "must be a sequence of numbers") from None
     if vector.ndim != 1 or vector.size == 0:
@@ -235,6 +269,10 @@ def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
         _refuse_not_finite(field_name, np.array(values, dtype=np.float64))
     vector.setflags(write=False)
     return vector
+
+
+def _is_floats(value: object) -> TypeGuard[Floats]:
+    return isinstance(value, np.ndarray) and value.dtype == np.float32
 
 
 def _refuse_not_finite(field_name: str, values: npt.NDArray[np.float64]) -> NoReturn:

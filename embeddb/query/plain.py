@@ -24,6 +24,8 @@ def json_text(field: str, value: Mapping[str, Any]) -> str:
     """
     if not isinstance(value, Mapping):
         raise InvalidArgumentError(field, value, "must be a JSON object")
+    if not value:
+        return "{}"
     try:
         # JSON's own encoder makes a string of any other key, and then one of two may be lost.
         _check_keys(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from embeddb.arguments import check_fields
@@ -21,7 +21,7 @@ from embeddb.options import (
     choice,
 )
 from embeddb.query.items import StoredItem, View
-from embeddb.query.operands import as_expression
+from embeddb.query.operands import as_expressions
 
 __all__ = [
     "DEFAULT_CANDIDATES",
@@ -45,14 +45,18 @@ MAX_RERANKED = 2_000
 MAX_HITS = 1_000_000
 """Most hits of a search, those of all its expressions together."""
 
+# Frozen, so that all searches can share them.
+_PLAIN_VIEW = View()
+_PLAIN_SUM = Arithmetic()
+
 
 @dataclass(frozen=True)
 class Search:
     """A question to a space: a batch of expressions that are evaluated alike.
 
     Args:
-        expressions: what to look for: each an `Expression`, or what `as_expression` makes one of. Each is
-            answered on its own.
+        expressions: what to look for: each an `Expression`, or what `as_expression` makes one of; the rows of
+            an array (n, d) of numbers are n vectors. Each is answered on its own.
         k: how many hits at most for each, 1 to `MAX_K`; at most `MAX_HITS` for all together.
         model: whose space to search; None for the collection's first model.
         include_operands: whether items that an expression names may be among its hits.
@@ -80,8 +84,8 @@ class Search:
     k: int = DEFAULT_K
     model: str | None = None
     include_operands: bool = False
-    view: View = field(default_factory=View)
-    arithmetic: Arithmetic = field(default_factory=Arithmetic)
+    view: View = _PLAIN_VIEW
+    arithmetic: Arithmetic = _PLAIN_SUM
     explain: bool = False
     candidates: int | None = None
     filter: str = ""
@@ -111,7 +115,7 @@ class Search:
         check_fields(self)
         if not self.expressions:
             raise InvalidArgumentError("expressions", "none", "at least one is needed")
-        object.__setattr__(self, "expressions", tuple(as_expression(each) for each in self.expressions))
+        object.__setattr__(self, "expressions", as_expressions(self.expressions))
         object.__setattr__(self, "effort", choice("effort", Effort, self.effort))
         _check_count("k", self.k)
         self._check_candidates()
@@ -177,9 +181,9 @@ class Contribution:
     share: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Hit:
-    """An item found.
+    """An item found. Not frozen, as its item.
 
     Attributes:
         score: a similarity: larger is nearer, for every metric.

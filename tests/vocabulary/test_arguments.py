@@ -123,6 +123,8 @@ def test_a_function_names_its_argument() -> None:
         repeat("a", "b")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="unexpected keyword"):
         repeat("a", foo=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional argument"):
+        repeat("a", 1, "b")  # type: ignore[call-arg]
 
 
 def test_what_is_made_of_fields_is_not_asked_for() -> None:

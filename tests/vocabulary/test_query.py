@@ -9,6 +9,7 @@ import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 import embeddb
 from embeddb import query
@@ -123,6 +124,29 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
 def test_a_vector_of_something_else_is_refused(values: object) -> None:
     with pytest.raises(InvalidArgumentError, match="vector"):
         Vector(values)  # type: ignore[arg-type]
+
+
+@given(st.integers(1, 5), st.integers(1, 8), st.data())
+def test_vectors_of_a_batch_are_those_made_alone(rows: int, dimension: int, data: st.DataObject) -> None:
+    numbers = st.floats(-1e6, 1e6, width=32)
+    matrix = data.draw(arrays.arrays(np.float32, (rows, dimension), elements=numbers))
+    alone = tuple(map(Vector, matrix))
+    assert Search(list(matrix)).expressions == alone
+    assert Search(matrix).expressions == alone  # type: ignore[arg-type]
+    assert Vector.rows(matrix) == alone
+    matrix += 1
+    assert not any(vector.values.flags.writeable for vector in Vector.rows(matrix))
+
+
+def test_a_batch_of_vectors_names_what_is_wrong_with_one() -> None:
+    matrix = np.ones((3, 4), np.float32)
+    matrix[1, 2] = np.nan
+    for batch in (list(matrix), matrix):
+        with pytest.raises(InvalidArgumentError, match=r"^vector: 'NaN or infinity' given"):
+            Search(batch)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgumentError, match=r"^vector: 'shape \(0,\)' given"):
+        Search(np.empty((2, 0), np.float32))  # type: ignore[arg-type]
+    assert [len(v.values) for v in Search([matrix[0], [1, 2], np.ones(3)]).expressions] == [4, 2, 3]
 
 
 def test_a_vector_cannot_change_under_an_expression() -> None:

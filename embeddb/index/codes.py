@@ -14,14 +14,14 @@ from typing import Any
 import faiss
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from embeddb.index.shortlist import Shortlist, ranked
+from embeddb.index.shortlist import Shortlist
 from embeddb.index.vectors import Allowed
 
 __all__ = ["CodeMoment", "Codes"]
 
 Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
 
 # Up to so many queries are faster one by one.
 FEW_QUERIES = 3
@@ -34,12 +34,12 @@ class CodeMoment:
     """The codes of the places from `first` on, as a search sees them.
 
     Attributes:
-        codes: (n, d) bfloat16.
+        codes: (n, 2 d) uint8, the bytes of bfloat16.
         error: the largest |x - code(x)| of them.
     """
 
     first: int
-    codes: torch.Tensor
+    codes: Bytes
     error: float
 
     def __len__(self) -> int:
@@ -57,7 +57,9 @@ class CodeMoment:
         """
         if bias is None and self.first == 0 and len(queries) <= FEW_QUERIES:
             return self._one_by_one(queries, size, allowed)
-        return self._together(queries, size, bias, allowed)
+        from embeddb.index.products import by_products  # Which imports torch.
+
+        return by_products(self.codes, self.first, queries, size, bias, allowed)
 
     def _one_by_one(self, queries: Floats, size: int, allowed: Allowed | None) -> Shortlist:
         parameters = None
@@ -67,33 +69,18 @@ class CodeMoment:
         search = getattr(self._quantizer, "search_numpy", self._quantizer.search)
         ranks, places = search(queries, size, params=parameters)
         ranks[places < 0] = -np.inf
-        return Shortlist(ranks, places, float(np.finfo(np.float32).eps))
-
-    def _together(
-        self, queries: Floats, size: int, bias: Floats | None, allowed: Allowed | None
-    ) -> Shortlist:
-        asked = torch.from_numpy(queries).to(torch.bfloat16).T
-
-        def products(start: int, end: int) -> torch.Tensor:
-            # The data first: a tall matrix times a narrow one is faster than the other way round.
-            return self.codes[start:end] @ asked
-
-        return ranked(products, self.first, len(self), size, bias, allowed)
+        return Shortlist(ranks, places, float(np.finfo(np.float32).eps), queries)
 
     @cached_property
     def _quantizer(self) -> faiss.IndexScalarQuantizer:
         """FAISS's index over these codes, which it reads where they are."""
-        count, dimension = self.codes.shape
-        index = faiss.IndexScalarQuantizer(
-            dimension, faiss.ScalarQuantizer.QT_bf16, faiss.METRIC_INNER_PRODUCT
-        )
-        memory = self.codes.view(torch.uint8).numpy()
+        index = _quantizer(self.codes.shape[1] // 2)
         # FAISS has such views of memory that is not its own for the files that it maps.
         view: Any = faiss.MaybeOwnedVectorUInt8()
         view.is_owned = False
-        view.view_data = view.c_ptr = faiss.swig_ptr(memory)
-        view.view_size = view.c_size = memory.size
-        index.codes, index.ntotal, index.is_trained = view, count, True
+        view.view_data = view.c_ptr = faiss.swig_ptr(self.codes)
+        view.view_size = view.c_size = self.codes.size
+        index.codes, index.ntotal = view, len(self.codes)
         return index
 
 
@@ -109,8 +96,10 @@ class Codes:
         self.first = first
         self._count = 0
         self._error = 0.0
-        shape = (max(len(vectors), FIRST_CAPACITY), vectors.shape[1])
-        self._codes = torch.empty(shape, dtype=torch.bfloat16)
+        self._coder = _quantizer(vectors.shape[1])
+        self._codes: Bytes = np.empty(
+            (max(len(vectors), FIRST_CAPACITY), self._coder.sa_code_size()), np.uint8
+        )
         for start in range(0, len(vectors), FIRST_CAPACITY):
             self.append(vectors[start : start + FIRST_CAPACITY])
 
@@ -121,16 +110,21 @@ class Codes:
         """Code the vectors (n, d) of the next places, one at least."""
         end = self._count + len(vectors)
         if end > len(self._codes):
-            grown = self._codes.new_empty((max(end, int(len(self._codes) * GROWTH)), vectors.shape[1]))
+            grown = np.empty((max(end, int(len(self._codes) * GROWTH)), self._codes.shape[1]), np.uint8)
             grown[: self._count] = self._codes[: self._count]
             self._codes = grown
-        exact = torch.from_numpy(vectors).float()
-        codes = exact.to(torch.bfloat16)
-        errors = torch.linalg.vector_norm(exact - codes.float(), dim=1)
-        self._error = max(self._error, float(errors.amax()))
+        exact = vectors.astype(np.float32, copy=False)
+        codes = self._coder.sa_encode(exact)
+        off = self._coder.sa_decode(codes) - exact
+        self._error = max(self._error, float(np.sqrt(np.einsum("nd,nd->n", off, off).max())))
         self._codes[self._count : end] = codes
         self._count = end
 
     def moment(self) -> CodeMoment:
         """The codes as they are now."""
         return CodeMoment(self.first, self._codes[: self._count], self._error)
+
+
+def _quantizer(dimension: int) -> faiss.IndexScalarQuantizer:
+    """An empty index of FAISS over bfloat16, which needs no training."""
+    return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_bf16, faiss.METRIC_INNER_PRODUCT)

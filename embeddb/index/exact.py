@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from embeddb.index.codes import CodeMoment
 from embeddb.index.metric import ranking, scores
-from embeddb.index.shortlist import Shortlist, ranked
+from embeddb.index.shortlist import Shortlist, largest, ranked
 from embeddb.index.vectors import Allowed, Moment
 from embeddb.query import Metric
 
@@ -133,7 +132,7 @@ def _scan(
             last = np.where(complete, 0, shortlist.ranks[:, -1])
             kth = ranking(moment.metric, asked, found[0][:, -1:])[:, 0]
             error = 0.0 if codes is None else codes.error
-            proven = complete | (kth > last + _bound(moment, error, asked, last, shortlist.rounding))
+            proven = complete | (kth > last + _bound(moment, error, asked, last, shortlist))
         done = pending[proven]
         results[0][done], results[1][done] = found[0][proven], found[1][proven]
         pending = pending[~proven]
@@ -145,25 +144,27 @@ def _by_vectors(moment: Moment, queries: Floats, size: int, allowed: Allowed | N
     """The shortlist of all places, where their vectors are their codes."""
     asked = np.ascontiguousarray(queries.T)
 
-    def products(start: int, end: int) -> torch.Tensor:
+    def best_of(start: int, end: int, size: int) -> tuple[Floats, Places]:
         found = np.empty((end - start, len(queries)), np.float32)
         for first in range(start, end, BLOCK_VECTORS):
             block = moment.vectors[first : min(first + BLOCK_VECTORS, end)].astype(np.float32, copy=False)
             np.matmul(block, asked, out=found[first - start : first - start + len(block)])
-        return torch.from_numpy(found)
+        if moment.bias is not None:
+            found += moment.bias[start:end, np.newaxis]
+        if allowed is not None:
+            found[~allowed.mask(start, end)] = -np.inf
+        values, where = largest(found, size)
+        return values, where + start
 
-    return ranked(products, 0, len(moment), size, moment.bias, allowed)
+    rounding = float(np.finfo(np.float32).eps)
+    return Shortlist(*ranked(best_of, 0, len(moment), size), rounding, queries)
 
 
-def _bound(moment: Moment, error: float, queries: Floats, last: Floats, rounding: float) -> Floats:
+def _bound(moment: Moment, error: float, queries: Floats, last: Floats, shortlist: Shortlist) -> Floats:
     """By how much a place outside the shortlist may rank higher than `last`, at most; (q,) float32."""
     length = np.linalg.norm(queries, axis=1)
     longest = moment.longest + error
-    coded = torch.from_numpy(queries).to(torch.bfloat16).float().numpy()
-    off = length * error
-    if rounding > np.finfo(np.float32).eps:
-        # Where ranks are so coarse, the queries were coded too.
-        off = off + np.linalg.norm(queries - coded, axis=1) * longest
+    off = length * error + np.linalg.norm(queries - shortlist.asked, axis=1) * longest
     summed = rounded = length * longest
     if moment.metric is Metric.L2:
         summed = summed + (length**2 + longest**2) / 2
@@ -172,5 +173,5 @@ def _bound(moment: Moment, error: float, queries: Floats, last: Floats, rounding
         rounded = np.abs(last)
     # Sums are of float32, in any order, here and in the scores; products are rounded to the codes' type.
     summing = 4 * queries.shape[1] * np.finfo(np.float32).eps * summed
-    bound: Floats = (off + summing + rounding * rounded).astype(np.float32)
+    bound: Floats = (off + summing + shortlist.rounding * rounded).astype(np.float32)
     return bound

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from embeddb.index.vectors import Allowed
-
-__all__ = ["Shortlist", "ranked"]
+__all__ = ["GROUP", "Shortlist", "largest", "ranked"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 BLOCK_PLACES = 65_536
 GROUP = 64
+"""Places whose largest is compared first: the groups with the largest of these hold what ranks best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,63 +25,59 @@ class Shortlist:
     Attributes:
         ranks: (q, size) float32, best first, minus infinity where no more are allowed.
         places: (q, size) int64, -1 there.
-        rounding: what a rank is off by at most, relative to itself, beside what the vectors were rounded by.
+        rounding: what a rank is off by at most, relative to itself, beside what the vectors and the queries
+            were rounded by.
+        asked: (q, d) float32: the queries, as they were rounded before they were multiplied.
     """
 
     ranks: Floats
     places: Places
     rounding: float
+    asked: Floats
 
 
 def ranked(
-    products: Callable[[int, int], torch.Tensor],
-    first: int,
-    count: int,
-    size: int,
-    bias: Floats | None,
-    allowed: Allowed | None,
-) -> Shortlist:
+    best_of: Callable[[int, int, int], tuple[Floats, Places]], first: int, count: int, size: int
+) -> tuple[Floats, Places]:
     """The best `size` of `count` places from `first` on, at most as many as there are.
 
     Args:
-        products: gives the inner products (b, q) of places from one to another, not included, with the
-            queries. They count from `first`.
-        bias: (n,) float32, what is added to them, by place; None for nothing.
-        allowed: which places may be found; None for all.
+        best_of: gives the best of the places from one to another, not included, as many as its last argument
+            says: ranks (q, m) float32 and places (q, m) int64. All of them count from `first`.
+
+    Returns:
+        Ranks and places as a `Shortlist` has them.
     """
-    ranks, places = [], []
-    rounding = 0.0
-    for start in range(0, count, BLOCK_PLACES):
-        end = min(start + BLOCK_PLACES, count)
-        found = products(start, end)
-        rounding = torch.finfo(found.dtype).eps
-        if bias is not None:
-            found = found.float() + torch.from_numpy(bias[first + start : first + end, np.newaxis])
-        if allowed is not None:
-            barred = torch.from_numpy(~allowed.mask(first + start, first + end))
-            found.masked_fill_(barred[:, None], -torch.inf)
-        rank, place = _top(found, min(size, end - start))
-        ranks.append(rank)
-        places.append(place + (first + start))
-    rank, chosen = torch.cat(ranks, dim=1).topk(size, dim=1)
-    place = torch.cat(places, dim=1).gather(1, chosen).masked_fill(rank.isneginf(), -1)
-    return Shortlist(rank.numpy(), place.numpy(), rounding)
+    found = [
+        best_of(start, min(start + BLOCK_PLACES, count), min(size, count - start, BLOCK_PLACES))
+        for start in range(0, count, BLOCK_PLACES)
+    ]
+    ranks, chosen = _top(np.concatenate([each[0] for each in found], axis=1), size)
+    places = np.take_along_axis(np.concatenate([each[1] for each in found], axis=1), chosen, 1) + first
+    places[np.isneginf(ranks)] = -1
+    return ranks, places
 
 
-def _top(found: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `size` largest of each column of (n, q): values (q, size) float32, best first, and where they are.
-
-    The groups with the largest maxima hold them, and are few; to sort these alone is several times faster.
-    """
+def largest(found: Floats, size: int) -> tuple[Floats, Places]:
+    """The `size` largest of each column of (n, q): values (q, size), best first, and where they are."""
     n, q = found.shape
     groups = n // GROUP
     if groups < 2 * size:
-        values, where = found.T.float().topk(size, dim=1)
-        return values, where
-    grouped = found[: groups * GROUP].view(groups, GROUP, q)
-    chosen = grouped.amax(1).T.contiguous().topk(size, dim=1).indices
+        return _top(np.ascontiguousarray(found.T), size)
+    grouped = found[: groups * GROUP].reshape(groups, GROUP, q)
+    chosen = _top(np.ascontiguousarray(grouped.max(axis=1).T), size)[1]
     # Behind the members of the chosen groups come those that make no full group.
-    inside = grouped.permute(2, 0, 1)[torch.arange(q)[:, None], chosen].flatten(1)
-    values, where = torch.cat([inside, found[groups * GROUP :].T], dim=1).float().topk(size, dim=1)
-    member = chosen.gather(1, (where // GROUP).clamp(max=size - 1)) * GROUP + where % GROUP
-    return values, torch.where(where < size * GROUP, member, where + (groups - size) * GROUP)
+    inside = grouped.transpose(2, 0, 1)[np.arange(q)[:, np.newaxis], chosen].reshape(q, -1)
+    values, where = _top(np.concatenate([inside, found[groups * GROUP :].T], axis=1), size)
+    group = np.take_along_axis(chosen, np.minimum(where // GROUP, size - 1), 1)
+    return values, np.where(
+        where < size * GROUP, group * GROUP + where % GROUP, where + (groups - size) * GROUP
+    )
+
+
+def _top(values: Floats, size: int) -> tuple[Floats, Places]:
+    """The `size` largest of each row, best first, and where they are."""
+    where = np.argpartition(values, values.shape[1] - size, axis=1)[:, values.shape[1] - size :]
+    top = np.take_along_axis(values, where, 1)
+    order = np.argsort(-top, axis=1)
+    return np.take_along_axis(top, order, 1), np.take_along_axis(where, order, 1)

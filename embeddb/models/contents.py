@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image as PilImage
 
@@ -16,9 +16,11 @@ from embeddb.batching import Priority
 from embeddb.deadline import Deadline
 from embeddb.errors import DeadlineExceededError, EmbeddbError, InternalError, or_raise
 from embeddb.models.images import decode
-from embeddb.models.model import Model
 from embeddb.query import Embedding, Image, Modality, Text, cut_out
 from embeddb.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from embeddb.models.model import Model
 
 __all__ = ["Contents", "EmbedRequest"]
 

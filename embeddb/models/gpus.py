@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-
-import torch
 
 __all__ = ["GpuMemory", "gpu_memory"]
 
@@ -22,7 +21,9 @@ def gpu_memory() -> dict[str, GpuMemory]:
 
     To ask for it would make a context on the device, which takes some hundred megabytes itself.
     """
-    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    # What has not imported torch yet runs nothing by it, and need not wait for that.
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
         return {}
     memory = {}
     for index in range(torch.cuda.device_count()):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embeddb.batching import Priority, QueueFigures
 from embeddb.deadline import current
@@ -20,12 +20,14 @@ from embeddb.errors import (
 )
 from embeddb.models.contents import Contents, EmbedRequest
 from embeddb.models.loaders import LOADERS
-from embeddb.models.model import Model
 from embeddb.models.recent import TextCacheFigures
-from embeddb.models.runner import Choices
 from embeddb.models.spec import Spec
 from embeddb.query import Embedding, Image, Modality, ModelInfo, RunOptions
 from embeddb.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from embeddb.models.model import Model
+    from embeddb.models.runner import Choices
 
 __all__ = ["Registry"]
 
@@ -97,11 +99,12 @@ class Registry:
     def restore(self, info: ModelInfo) -> None:
         """Have a model again that was registered before; it is loaded now unless its options say later.
 
-        One that cannot be loaded is refused by name from now on, and the others are not affected.
+        One that cannot be loaded is refused by name from now on, and the others are not affected. One that
+        encodes nothing has nothing to load.
         """
         self._names_taken.add(info.name)
         self._entries[info.name] = _Entry(info)
-        if info.options.lazy:
+        if info.options.lazy or not info.modalities:
             return
         try:
             self.load(info.name)
@@ -281,6 +284,9 @@ class Registry:
         with self._loading:
             begun = time.monotonic()
             log.info("model %r: loading with %s", name, loader)
+            # The one place by which the registry comes to torch, which takes seconds and half a gigabyte.
+            from embeddb.models.model import Model
+
             network = LOADERS[loader](reading, self._settings)
             model = Model(name, spec, options, network, self._settings, self._choices)
             facts = (name, time.monotonic() - begun, model.running.bytes / 1e6, model.running.device)

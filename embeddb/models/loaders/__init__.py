@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from embeddb.models.network import Network
 from embeddb.models.spec import Spec
 from embeddb.settings import ModelSettings
 
+if TYPE_CHECKING:
+    from embeddb.models.network import Network
+
 __all__ = ["LOADERS"]
 
-Loader = Callable[[Spec, ModelSettings], Network]
+Loader = Callable[[Spec, ModelSettings], "Network"]
 
 # Each is `load_NAME` in the module of its name, but for these.
 MODULES = {"pt2": "program", "torchscript": "program"}

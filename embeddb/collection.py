@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from embeddb.annotation import Annotation
 from embeddb.answers.analysis import Analysis
+from embeddb.answers.columns import hit_columns, item_columns
 from embeddb.answers.cut import Found
 from embeddb.answers.fused import FusedRetrieval
 from embeddb.answers.retrieval import Retrieval
@@ -24,16 +25,14 @@ from embeddb.query import (
     CollectionInfo,
     CollectionSettings,
     Hit,
-    Image,
+    HitColumns,
     ItemPage,
-    Modality,
     ModelInfo,
     PutItem,
     PutResult,
     Search,
     SpaceStats,
     StoredItem,
-    Text,
     View,
     check_id,
     check_page_size,
@@ -41,7 +40,7 @@ from embeddb.query import (
 from embeddb.questions import OnProgress, Question
 from embeddb.selection import Selection
 from embeddb.spaces import Spaces
-from embeddb.storage import CollectionStore, Delete, Record
+from embeddb.storage import CollectionStore, Delete
 
 __all__ = ["Collection"]
 
@@ -145,7 +144,8 @@ class Collection(CollectionCalls):
         asked = [item_id for item_id in item_ids if item_id not in refused]
         records = dict(zip(asked, self._store.get(asked), strict=True))
         found = [record for record in records.values() if record is not None]
-        items = dict(zip((record.id for record in found), self._items(found, view or View()), strict=True))
+        columns = item_columns(found, view or View(), self._store, self._spaces.models)
+        items = dict(zip(columns.ids, columns.items(), strict=True))
         return [
             refused.get(item_id) or items.get(item_id) or NotFoundError("item", item_id)
             for item_id in item_ids
@@ -188,29 +188,24 @@ class Collection(CollectionCalls):
         if view is not None and view.payload:
             page = page[: self._store.fitting((record.row for record in page), MAX_PAGE_BYTES)]
         token = page[-1].id if len(records) > len(page) else ""
-        return ItemPage(self._items(page, view or View()), token)
+        columns = item_columns(page, view or View(), self._store, self._spaces.models)
+        return ItemPage(columns.items(), token)
 
     # -- Search -----------------------------------------------------------------------------------------
 
     @checked
     def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:  # noqa: D102
-        answers = self._answers(search)
-        wanted = {found.row for answer in answers if not isinstance(answer, EmbeddbError) for found in answer}
-        # A row that was deleted since the index was asked is gone, and so is its hit.
-        records = [record for record in self._store.by_rows(wanted) if record is not None]
-        items = dict(zip((r.row for r in records), self._items(records, search.view), strict=True))
-        return [
-            answer
-            if isinstance(answer, EmbeddbError)
-            else [
-                Hit(items[each.row], each.score, each.explanation, each.group, each.model)
-                for each in answer
-                if each.row in items
-            ]
-            for answer in answers
-        ]
+        return self.search_columns(search).hits()
 
-    def _answers(self, search: Search) -> list[list[Found] | EmbeddbError]:
+    def search_columns(self, search: Search) -> HitColumns:
+        """Answer a batch of expressions as `search_many` does, without an object for each hit.
+
+        Raises:
+            EmbeddbError: as `search_many` does.
+        """
+        return hit_columns(self._answers(search), search.view, self._store, self._spaces.models)
+
+    def _answers(self, search: Search) -> list[Found | EmbeddbError]:
         if search.fusion is None:
             return Retrieval(search, self._spaces.get(search.model), self._store, self._selection).answer()
         spaces = {model: self._spaces.get(model) for model in search.fusion.models}
@@ -271,29 +266,6 @@ class Collection(CollectionCalls):
             ingest = Ingest(self.name, models, self._settings, self._store, self._registry)
             return _Begun(ids, ingest.begin(batch), putting.pop_all())
 
-    def _items(self, records: Sequence[Record], view: View) -> list[StoredItem]:
-        """What a view shows of records."""
-        models = self._spaces.models
-        rows = [record.row for record in records]
-        payloads = self._store.payloads(rows) if view.payload else [None] * len(rows)
-        features = {model: self._store.features(model, rows) for model in models} if view.features else {}
-        return [
-            StoredItem(
-                id=record.id,
-                metadata_json=record.metadata_json,
-                modality=record.modality,
-                payload=_content(record.modality, payload),
-                features={
-                    model: vectors[record.row] for model, vectors in features.items() if record.row in vectors
-                },
-                # A record keeps what a model saw that was dropped since.
-                predictions={model: found for model, found in record.predictions.items() if model in models}
-                if view.predictions
-                else {},
-            )
-            for record, payload in zip(records, payloads, strict=True)
-        ]
-
 
 def _refused(item_ids: Sequence[str]) -> dict[str, EmbeddbError]:
     """What is wrong with those that are no ids."""
@@ -304,12 +276,6 @@ def _refused(item_ids: Sequence[str]) -> dict[str, EmbeddbError]:
         except InvalidArgumentError as error:
             refused[item_id] = error
     return refused
-
-
-def _content(modality: Modality | None, payload: bytes | None) -> Image | Text | None:
-    if payload is None:
-        return None
-    return Text(payload.decode()) if modality is Modality.TEXT else Image(payload)
 
 
 def _batches(items: Iterable[PutItem]) -> Iterator[list[PutItem]]:

@@ -98,11 +98,11 @@ class Classification:
             if isinstance(found, EmbeddbError):
                 outcomes.append(found)
                 continue
-            records = self._store.by_rows(each.row for each in found)
+            records = self._store.by_rows(found.rows)
             metadata = [{} if record is None else json.loads(record.metadata_json) for record in records]
             labels = [field_value(each, by.field) for each in metadata]
             voters = [
-                (label, each.score) for label, each in zip(labels, found, strict=True) if label is not None
+                (label, score) for label, score in zip(labels, found.scores, strict=True) if label is not None
             ]
             outcomes.append(
                 vote([label for label, _ in voters], [score for _, score in voters], by.temperature)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from embeddb.query import Contribution, Search
@@ -16,13 +17,22 @@ __all__ = ["Cut", "Found"]
 
 
 class Found(NamedTuple):
-    """A hit before its item is read; the fields are those of `Hit`."""
+    """The hits of an expression before their items are read, column by column; see `HitColumns`."""
 
-    row: int
-    score: float
-    explanation: tuple[Contribution, ...] = ()
-    group: Label | None = None
-    model: str | None = None
+    rows: Sequence[int] = ()
+    scores: Sequence[float] = ()
+    explanations: Sequence[tuple[Contribution, ...]] = ()
+    groups: Sequence[Label | None] = ()
+    models: Sequence[str] = ()
+
+    def only(self, places: Sequence[int]) -> Found:
+        """The hits at these places."""
+        return Found._make([column[place] for place in places] if column else () for column in self)
+
+    @classmethod
+    def joined(cls, each: Iterable[Found]) -> Found:
+        """The hits of several, which have the same columns, one behind the other."""
+        return cls(*map(list, map(chain.from_iterable, zip(*each, strict=True))))
 
 
 class Cut:
@@ -42,7 +52,7 @@ class Cut:
         self._stop = search.offset + search.k
         self.hits = self._stop * (search.group.size if search.group else 1)
 
-    def page(self, ranking: Ranking) -> tuple[list[Found], bool]:
+    def page(self, ranking: Ranking) -> tuple[Found, bool]:
         """Cut the page out of a ranking.
 
         Returns:
@@ -53,18 +63,13 @@ class Cut:
         group = self._search.group
         if group is None:
             part = kept.part(start, stop)
-            found = zip(part.rows.tolist(), part.scores.tolist(), strict=True)
-            return [Found(row, score) for row, score in found], True
+            return Found(part.rows.tolist(), part.scores.tolist()), True
         rows, scores = kept.rows.tolist(), kept.scores.tolist()
         values = self._values(rows, group.field)
         groups = grouped(values, group.size)
         full = len(groups) >= stop and all(len(places) == group.size for places in groups[start:stop])
-        found_groups = [
-            Found(rows[place], scores[place], group=values[place])
-            for places in groups[start:stop]
-            for place in places
-        ]
-        return found_groups, full or len(kept) < len(ranking)
+        found = Found(rows, scores, groups=values).only(list(chain.from_iterable(groups[start:stop])))
+        return found, full or len(kept) < len(ranking)
 
     def _values(self, rows: Sequence[int], field: str) -> list[Label | None]:
         records = self._store.by_rows(rows)

@@ -51,23 +51,22 @@ class FusedRetrieval:
             for model, space in spaces.items()
         }
 
-    def answer(self) -> list[list[Found] | EmbeddbError]:
+    def answer(self) -> list[Found | EmbeddbError]:
         """Answer every expression; one that one of the spaces cannot evaluate is an error."""
         if self._fusion.method is FusionMethod.SIDE_BY_SIDE:
             return list(self._side_by_side())
         return list(self._fused())
 
-    def _side_by_side(self) -> Iterator[list[Found] | EmbeddbError]:
+    def _side_by_side(self) -> Iterator[Found | EmbeddbError]:
         for outcomes in zip(*(each.answer() for each in self._retrievals.values()), strict=True):
             error = next((each for each in outcomes if isinstance(each, EmbeddbError)), None)
-            yield error or [
-                found._replace(model=model)
-                for model, outcome in zip(self._retrievals, outcomes, strict=True)
-                if not isinstance(outcome, EmbeddbError)
-                for found in outcome
-            ]
+            yield error or Found.joined(
+                found._replace(models=[model] * len(found.rows))
+                for model, found in zip(self._retrievals, outcomes, strict=True)
+                if not isinstance(found, EmbeddbError)
+            )
 
-    def _fused(self) -> Iterator[list[Found] | EmbeddbError]:
+    def _fused(self) -> Iterator[Found | EmbeddbError]:
         for outcomes in zip(
             *(each.candidates(self._shortlist) for each in self._retrievals.values()), strict=True
         ):

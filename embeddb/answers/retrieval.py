@@ -49,7 +49,7 @@ class Retrieval:
         self._space = space
         self._store = store
 
-    def answer(self) -> list[list[Found] | EmbeddbError]:
+    def answer(self) -> list[Found | EmbeddbError]:
         """Answer every expression, an error in the place of each that could not be evaluated."""
         return self._each(self._answers)
 
@@ -66,11 +66,11 @@ class Retrieval:
             each if isinstance(each, EmbeddbError) else answers[place] for place, each in enumerate(outcomes)
         ]
 
-    def _answers(self, queries: Mapping[int, Query]) -> dict[int, list[Found]]:
+    def _answers(self, queries: Mapping[int, Query]) -> dict[int, Found]:
         """The hits of each query, by its place."""
         search = self._search
         cut = Cut(search, self._store)
-        answers: dict[int, list[Found]] = {}
+        answers: dict[int, Found] = {}
         depth = search.shortlist if search.limited else min(cut.hits, MAX_K)
         while queries:
             rankings = self._rankings(queries, depth)
@@ -153,13 +153,15 @@ class Retrieval:
         distances = reciprocal_distances(query.vector.astype(np.float64), items, rerank)
         return ranking.in_order(np.argsort(distances, kind="stable"))
 
-    def _explained(self, query: Query, found: list[Found]) -> list[Found]:
-        if not self._search.explain or not found:
+    def _explained(self, query: Query, found: Found) -> Found:
+        if not self._search.explain or not found.rows:
             return found
-        living, items = self._space.placed([each.row for each in found], self._arithmetic)
-        explanations = explain(query, items, self._arithmetic.combine)
-        by_row = dict(zip(living.tolist(), explanations, strict=True))
-        return [each._replace(explanation=by_row[each.row]) for each in found if each.row in by_row]
+        living, items = self._space.placed(found.rows, self._arithmetic)
+        explanations = dict(
+            zip(living.tolist(), explain(query, items, self._arithmetic.combine), strict=True)
+        )
+        kept = found.only([place for place, row in enumerate(found.rows) if row in explanations])
+        return kept._replace(explanations=[explanations[row] for row in kept.rows])
 
 
 def _arithmetic(search: Search, metric: Metric) -> Arithmetic:

@@ -10,6 +10,7 @@ from embeddb.query.collections import (
     SpaceStats,
     Stats,
 )
+from embeddb.query.columns import HitColumns, ItemColumns
 from embeddb.query.expressions import (
     MAX_DEPTH,
     MAX_OPERANDS,
@@ -97,8 +98,10 @@ __all__ = [
     "Expression",
     "Finding",
     "Hit",
+    "HitColumns",
     "Image",
     "Item",
+    "ItemColumns",
     "ItemPage",
     "KeyInfo",
     "Metric",

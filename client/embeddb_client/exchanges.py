@@ -46,7 +46,7 @@ from embeddb_protos.wire.items import (
     view_message,
 )
 from embeddb_protos.wire.questions import codec_of
-from embeddb_protos.wire.search import result_from, search_message
+from embeddb_protos.wire.search import response_from, search_message
 from embeddb_protos.wire.service import (
     backfill_from,
     collection_from,
@@ -335,7 +335,7 @@ def list_items(
 @checked
 def search_items(collection: str, search: Search) -> Exchange[Found]:
     """Find what is near; images are read here."""
-    return Exchange("search.Search", search_message(collection, search), _found)
+    return Exchange("search.Search", search_message(collection, search), response_from)
 
 
 @checked
@@ -352,7 +352,7 @@ def stream_response(response: search_pb2.StreamSearchResponse) -> Found:
     """
     if response.HasField("error"):
         raise error_from(response.error)
-    return _found(response.response)
+    return response_from(response.response)
 
 
 @checked
@@ -364,10 +364,6 @@ def ask(collection: str, question: Question[A]) -> Exchange[A]:
         return Exchange(f"analysis.{codec.method}", request, codec.answer_from)
     envelope = getattr(analysis_pb2, f"Stream{codec.method}Request")(request=request)
     return Exchange(f"analysis.Stream{codec.method}", envelope, codec.answer_from, streamed=True)
-
-
-def _found(response: search_pb2.SearchResponse) -> Found:
-    return [result_from(result) for result in response.results]
 
 
 def _nothing(response: object) -> None:

@@ -16,6 +16,8 @@ from embeddb.options import Arithmetic, Combine, Diversify, Fusion, FusionMethod
 from embeddb.presets import between
 from embeddb.query import Expression, Hit, Image, Item, PutItem, Search, Text, Vector, unit
 from embeddb_client import Client, Collection
+from embeddb_protos.v1 import search_pb2
+from embeddb_protos.wire.expressions import vector_message, vectors_message
 from embeddb_server import Server
 from tests.conftest import PHOTOS
 
@@ -209,3 +211,29 @@ def test_concurrent_searches_and_puts_get_their_own_answers(
         thread.join()
     assert wrong == []
     assert collection.info().items == 400
+
+
+def test_a_search_of_an_older_client_is_answered_as_before(photos: Collection, client: Client) -> None:
+    """One that sends an expression for each vector, and does not know of columns."""
+    features = [photos.get(name, with_features=True).features["tiny"] for name in ("chelsea", "coffee")]
+    expressions = [{"terms": [{"vector": vector_message(each)}]} for each in features]
+    bad = {"terms": [{"vector": vector_message(features[0][:3])}]}
+    request = search_pb2.SearchRequest(
+        collection="photos", expressions=[*expressions, bad], model="tiny", k=3
+    )
+    connection = client._connection
+    old = connection.call(connection.search.Search, request)
+    assert not old.HasField("columns")
+    request = search_pb2.SearchRequest(
+        collection="photos", vectors=vectors_message(features), expressions=[bad], model="tiny", k=3
+    )
+    request.columns = True
+    new = connection.call(connection.search.Search, request)
+    assert not new.results
+    first, second, refused = [each.hits for each in old.results]
+    expected = [(hit.item.id, hit.score, hit.item.metadata_json) for hit in (*first.hits, *second.hits)]
+    columns = new.columns
+    assert list(zip(columns.ids, columns.scores, columns.metadata_json, strict=True)) == expected
+    assert not refused.hits
+    assert list(columns.counts) == [0, 3, 3]
+    assert columns.errors[0] == old.results[2].error

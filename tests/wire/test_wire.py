@@ -36,9 +36,10 @@ from embeddb_protos.wire.expressions import (
     vector_message,
 )
 from embeddb_protos.wire.items import item_from, item_message, put_item_from, put_item_message
-from embeddb_protos.wire.search import result_from, result_message, search_from, search_message
+from embeddb_protos.wire.search import search_from, search_message
 from embeddb_protos.wire.service import model_from, model_message, stats_from, stats_message
 from tests.expressions import expressions, ids, vectors
+from tests.wire.hits import carried
 
 json_values = st.recursive(
     st.none()
@@ -184,9 +185,8 @@ def test_what_is_left_out_of_a_message_is_the_default() -> None:
 
 @pytest.mark.parametrize("group", ["a", 1, 1.5, True, False, None])
 def test_the_value_that_hits_are_grouped_by(group: str | float | bool | None) -> None:
-    received = result_from(result_message([Hit(StoredItem("a"), 0.5, group=group)]))
-    assert isinstance(received, list)
-    assert (received[0].group, type(received[0].group)) == (group, type(group))
+    [received] = carried([Hit(StoredItem("a"), 0.5, group=group)])
+    assert (received.group, type(received.group)) == (group, type(group))
 
 
 def test_an_arithmetic_of_a_later_version_is_refused() -> None:
@@ -197,9 +197,8 @@ def test_an_arithmetic_of_a_later_version_is_refused() -> None:
 
 def test_explanations() -> None:
     hit = Hit(StoredItem("a"), 0.5, (Contribution(2.0, 0.25, 0.75), Contribution(-1.0, 0.5, -0.25)))
-    received = result_from(result_message([hit]))
-    assert isinstance(received, list)
-    assert received[0].explanation == hit.explanation
+    [received] = carried([hit])
+    assert received.explanation == hit.explanation
 
 
 def test_stored_items_and_hits() -> None:
@@ -213,7 +212,7 @@ def test_stored_items_and_hits() -> None:
     )
     for received in (
         item_from(item_message(item)),
-        result_from(result_message([Hit(item, 0.25)]))[0].item,  # type: ignore[index]
+        carried([Hit(item, 0.25)])[0].item,
     ):
         assert (received.id, received.metadata, received.modality) == ("a", {"n": 1, "f": 1.0}, "image")
         assert isinstance(received.metadata["f"], float)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mbeddb_protos/v1/common.proto\x12\nembeddb.v1\")\n\x06Vector\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tdimension\x18\x02 \x01(\r\"V\n\x07\x43ontent\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x1c\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x0f.embeddb.v1.BoxB\x06\n\x04kindJ\x04\x08\x04\x10\n\"?\n\x03\x42ox\x12\x0c\n\x04left\x18\x01 \x01(\r\x12\x0b\n\x03top\x18\x02 \x01(\r\x12\r\n\x05right\x18\x03 \x01(\r\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\r\"*\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\":\n\x0bPredictions\x12+\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x16.embeddb.v1.Prediction\"\x97\x01\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12/\n\x07\x64\x65tails\x18\x04 \x03(\x0b\x32\x1e.embeddb.v1.Error.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*K\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODALITY_IMAGE\x10\x01\x12\x11\n\rMODALITY_TEXT\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mbeddb_protos/v1/common.proto\x12\nembeddb.v1\")\n\x06Vector\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tdimension\x18\x02 \x01(\r\"*\n\x07Vectors\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tdimension\x18\x02 \x01(\r\"V\n\x07\x43ontent\x12\x0f\n\x05image\x18\x01 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x1c\n\x03\x62ox\x18\x03 \x01(\x0b\x32\x0f.embeddb.v1.BoxB\x06\n\x04kindJ\x04\x08\x04\x10\n\"?\n\x03\x42ox\x12\x0c\n\x04left\x18\x01 \x01(\r\x12\x0b\n\x03top\x18\x02 \x01(\r\x12\r\n\x05right\x18\x03 \x01(\r\x12\x0e\n\x06\x62ottom\x18\x04 \x01(\r\"*\n\nPrediction\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\":\n\x0bPredictions\x12+\n\x0bpredictions\x18\x01 \x03(\x0b\x32\x16.embeddb.v1.Prediction\"\x97\x01\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12/\n\x07\x64\x65tails\x18\x04 \x03(\x0b\x32\x1e.embeddb.v1.Error.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*K\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODALITY_IMAGE\x10\x01\x12\x11\n\rMODALITY_TEXT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,20 +33,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERROR_DETAILSENTRY']._loaded_options = None
   _globals['_ERROR_DETAILSENTRY']._serialized_options = b'8\001'
-  _globals['_MODALITY']._serialized_start=500
-  _globals['_MODALITY']._serialized_end=575
+  _globals['_MODALITY']._serialized_start=544
+  _globals['_MODALITY']._serialized_end=619
   _globals['_VECTOR']._serialized_start=46
   _globals['_VECTOR']._serialized_end=87
-  _globals['_CONTENT']._serialized_start=89
-  _globals['_CONTENT']._serialized_end=175
-  _globals['_BOX']._serialized_start=177
-  _globals['_BOX']._serialized_end=240
-  _globals['_PREDICTION']._serialized_start=242
-  _globals['_PREDICTION']._serialized_end=284
-  _globals['_PREDICTIONS']._serialized_start=286
-  _globals['_PREDICTIONS']._serialized_end=344
-  _globals['_ERROR']._serialized_start=347
-  _globals['_ERROR']._serialized_end=498
-  _globals['_ERROR_DETAILSENTRY']._serialized_start=452
-  _globals['_ERROR_DETAILSENTRY']._serialized_end=498
+  _globals['_VECTORS']._serialized_start=89
+  _globals['_VECTORS']._serialized_end=131
+  _globals['_CONTENT']._serialized_start=133
+  _globals['_CONTENT']._serialized_end=219
+  _globals['_BOX']._serialized_start=221
+  _globals['_BOX']._serialized_end=284
+  _globals['_PREDICTION']._serialized_start=286
+  _globals['_PREDICTION']._serialized_end=328
+  _globals['_PREDICTIONS']._serialized_start=330
+  _globals['_PREDICTIONS']._serialized_end=388
+  _globals['_ERROR']._serialized_start=391
+  _globals['_ERROR']._serialized_end=542
+  _globals['_ERROR_DETAILSENTRY']._serialized_start=496
+  _globals['_ERROR_DETAILSENTRY']._serialized_end=542
 # @@protoc_insertion_point(module_scope)

@@ -24,6 +24,14 @@ class Vector(_message.Message):
     dimension: int
     def __init__(self, data: _Optional[bytes] = ..., dimension: _Optional[int] = ...) -> None: ...
 
+class Vectors(_message.Message):
+    __slots__ = ("data", "dimension")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    dimension: int
+    def __init__(self, data: _Optional[bytes] = ..., dimension: _Optional[int] = ...) -> None: ...
+
 class Content(_message.Message):
     __slots__ = ("image", "text", "box")
     IMAGE_FIELD_NUMBER: _ClassVar[int]

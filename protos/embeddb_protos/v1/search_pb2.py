@@ -27,41 +27,47 @@ from embeddb_protos.v1 import expressions_pb2 as embeddb__protos_dot_v1_dot_expr
 from embeddb_protos.v1 import items_pb2 as embeddb__protos_dot_v1_dot_items__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mbeddb_protos/v1/search.proto\x12\nembeddb.v1\x1a\x1e\x65mbeddb_protos/v1/common.proto\x1a#embeddb_protos/v1/expressions.proto\x1a\x1d\x65mbeddb_protos/v1/items.proto\"\xbb\x04\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12+\n\x0b\x65xpressions\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.Expression\x12\x0e\n\x01k\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\r\n\x05model\x18\x04 \x01(\t\x12\x18\n\x10include_operands\x18\x05 \x01(\x08\x12\"\n\x04view\x18\x06 \x01(\x0b\x32\x14.embeddb.v1.ItemView\x12*\n\narithmetic\x18\n \x01(\x0b\x32\x16.embeddb.v1.Arithmetic\x12\x0f\n\x07\x65xplain\x18\x0b \x01(\x08\x12\x17\n\ncandidates\x18\x0c \x01(\rH\x02\x88\x01\x01\x12\x0e\n\x06\x66ilter\x18\x07 \x01(\t\x12\x0e\n\x06offset\x18\r \x01(\r\x12\x16\n\tmin_score\x18\x0e \x01(\x01H\x03\x88\x01\x01\x12 \n\x05group\x18\x0f \x01(\x0b\x32\x11.embeddb.v1.Group\x12*\n\tdiversify\x18\x10 \x01(\x0b\x32\x15.embeddb.v1.DiversifyH\x00\x12/\n\x0ck_reciprocal\x18\x11 \x01(\x0b\x32\x17.embeddb.v1.KReciprocalH\x00\x12\"\n\x06\x66usion\x18\x12 \x01(\x0b\x32\x12.embeddb.v1.Fusion\x12\"\n\x06\x65\x66\x66ort\x18\x08 \x01(\x0e\x32\x12.embeddb.v1.EffortB\x08\n\x06rerankB\x04\n\x02_kB\r\n\x0b_candidatesB\x0c\n\n_min_scoreJ\x04\x08\t\x10\nJ\x04\x08\x13\x10\x1e\"S\n\x06\x46usion\x12\x0e\n\x06models\x18\x01 \x03(\t\x12(\n\x06method\x18\x02 \x01(\x0e\x32\x18.embeddb.v1.FusionMethod\x12\x0f\n\x07weights\x18\x03 \x03(\x01\"$\n\x05Group\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\r\"+\n\tDiversify\x12\x13\n\x06weight\x18\x01 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_weight\"E\n\x0bKReciprocal\x12\n\n\x02k1\x18\x01 \x01(\r\x12\n\n\x02k2\x18\x02 \x01(\r\x12\x13\n\x06weight\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_weight\"\x8c\x01\n\x03Hit\x12\x1e\n\x04item\x18\x01 \x01(\x0b\x32\x10.embeddb.v1.Item\x12\r\n\x05score\x18\x02 \x01(\x02\x12-\n\x0b\x65xplanation\x18\x03 \x03(\x0b\x32\x18.embeddb.v1.Contribution\x12\x12\n\ngroup_json\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\tJ\x04\x08\x06\x10\n\"A\n\x0c\x43ontribution\x12\x0e\n\x06weight\x18\x01 \x01(\x01\x12\x12\n\nsimilarity\x18\x02 \x01(\x02\x12\r\n\x05share\x18\x03 \x01(\x02\"+\n\x04Hits\x12\x1d\n\x04hits\x18\x01 \x03(\x0b\x32\x0f.embeddb.v1.HitJ\x04\x08\x02\x10\n\"_\n\x0cSearchResult\x12 \n\x04hits\x18\x01 \x01(\x0b\x32\x10.embeddb.v1.HitsH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.embeddb.v1.ErrorH\x00\x42\t\n\x07outcome\";\n\x0eSearchResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.embeddb.v1.SearchResult\"A\n\x13StreamSearchRequest\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.embeddb.v1.SearchRequest\"u\n\x14StreamSearchResponse\x12.\n\x08response\x18\x01 \x01(\x0b\x32\x1a.embeddb.v1.SearchResponseH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.embeddb.v1.ErrorH\x00\x42\t\n\x07outcome*n\n\x06\x45\x66\x66ort\x12\x16\n\x12\x45\x46\x46ORT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45\x46\x46ORT_BALANCED\x10\x01\x12\x10\n\x0c\x45\x46\x46ORT_SPEED\x10\x02\x12\x13\n\x0f\x45\x46\x46ORT_ACCURACY\x10\x03\x12\x10\n\x0c\x45\x46\x46ORT_EXACT\x10\x04*\x9b\x01\n\x0c\x46usionMethod\x12\x1d\n\x19\x46USION_METHOD_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46USION_METHOD_RANK\x10\x01\x12\x19\n\x15\x46USION_METHOD_MIN_MAX\x10\x02\x12\x19\n\x15\x46USION_METHOD_Z_SCORE\x10\x03\x12\x1e\n\x1a\x46USION_METHOD_SIDE_BY_SIDE\x10\x04\x32\xa7\x01\n\rSearchService\x12?\n\x06Search\x12\x19.embeddb.v1.SearchRequest\x1a\x1a.embeddb.v1.SearchResponse\x12U\n\x0cStreamSearch\x12\x1f.embeddb.v1.StreamSearchRequest\x1a .embeddb.v1.StreamSearchResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65mbeddb_protos/v1/search.proto\x12\nembeddb.v1\x1a\x1e\x65mbeddb_protos/v1/common.proto\x1a#embeddb_protos/v1/expressions.proto\x1a\x1d\x65mbeddb_protos/v1/items.proto\"\xec\x04\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12+\n\x0b\x65xpressions\x18\x02 \x03(\x0b\x32\x16.embeddb.v1.Expression\x12$\n\x07vectors\x18\t \x01(\x0b\x32\x13.embeddb.v1.Vectors\x12\x0f\n\x07\x63olumns\x18\x13 \x01(\x08\x12\x0e\n\x01k\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\r\n\x05model\x18\x04 \x01(\t\x12\x18\n\x10include_operands\x18\x05 \x01(\x08\x12\"\n\x04view\x18\x06 \x01(\x0b\x32\x14.embeddb.v1.ItemView\x12*\n\narithmetic\x18\n \x01(\x0b\x32\x16.embeddb.v1.Arithmetic\x12\x0f\n\x07\x65xplain\x18\x0b \x01(\x08\x12\x17\n\ncandidates\x18\x0c \x01(\rH\x02\x88\x01\x01\x12\x0e\n\x06\x66ilter\x18\x07 \x01(\t\x12\x0e\n\x06offset\x18\r \x01(\r\x12\x16\n\tmin_score\x18\x0e \x01(\x01H\x03\x88\x01\x01\x12 \n\x05group\x18\x0f \x01(\x0b\x32\x11.embeddb.v1.Group\x12*\n\tdiversify\x18\x10 \x01(\x0b\x32\x15.embeddb.v1.DiversifyH\x00\x12/\n\x0ck_reciprocal\x18\x11 \x01(\x0b\x32\x17.embeddb.v1.KReciprocalH\x00\x12\"\n\x06\x66usion\x18\x12 \x01(\x0b\x32\x12.embeddb.v1.Fusion\x12\"\n\x06\x65\x66\x66ort\x18\x08 \x01(\x0e\x32\x12.embeddb.v1.EffortB\x08\n\x06rerankB\x04\n\x02_kB\r\n\x0b_candidatesB\x0c\n\n_min_scoreJ\x04\x08\x14\x10\x1e\"S\n\x06\x46usion\x12\x0e\n\x06models\x18\x01 \x03(\t\x12(\n\x06method\x18\x02 \x01(\x0e\x32\x18.embeddb.v1.FusionMethod\x12\x0f\n\x07weights\x18\x03 \x03(\x01\"$\n\x05Group\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\r\"+\n\tDiversify\x12\x13\n\x06weight\x18\x01 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_weight\"E\n\x0bKReciprocal\x12\n\n\x02k1\x18\x01 \x01(\r\x12\n\n\x02k2\x18\x02 \x01(\r\x12\x13\n\x06weight\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_weight\"\x8c\x01\n\x03Hit\x12\x1e\n\x04item\x18\x01 \x01(\x0b\x32\x10.embeddb.v1.Item\x12\r\n\x05score\x18\x02 \x01(\x02\x12-\n\x0b\x65xplanation\x18\x03 \x03(\x0b\x32\x18.embeddb.v1.Contribution\x12\x12\n\ngroup_json\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\tJ\x04\x08\x06\x10\n\"A\n\x0c\x43ontribution\x12\x0e\n\x06weight\x18\x01 \x01(\x01\x12\x12\n\nsimilarity\x18\x02 \x01(\x02\x12\r\n\x05share\x18\x03 \x01(\x02\"+\n\x04Hits\x12\x1d\n\x04hits\x18\x01 \x03(\x0b\x32\x0f.embeddb.v1.HitJ\x04\x08\x02\x10\n\"_\n\x0cSearchResult\x12 \n\x04hits\x18\x01 \x01(\x0b\x32\x10.embeddb.v1.HitsH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.embeddb.v1.ErrorH\x00\x42\t\n\x07outcome\"\xf6\x01\n\nHitColumns\x12\x0e\n\x06\x63ounts\x18\x01 \x03(\r\x12\x32\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\".embeddb.v1.HitColumns.ErrorsEntry\x12\x0b\n\x03ids\x18\x03 \x03(\t\x12\x0e\n\x06scores\x18\x04 \x03(\x02\x12\x15\n\rmetadata_json\x18\x05 \x03(\t\x12(\n\nmodalities\x18\x06 \x03(\x0e\x32\x14.embeddb.v1.Modality\x1a@\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12 \n\x05value\x18\x02 \x01(\x0b\x32\x11.embeddb.v1.Error:\x02\x38\x01J\x04\x08\x07\x10\x10\"d\n\x0eSearchResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.embeddb.v1.SearchResult\x12\'\n\x07\x63olumns\x18\x02 \x01(\x0b\x32\x16.embeddb.v1.HitColumns\"A\n\x13StreamSearchRequest\x12*\n\x07request\x18\x01 \x01(\x0b\x32\x19.embeddb.v1.SearchRequest\"u\n\x14StreamSearchResponse\x12.\n\x08response\x18\x01 \x01(\x0b\x32\x1a.embeddb.v1.SearchResponseH\x00\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x11.embeddb.v1.ErrorH\x00\x42\t\n\x07outcome*n\n\x06\x45\x66\x66ort\x12\x16\n\x12\x45\x46\x46ORT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x45\x46\x46ORT_BALANCED\x10\x01\x12\x10\n\x0c\x45\x46\x46ORT_SPEED\x10\x02\x12\x13\n\x0f\x45\x46\x46ORT_ACCURACY\x10\x03\x12\x10\n\x0c\x45\x46\x46ORT_EXACT\x10\x04*\x9b\x01\n\x0c\x46usionMethod\x12\x1d\n\x19\x46USION_METHOD_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46USION_METHOD_RANK\x10\x01\x12\x19\n\x15\x46USION_METHOD_MIN_MAX\x10\x02\x12\x19\n\x15\x46USION_METHOD_Z_SCORE\x10\x03\x12\x1e\n\x1a\x46USION_METHOD_SIDE_BY_SIDE\x10\x04\x32\xa7\x01\n\rSearchService\x12?\n\x06Search\x12\x19.embeddb.v1.SearchRequest\x1a\x1a.embeddb.v1.SearchResponse\x12U\n\x0cStreamSearch\x12\x1f.embeddb.v1.StreamSearchRequest\x1a .embeddb.v1.StreamSearchResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'embeddb_protos.v1.search_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EFFORT']._serialized_start=1558
-  _globals['_EFFORT']._serialized_end=1668
-  _globals['_FUSIONMETHOD']._serialized_start=1671
-  _globals['_FUSIONMETHOD']._serialized_end=1826
+  _globals['_HITCOLUMNS_ERRORSENTRY']._loaded_options = None
+  _globals['_HITCOLUMNS_ERRORSENTRY']._serialized_options = b'8\001'
+  _globals['_EFFORT']._serialized_start=1897
+  _globals['_EFFORT']._serialized_end=2007
+  _globals['_FUSIONMETHOD']._serialized_start=2010
+  _globals['_FUSIONMETHOD']._serialized_end=2165
   _globals['_SEARCHREQUEST']._serialized_start=147
-  _globals['_SEARCHREQUEST']._serialized_end=718
-  _globals['_FUSION']._serialized_start=720
-  _globals['_FUSION']._serialized_end=803
-  _globals['_GROUP']._serialized_start=805
-  _globals['_GROUP']._serialized_end=841
-  _globals['_DIVERSIFY']._serialized_start=843
-  _globals['_DIVERSIFY']._serialized_end=886
-  _globals['_KRECIPROCAL']._serialized_start=888
-  _globals['_KRECIPROCAL']._serialized_end=957
-  _globals['_HIT']._serialized_start=960
-  _globals['_HIT']._serialized_end=1100
-  _globals['_CONTRIBUTION']._serialized_start=1102
-  _globals['_CONTRIBUTION']._serialized_end=1167
-  _globals['_HITS']._serialized_start=1169
-  _globals['_HITS']._serialized_end=1212
-  _globals['_SEARCHRESULT']._serialized_start=1214
-  _globals['_SEARCHRESULT']._serialized_end=1309
-  _globals['_SEARCHRESPONSE']._serialized_start=1311
-  _globals['_SEARCHRESPONSE']._serialized_end=1370
-  _globals['_STREAMSEARCHREQUEST']._serialized_start=1372
-  _globals['_STREAMSEARCHREQUEST']._serialized_end=1437
-  _globals['_STREAMSEARCHRESPONSE']._serialized_start=1439
-  _globals['_STREAMSEARCHRESPONSE']._serialized_end=1556
-  _globals['_SEARCHSERVICE']._serialized_start=1829
-  _globals['_SEARCHSERVICE']._serialized_end=1996
+  _globals['_SEARCHREQUEST']._serialized_end=767
+  _globals['_FUSION']._serialized_start=769
+  _globals['_FUSION']._serialized_end=852
+  _globals['_GROUP']._serialized_start=854
+  _globals['_GROUP']._serialized_end=890
+  _globals['_DIVERSIFY']._serialized_start=892
+  _globals['_DIVERSIFY']._serialized_end=935
+  _globals['_KRECIPROCAL']._serialized_start=937
+  _globals['_KRECIPROCAL']._serialized_end=1006
+  _globals['_HIT']._serialized_start=1009
+  _globals['_HIT']._serialized_end=1149
+  _globals['_CONTRIBUTION']._serialized_start=1151
+  _globals['_CONTRIBUTION']._serialized_end=1216
+  _globals['_HITS']._serialized_start=1218
+  _globals['_HITS']._serialized_end=1261
+  _globals['_SEARCHRESULT']._serialized_start=1263
+  _globals['_SEARCHRESULT']._serialized_end=1358
+  _globals['_HITCOLUMNS']._serialized_start=1361
+  _globals['_HITCOLUMNS']._serialized_end=1607
+  _globals['_HITCOLUMNS_ERRORSENTRY']._serialized_start=1537
+  _globals['_HITCOLUMNS_ERRORSENTRY']._serialized_end=1601
+  _globals['_SEARCHRESPONSE']._serialized_start=1609
+  _globals['_SEARCHRESPONSE']._serialized_end=1709
+  _globals['_STREAMSEARCHREQUEST']._serialized_start=1711
+  _globals['_STREAMSEARCHREQUEST']._serialized_end=1776
+  _globals['_STREAMSEARCHRESPONSE']._serialized_start=1778
+  _globals['_STREAMSEARCHRESPONSE']._serialized_end=1895
+  _globals['_SEARCHSERVICE']._serialized_start=2168
+  _globals['_SEARCHSERVICE']._serialized_end=2335
 # @@protoc_insertion_point(module_scope)

@@ -37,9 +37,11 @@ FUSION_METHOD_Z_SCORE: FusionMethod
 FUSION_METHOD_SIDE_BY_SIDE: FusionMethod
 
 class SearchRequest(_message.Message):
-    __slots__ = ("collection", "expressions", "k", "model", "include_operands", "view", "arithmetic", "explain", "candidates", "filter", "offset", "min_score", "group", "diversify", "k_reciprocal", "fusion", "effort")
+    __slots__ = ("collection", "expressions", "vectors", "columns", "k", "model", "include_operands", "view", "arithmetic", "explain", "candidates", "filter", "offset", "min_score", "group", "diversify", "k_reciprocal", "fusion", "effort")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     EXPRESSIONS_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_OPERANDS_FIELD_NUMBER: _ClassVar[int]
@@ -57,6 +59,8 @@ class SearchRequest(_message.Message):
     EFFORT_FIELD_NUMBER: _ClassVar[int]
     collection: str
     expressions: _containers.RepeatedCompositeFieldContainer[_expressions_pb2.Expression]
+    vectors: _common_pb2.Vectors
+    columns: bool
     k: int
     model: str
     include_operands: bool
@@ -72,7 +76,7 @@ class SearchRequest(_message.Message):
     k_reciprocal: KReciprocal
     fusion: Fusion
     effort: Effort
-    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ..., explain: bool = ..., candidates: _Optional[int] = ..., filter: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., diversify: _Optional[_Union[Diversify, _Mapping]] = ..., k_reciprocal: _Optional[_Union[KReciprocal, _Mapping]] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., effort: _Optional[_Union[Effort, str]] = ...) -> None: ...
+    def __init__(self, collection: _Optional[str] = ..., expressions: _Optional[_Iterable[_Union[_expressions_pb2.Expression, _Mapping]]] = ..., vectors: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ..., columns: bool = ..., k: _Optional[int] = ..., model: _Optional[str] = ..., include_operands: bool = ..., view: _Optional[_Union[_items_pb2.ItemView, _Mapping]] = ..., arithmetic: _Optional[_Union[_expressions_pb2.Arithmetic, _Mapping]] = ..., explain: bool = ..., candidates: _Optional[int] = ..., filter: _Optional[str] = ..., offset: _Optional[int] = ..., min_score: _Optional[float] = ..., group: _Optional[_Union[Group, _Mapping]] = ..., diversify: _Optional[_Union[Diversify, _Mapping]] = ..., k_reciprocal: _Optional[_Union[KReciprocal, _Mapping]] = ..., fusion: _Optional[_Union[Fusion, _Mapping]] = ..., effort: _Optional[_Union[Effort, str]] = ...) -> None: ...
 
 class Fusion(_message.Message):
     __slots__ = ("models", "method", "weights")
@@ -146,11 +150,36 @@ class SearchResult(_message.Message):
     error: _common_pb2.Error
     def __init__(self, hits: _Optional[_Union[Hits, _Mapping]] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
 
+class HitColumns(_message.Message):
+    __slots__ = ("counts", "errors", "ids", "scores", "metadata_json", "modalities")
+    class ErrorsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: _common_pb2.Error
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
+    MODALITIES_FIELD_NUMBER: _ClassVar[int]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    errors: _containers.MessageMap[int, _common_pb2.Error]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    scores: _containers.RepeatedScalarFieldContainer[float]
+    metadata_json: _containers.RepeatedScalarFieldContainer[str]
+    modalities: _containers.RepeatedScalarFieldContainer[_common_pb2.Modality]
+    def __init__(self, counts: _Optional[_Iterable[int]] = ..., errors: _Optional[_Mapping[int, _common_pb2.Error]] = ..., ids: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[float]] = ..., metadata_json: _Optional[_Iterable[str]] = ..., modalities: _Optional[_Iterable[_Union[_common_pb2.Modality, str]]] = ...) -> None: ...
+
 class SearchResponse(_message.Message):
-    __slots__ = ("results",)
+    __slots__ = ("results", "columns")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[SearchResult]
-    def __init__(self, results: _Optional[_Iterable[_Union[SearchResult, _Mapping]]] = ...) -> None: ...
+    columns: HitColumns
+    def __init__(self, results: _Optional[_Iterable[_Union[SearchResult, _Mapping]]] = ..., columns: _Optional[_Union[HitColumns, _Mapping]] = ...) -> None: ...
 
 class StreamSearchRequest(_message.Message):
     __slots__ = ("request",)

@@ -8,6 +8,9 @@ a `BadRequest`, `ResourceInfo` or `RetryInfo` for clients that know only the sta
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
 import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
@@ -17,7 +20,10 @@ from embeddb import errors
 from embeddb.errors import EmbeddbError
 from embeddb_protos.v1 import common_pb2
 
-__all__ = ["STATUS_CODES", "error_from", "error_from_call", "error_message", "status_message"]
+__all__ = ["STATUS_CODES", "error_from", "error_from_call", "error_message", "parse_each", "status_message"]
+
+M = TypeVar("M")
+T = TypeVar("T")
 
 DOMAIN = "embeddb"
 RETRY_SECONDS = 1
@@ -54,6 +60,17 @@ def error_from(message: common_pb2.Error) -> EmbeddbError:
     """The error that a batch's element carried; a class unknown to this version is found by its code."""
     cls = _CLASSES.get(message.reason) or _by_number(message.code)
     return cls.from_details(message.message, dict(message.details))
+
+
+def parse_each(parse: Callable[[M], T], messages: Iterable[M]) -> list[T | EmbeddbError]:
+    """Parse every element of a batch; a malformed one gives its error in its place."""
+    parsed: list[T | EmbeddbError] = []
+    for message in messages:
+        try:
+            parsed.append(parse(message))
+        except EmbeddbError as error:
+            parsed.append(error)
+    return parsed
 
 
 def status_message(error: EmbeddbError, request_id: str) -> status_pb2.Status:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +23,8 @@ __all__ = [
     "matrix_message",
     "vector_from",
     "vector_message",
+    "vectors_from",
+    "vectors_message",
 ]
 
 _COMBINES = {
@@ -51,6 +55,26 @@ def vector_from(field: str, message: common_pb2.Vector) -> npt.NDArray[np.float3
             f"{field}.data", given, "must be 4 x dimension bytes, dimension at least 1"
         )
     return np.frombuffer(message.data, dtype=_FLOAT32).astype(np.float32, copy=False)
+
+
+def vectors_message(vectors: Sequence[npt.NDArray[np.float32]]) -> common_pb2.Vectors:
+    """Vectors of one dimension, at least one, (d,) float32 each, as a message."""
+    values = np.concatenate(vectors).astype(_FLOAT32, copy=False)
+    return common_pb2.Vectors(data=values.tobytes(), dimension=len(vectors[0]))
+
+
+def vectors_from(field: str, message: common_pb2.Vectors) -> npt.NDArray[np.float32]:
+    """(n, d) float32, read-only, over the message's own bytes; the vocabulary checks that it is finite.
+
+    Raises:
+        InvalidArgumentError: the bytes are not of whole vectors, or the dimension is 0.
+    """
+    data, dimension = message.data, message.dimension
+    if dimension == 0 or len(data) % (4 * dimension):
+        given = f"{len(data)} bytes for dimension {dimension}"
+        allowed = "must be 4 x dimension bytes a vector, dimension at least 1"
+        raise InvalidArgumentError(f"{field}.data", given, allowed)
+    return np.frombuffer(data, dtype=_FLOAT32).astype(np.float32, copy=False).reshape(-1, dimension)
 
 
 def matrix_message(values: npt.NDArray[np.float32]) -> analysis_pb2.Matrix:

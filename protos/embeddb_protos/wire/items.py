@@ -34,6 +34,7 @@ __all__ = [
     "item_message",
     "json_object",
     "modality_from",
+    "modality_number",
     "prediction_messages",
     "predictions_from",
     "put_item_from",
@@ -53,6 +54,11 @@ _STATUSES = {
     PutStatus.FAILED: items_pb2.PUT_STATUS_FAILED,
 }
 _STATUSES_BACK: dict[int, PutStatus] = {number: status for status, number in _STATUSES.items()}
+
+
+def modality_number(modality: Modality | None) -> common_pb2.Modality:
+    """The number of a modality; that of "unspecified" for None."""
+    return common_pb2.MODALITY_UNSPECIFIED if modality is None else MODALITIES[modality]
 
 
 def modality_from(number: int) -> Modality | None:
@@ -164,8 +170,7 @@ def fill_item(message: items_pb2.Item, item: StoredItem) -> None:
     """Put a stored item into a message that is there, which saves hits a copy each."""
     message.id = item.id
     message.metadata_json = item.metadata_json
-    if item.modality is not None:
-        message.modality = MODALITIES[item.modality]
+    message.modality = modality_number(item.modality)
     if item.payload is not None:
         message.content.CopyFrom(content_message(item.payload))
     for model, values in item.features.items():

@@ -5,19 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.options import Diversify, Effort, Fusion, FusionMethod, Group, KReciprocal
-from embeddb.query import DEFAULT_K, Contribution, Expression, Hit, Search
+from embeddb.options import Arithmetic, Diversify, Effort, Fusion, FusionMethod, Group, KReciprocal
+from embeddb.query import DEFAULT_K, Contribution, Expression, Hit, HitColumns, Search, Vector, View
 from embeddb_protos.v1 import search_pb2
-from embeddb_protos.wire.errors import error_from, error_message
-from embeddb_protos.wire.expressions import arithmetic_from, arithmetic_message, expression_message
+from embeddb_protos.wire.columns import columns_from, columns_message, fits_columns
+from embeddb_protos.wire.errors import error_from, error_message, parse_each
+from embeddb_protos.wire.expressions import (
+    arithmetic_from,
+    arithmetic_message,
+    expression_from,
+    expression_message,
+    vectors_from,
+    vectors_message,
+)
 from embeddb_protos.wire.items import fill_item, item_from, view_from, view_message
 
 __all__ = [
+    "expressions_from",
     "k_reciprocal_from",
     "k_reciprocal_message",
-    "result_from",
-    "result_message",
+    "response_from",
+    "response_message",
     "search_from",
     "search_message",
 ]
@@ -41,16 +53,24 @@ _EFFORTS_BACK: dict[int, Effort] = {
 }
 
 
+# What most searches ask for is said by saying nothing.
+_PLAIN_VIEW = View()
+_PLAIN_SUM = Arithmetic()
+
+
 def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
     """A search of a collection as a message; images are read here."""
+    vectors = _plain_vectors(search.expressions)
     message = search_pb2.SearchRequest(
         collection=collection,
-        expressions=[expression_message(expression) for expression in search.expressions],
+        expressions=None if vectors else map(expression_message, search.expressions),
+        vectors=vectors_message(vectors) if vectors else None,
+        columns=True,
         k=search.k,
         model=search.model or "",
         include_operands=search.include_operands,
-        view=view_message(search.view),
-        arithmetic=arithmetic_message(search.arithmetic),
+        view=None if search.view == _PLAIN_VIEW else view_message(search.view),
+        arithmetic=None if search.arithmetic == _PLAIN_SUM else arithmetic_message(search.arithmetic),
         explain=search.explain,
         candidates=search.candidates,
         filter=search.filter,
@@ -81,8 +101,8 @@ def search_from(message: search_pb2.SearchRequest, expressions: Sequence[Express
         k=message.k if message.HasField("k") else DEFAULT_K,
         model=message.model or None,
         include_operands=message.include_operands,
-        view=view_from(message.view),
-        arithmetic=arithmetic_from(message.arithmetic),
+        view=view_from(message.view) if message.HasField("view") else _PLAIN_VIEW,
+        arithmetic=arithmetic_from(message.arithmetic) if message.HasField("arithmetic") else _PLAIN_SUM,
         explain=message.explain,
         candidates=message.candidates if message.HasField("candidates") else None,
         filter=message.filter,
@@ -95,18 +115,59 @@ def search_from(message: search_pb2.SearchRequest, expressions: Sequence[Express
     )
 
 
-def result_message(result: list[Hit] | EmbeddbError) -> search_pb2.SearchResult:
+def expressions_from(message: search_pb2.SearchRequest) -> list[Expression | EmbeddbError]:
+    """The expressions of a search, why there is none in the place of each that is malformed.
+
+    Raises:
+        InvalidArgumentError: the bytes of the vectors are not of whole vectors.
+    """
+    expressions = parse_each(expression_from, message.expressions)
+    if not message.HasField("vectors"):
+        return expressions
+    vectors = vectors_from("vectors", message.vectors)
+    try:
+        return [*expressions, *Vector.rows(vectors)]
+    except InvalidArgumentError:
+        return [*expressions, *parse_each(Vector, vectors)]
+
+
+def response_message(found: HitColumns, *, columns: bool) -> search_pb2.SearchResponse:
+    """The outcomes of a batch as a message.
+
+    Args:
+        columns: whether who asked can read hits as columns.
+    """
+    if columns and fits_columns(found):
+        return search_pb2.SearchResponse(columns=columns_message(found))
+    return search_pb2.SearchResponse(results=map(_result_message, found.hits()))
+
+
+def response_from(message: search_pb2.SearchResponse) -> list[list[Hit] | EmbeddbError]:
+    """The outcomes of a batch."""
+    if message.HasField("columns"):
+        return columns_from(message.columns).hits()
+    return list(map(_result_from, message.results))
+
+
+def _result_message(result: list[Hit] | EmbeddbError) -> search_pb2.SearchResult:
     """The outcome of one expression as a message."""
     if isinstance(result, EmbeddbError):
         return search_pb2.SearchResult(error=error_message(result))
     return search_pb2.SearchResult(hits=search_pb2.Hits(hits=[_hit_message(hit) for hit in result]))
 
 
-def result_from(message: search_pb2.SearchResult) -> list[Hit] | EmbeddbError:
+def _result_from(message: search_pb2.SearchResult) -> list[Hit] | EmbeddbError:
     """The outcome of one expression."""
     if message.HasField("error"):
         return error_from(message.error)
     return [_hit_from(hit) for hit in message.hits.hits]
+
+
+def _plain_vectors(expressions: Sequence[Expression]) -> list[npt.NDArray[np.float32]] | None:
+    """The vectors (d,) of expressions that are nothing else, and of one dimension."""
+    vectors = [each.values for each in expressions if isinstance(each, Vector)]
+    alike = len(vectors) == len(expressions) and len({len(each) for each in vectors}) == 1
+    return vectors if alike else None
 
 
 def _fusion_message(fusion: Fusion) -> search_pb2.Fusion:

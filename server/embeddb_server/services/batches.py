@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 
 T = TypeVar("T")
 R = TypeVar("R")
-M = TypeVar("M")
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
-
-
-def parse_each(parse: Callable[[M], T], messages: Iterable[M]) -> list[T | EmbeddbError]:
-    """Parse every element of a batch; a malformed one gives its error in its place."""
-    parsed: list[T | EmbeddbError] = []
-    for message in messages:
-        try:
-            parsed.append(parse(message))
-        except EmbeddbError as error:
-            parsed.append(error)
-    return parsed
 
 
 def answer_each(

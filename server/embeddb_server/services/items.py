@@ -9,9 +9,9 @@ import grpc
 from embeddb.errors import EmbeddbError
 from embeddb.query import PutItem, PutResult, PutStatus, StoredItem
 from embeddb_protos.v1 import items_pb2, items_pb2_grpc
-from embeddb_protos.wire.errors import error_message
+from embeddb_protos.wire.errors import error_message, parse_each
 from embeddb_protos.wire.items import item_message, put_item_from, put_result_message, view_from
-from embeddb_server.services.batches import answer_each, page_size, parse_each
+from embeddb_server.services.batches import answer_each, page_size
 from embeddb_server.services.served import Service
 
 

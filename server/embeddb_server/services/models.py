@@ -7,10 +7,10 @@ import grpc
 from embeddb.errors import EmbeddbError
 from embeddb.query import Embedding
 from embeddb_protos.v1 import models_pb2, models_pb2_grpc
-from embeddb_protos.wire.errors import error_message
+from embeddb_protos.wire.errors import error_message, parse_each
 from embeddb_protos.wire.items import content_from, embedding_message, json_object
 from embeddb_protos.wire.service import model_message, options_from
-from embeddb_server.services.batches import answer_each, page_by_name, parse_each
+from embeddb_server.services.batches import answer_each, page_by_name
 from embeddb_server.services.served import Service
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import grpc
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.query import HitColumns, ItemColumns
 from embeddb_protos.v1 import search_pb2, search_pb2_grpc
 from embeddb_protos.wire.errors import error_message
-from embeddb_protos.wire.expressions import expression_from
-from embeddb_protos.wire.search import result_message, search_from
-from embeddb_server.services.batches import answer_each, parse_each
+from embeddb_protos.wire.search import expressions_from, response_message, search_from
+from embeddb_server.services.batches import answer_each
 from embeddb_server.services.served import Service
+
+NO_HITS = HitColumns((), ItemColumns((), (), ()), ())
 
 
 class SearchService(Service, search_pb2_grpc.SearchServiceServicer):
@@ -34,10 +37,12 @@ class SearchService(Service, search_pb2_grpc.SearchServiceServicer):
 
     def _search(self, request: search_pb2.SearchRequest) -> search_pb2.SearchResponse:
         collection = self._database.collection(request.collection or "default")
-        if not request.expressions:
+        expressions = expressions_from(request)
+        if not expressions:
             raise InvalidArgumentError("expressions", "none", "at least one is needed")
-        outcomes = answer_each(
-            parse_each(expression_from, request.expressions),
-            lambda expressions: collection.search_many(search_from(request, expressions)),
-        )
-        return search_pb2.SearchResponse(results=[result_message(outcome) for outcome in outcomes])
+        well_formed = [each for each in expressions if not isinstance(each, EmbeddbError)]
+        found = NO_HITS
+        if well_formed:
+            found = collection.search_columns(search_from(request, well_formed))
+        outcomes = answer_each(expressions, lambda _: found.outcomes)
+        return response_message(replace(found, outcomes=outcomes), columns=request.columns)

@@ -1,0 +1,50 @@
+"""What a batch of searches found, as columns on the wire: a message a hit costs more than to find it."""
+
+from __future__ import annotations
+
+from embeddb.errors import EmbeddbError
+from embeddb.query import HitColumns, ItemColumns
+from embeddb_protos.v1 import search_pb2
+from embeddb_protos.wire.errors import error_from, error_message
+from embeddb_protos.wire.items import modality_from, modality_number
+
+__all__ = ["columns_from", "columns_message", "fits_columns"]
+
+
+def fits_columns(found: HitColumns) -> bool:
+    """Whether the message has room for all that hits say: their ids, scores, metadata and modalities."""
+    items = found.items
+    beyond = (items.payloads, items.features, items.predictions)
+    return not any((*beyond, found.explanations, found.groups, found.models))
+
+
+def columns_message(found: HitColumns) -> search_pb2.HitColumns:
+    """Hits as a message, of those that fit."""
+    items = found.items
+    message = search_pb2.HitColumns(
+        counts=[0 if isinstance(each, EmbeddbError) else each for each in found.outcomes],
+        ids=items.ids,
+        scores=found.scores,
+    )
+    if any(text != "{}" for text in items.metadata_json):
+        message.metadata_json.extend(items.metadata_json)
+    if any(items.modalities):
+        message.modalities.extend(map(modality_number, items.modalities))
+    for place, each in enumerate(found.outcomes):
+        if isinstance(each, EmbeddbError):
+            message.errors[place].CopyFrom(error_message(each))
+    return message
+
+
+def columns_from(message: search_pb2.HitColumns) -> HitColumns:
+    """The hits that a message holds."""
+    outcomes: list[int | EmbeddbError] = list(message.counts)
+    for place, error in message.errors.items():
+        outcomes[place] = error_from(error)
+    count = len(message.ids)
+    items = ItemColumns(
+        list(message.ids),
+        list(message.metadata_json) or ["{}"] * count,
+        list(map(modality_from, message.modalities)) or [None] * count,
+    )
+    return HitColumns(outcomes, items, list(message.scores))

@@ -75,6 +75,7 @@ def open(  # noqa: A001 - the field's name for this
     *,
     models: ModelSettings | None = None,
     durability: Durability | Literal["sync", "async"] = "sync",
+    index_device: str = "auto",
 ) -> Database:
     """Open the data folder at `path` in this process, making it if it is not there.
 
@@ -83,11 +84,14 @@ def open(  # noqa: A001 - the field's name for this
         models: what the operator decides about models; the defaults if None.
         durability: "sync": a write is on the disk when it returns. "async": within about a second; a crash of
             the process loses nothing, but a power failure may lose the last writes or damage the folder.
+        index_device: where indexes are searched: "cpu", "cuda", "cuda:1" and so on; "auto" takes the first
+            GPU, if there is one. What has no room there is searched by the processor (see docs/index.md).
 
     Raises:
         ImportError: the engine is not installed; the message says what to install.
         FailedPreconditionError: another process has it open, or its format is newer than this version.
         DataLossError: its files are damaged.
+        InvalidArgumentError: the device is not written like these.
     """
     try:
         from embeddb.database import Database
@@ -96,4 +100,4 @@ def open(  # noqa: A001 - the field's name for this
             raise
         message = f"embeddb.open needs the engine ({error.name} is missing): pip install 'embeddb[engine]'"
         raise ImportError(message) from error
-    return Database(path, models=models, durability=durability)
+    return Database(path, models=models, durability=durability, index_device=index_device)

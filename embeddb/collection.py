@@ -17,6 +17,7 @@ from embeddb.answers.retrieval import Retrieval
 from embeddb.arguments import check, checked
 from embeddb.calls import CollectionCalls
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
+from embeddb.index import Gpu
 from embeddb.ingest import Ingest
 from embeddb.models import Registry
 from embeddb.progress import stepping
@@ -85,6 +86,7 @@ class Collection(CollectionCalls):
         store: its storage.
         registry: runs contents through models.
         save: keeps new lists of the names of these two in the catalogue.
+        gpu: where indexes are searched, as far as it has room; None for the processor.
     """
 
     def __init__(
@@ -96,13 +98,14 @@ class Collection(CollectionCalls):
         store: CollectionStore,
         registry: Registry,
         save: Callable[[Sequence[str], Sequence[str]], None],
+        gpu: Gpu | None,
     ) -> None:
         self.name = name
         self._settings = settings
         self._store = store
         self._selection = Selection(store, lambda: self._spaces.models)
         self._registry = registry
-        self._spaces = Spaces(name, models, filling, settings, store, registry, save)
+        self._spaces = Spaces(name, models, filling, settings, store, registry, save, gpu)
 
     # -- Items ------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from embeddb.arguments import checked
 from embeddb.batching import QueueFigures
 from embeddb.collection import Collection
 from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError, or_raise
-from embeddb.index import check_factory
+from embeddb.index import check_factory, find_gpu
 from embeddb.models import (
     EmbedRequest,
     GpuMemory,
@@ -39,6 +39,7 @@ from embeddb.query import (
     RunOptions,
     Stats,
     as_content,
+    check_device,
     check_name,
     check_names,
     json_text,
@@ -61,10 +62,12 @@ class Database:
         path: the data folder, made if it is not there.
         models: what the operator decides about models.
         durability: when a write is on the disk.
+        index_device: where indexes are searched; see `embeddb.open`.
 
     Raises:
         FailedPreconditionError: another process has the folder open, or its format is newer.
         DataLossError: its files are damaged.
+        InvalidArgumentError: the device is not written like these.
     """
 
     def __init__(
@@ -73,12 +76,15 @@ class Database:
         *,
         models: ModelSettings | None = None,
         durability: Durability | Literal["sync", "async"] = Durability.SYNC,
+        index_device: str = "auto",
     ) -> None:
         self._started = time.monotonic()
         self._lock = threading.RLock()
         # One copy of the data at a time; it takes minutes, and nothing else waits for it.
         self._copying = threading.Lock()
         self._closed = False
+        check_device("index_device", index_device)
+        self._gpu = find_gpu(index_device)
         self._folder = DataFolder(path, choice("durability", Durability, durability))
         self._registry = Registry(models or ModelSettings(), self._folder.catalogue.choices)
         self._collections: dict[str, Collection] = {}
@@ -378,7 +384,7 @@ class Database:
         store = self._folder.collection(name)
         log.info("collection %r has %d items", name, store.count())
         self._collections[name] = Collection(
-            name, infos, record.get("filling", []), settings, store, self._registry, save
+            name, infos, record.get("filling", []), settings, store, self._registry, save, self._gpu
         )
         return self._collections[name]
 

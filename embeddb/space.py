@@ -16,7 +16,7 @@ from embeddb.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
-from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex
+from embeddb.index import Gpu, IndexPolicy, SnapshotFile, SpaceIndex
 from embeddb.models import EmbedRequest
 from embeddb.options import Arithmetic, Effort
 from embeddb.query import CollectionSettings, Embedding, Image, Metric, Modality, SpaceStats, Text
@@ -44,6 +44,7 @@ class Space:
         store: the collection's storage, which has a space of that name.
         embed: runs contents through models.
         settings: how its vectors are compared and indexed.
+        gpu: where its index is searched, as far as it has room; None for the processor.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Space:
         store: CollectionStore,
         embed: Embed,
         settings: CollectionSettings,
+        gpu: Gpu | None,
     ) -> None:
         self.model = model
         self.dimension = dimension
@@ -70,7 +72,7 @@ class Space:
         self._snapshots = SnapshotFile(store.path / "indexes" / f"{model}.index", identity)
         policy = IndexPolicy(settings.index, settings.recall)
         self._index = SpaceIndex(
-            dimension, settings.metric, policy, model, self._snapshots, settings.encoding
+            dimension, settings.metric, policy, model, self._snapshots, settings.encoding, gpu
         )
         self._index.fill(lambda: store.scan(model, self._report_damage), store.count(), store.sequence())
 

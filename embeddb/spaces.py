@@ -9,7 +9,7 @@ from functools import partial
 
 from embeddb.backfill import BackfillJob
 from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError
-from embeddb.index import check_factory
+from embeddb.index import Gpu, check_factory
 from embeddb.models import EmbedRequest, Priority, Registry
 from embeddb.query import Backfill, BackfillState, CollectionSettings, Embedding, ModelInfo
 from embeddb.space import Space
@@ -31,6 +31,7 @@ class Spaces:
         store: its storage; a space there of no model is a leftover of a crash, and dropped.
         registry: runs contents through models.
         save: keeps new lists of the names of the models and of those that are being filled.
+        gpu: where indexes are searched, as far as it has room; None for the processor.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Spaces:
         store: CollectionStore,
         registry: Registry,
         save: Callable[[Sequence[str], Sequence[str]], None],
+        gpu: Gpu | None,
     ) -> None:
         self._collection = collection
         self._settings = settings
         self._store = store
         self._registry = registry
         self._save = save
+        self._gpu = gpu
         self._changing = threading.RLock()
         # Replaced and never changed, since the commits' thread and searches iterate over them.
         self.models: dict[str, ModelInfo] = {}
@@ -201,7 +204,7 @@ class Spaces:
 
     def _open(self, model: ModelInfo) -> None:
         self._store.create_space(model.name, model.dimension, model.fingerprint, self._settings.encoding)
-        space = Space(model.name, model.dimension, self._store, self._embed_query, self._settings)
+        space = Space(model.name, model.dimension, self._store, self._embed_query, self._settings, self._gpu)
         self._spaces = {**self._spaces, model.name: space}
         with self._puts_changed:
             self.models = {**self.models, model.name: model}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.index.exact import best, score
+from embeddb.index.gpu import FAULTS, MOST_SELECTED, Gpu
 from embeddb.index.tuning import Point, curve, least
 from embeddb.index.vectors import Allowed, Kept, Moment
 from embeddb.query import Metric
@@ -31,6 +33,8 @@ MAX_EFFORT = 4096
 SHORTLIST_FACTOR, SHORTLIST_EXTRA = 2, 8
 SHORT_CODES_FACTOR, SHORT_CODES_EXTRA = 4, 24
 MAX_EXTRA = 1000
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,10 @@ class Approximate:
         factory: its factory string.
         places: how many there are in it, or were until they were swept out.
         tuned: what was measured of it; None until it is.
+
+    Attributes:
+        gpu: where a copy is that serves what it can; None where there is none.
+        faulted: whether a copy failed; there is no other one then.
     """
 
     def __init__(
@@ -93,6 +101,9 @@ class Approximate:
         self.factory = factory
         self._tuned = tuned
         self._places = places
+        self.gpu: Gpu | None = None
+        self.faulted = False
+        self._copy: faiss.Index | None = None
         # FAISS may not search an index while it adds to it.
         self.lock = threading.Lock()
         self._ivf = faiss.try_extract_index_ivf(index)
@@ -132,8 +143,22 @@ class Approximate:
                     self.index.add(few)
                 else:
                     # What was swept out is not counted, and so does not say which place comes next.
-                    self.index.add_with_ids(few, np.arange(self._places, self._places + len(few)))
+                    ids = np.arange(self._places, self._places + len(few))
+                    self.index.add_with_ids(few, ids)
+                    self._add_to_copy(few, ids)
                 self._places += len(few)
+
+    def place(self, gpu: Gpu) -> None:
+        """Put a copy on a GPU; to be called on the thread that adds.
+
+        It answers searches without a filter, of as many candidates and lists as FAISS has kernels for there.
+
+        Raises:
+            FAULTS: there is no copy.
+        """
+        copy = gpu.copy(self.index)
+        with self.lock:
+            self._copy, self.gpu = copy, gpu
 
     def search(
         self,
@@ -210,7 +235,8 @@ class Approximate:
     def describe(self, recall: float) -> str:
         """What it is, and what a recall takes."""
         point = self.tuned.least(recall)
-        return f"{self.factory}, effort {point.effort}: recall {point.recall:.3f}"
+        where = f", on {gpu}" if (gpu := self.gpu) is not None else ""
+        return f"{self.factory}, effort {point.effort}: recall {point.recall:.3f}{where}"
 
     @property
     def swept(self) -> int:
@@ -222,6 +248,8 @@ class Approximate:
         living = faiss.IDSelectorBitmap(moment.living.bits)  # type: ignore[call-arg, arg-type]
         with self.lock:
             self.index.remove_ids(faiss.IDSelectorNot(living))
+            # FAISS takes nothing out of lists on a GPU: a new copy is made of what is left.
+            self._copy = self.gpu = None
 
     @property
     def sweepable(self) -> bool:
@@ -239,6 +267,10 @@ class Approximate:
         if not size:
             # All were swept out since the moment.
             return np.full((len(queries), k), -1, np.int64)
+        copied = self._candidates_of_copy(queries, size, effort) if allowed is None else None
+        if copied is not None:
+            copied[copied >= end] = -1
+            return copied
         selector = None
         if allowed is not None:
             # FAISS's Python wrapper takes the array alone, which its type stubs do not know.
@@ -251,6 +283,35 @@ class Approximate:
             places: Places = search(queries, size, params=parameters)[1]
         places[places >= end] = -1
         return places
+
+    def _candidates_of_copy(self, queries: Floats, size: int, effort: int) -> Places | None:
+        """The candidates that the copy on the GPU finds; None where it cannot be asked."""
+        if self._copy is None or max(size, min(effort, self._most_lists)) > MOST_SELECTED:
+            return None
+        # Always: on a GPU not even two searches of an index may run at the same time.
+        with self.lock:
+            # It may have gone while this thread waited.
+            if (copy := self._copy) is None:
+                return None
+            search = getattr(copy, "search_numpy", copy.search)
+            try:
+                places: Places = search(queries, size, params=self._parameters(effort, size, None))[1]
+            except FAULTS as error:
+                self._drop_copy(error)
+                return None
+            return places
+
+    def _add_to_copy(self, vectors: Floats, ids: Places) -> None:
+        if self._copy is not None:
+            try:
+                self._copy.add_with_ids(vectors, ids)
+            except FAULTS as error:
+                self._drop_copy(error)
+
+    def _drop_copy(self, error: Exception) -> None:
+        log.warning("%s: %s failed, and the processor serves: %s", self.factory, self.gpu, error)
+        self._copy = self.gpu = None
+        self.faulted = True
 
     def _most(self) -> int:
         return self._most_lists or min(MAX_EFFORT, len(self))

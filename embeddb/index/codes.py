@@ -2,21 +2,25 @@
 
 bfloat16 copies are half to read of what float32 is, and what matrix units multiply several times faster. For
 a few queries FAISS's scalar quantizer reads them the fastest, and for many torch's matrix product: one
-memory, two readers.
+memory, two readers. On a GPU the matrix product reads them all.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.index.gpu import Gpu
 from embeddb.index.shortlist import Shortlist
 from embeddb.index.vectors import Allowed
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["CodeMoment", "Codes"]
 
@@ -36,11 +40,13 @@ class CodeMoment:
     Attributes:
         codes: (n, 2 d) uint8, the bytes of bfloat16.
         error: the largest |x - code(x)| of them.
+        gpu: where they are; None for the processor's memory.
     """
 
     first: int
-    codes: Bytes
+    codes: Bytes | torch.Tensor
     error: float
+    gpu: Gpu | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -55,7 +61,7 @@ class CodeMoment:
             bias: (n,) float32, what is added to the inner products, by place; None for nothing.
             allowed: which places may be found; None for all.
         """
-        if bias is None and self.first == 0 and len(queries) <= FEW_QUERIES:
+        if self.gpu is None and bias is None and self.first == 0 and len(queries) <= FEW_QUERIES:
             return self._one_by_one(queries, size, allowed)
         from embeddb.index.products import by_products  # Which imports torch.
 
@@ -75,6 +81,7 @@ class CodeMoment:
     def _quantizer(self) -> faiss.IndexScalarQuantizer:
         """FAISS's index over these codes, which it reads where they are."""
         index = _quantizer(self.codes.shape[1] // 2)
+        assert isinstance(self.codes, np.ndarray)
         # FAISS has such views of memory that is not its own for the files that it maps.
         view: Any = faiss.MaybeOwnedVectorUInt8()
         view.is_owned = False
@@ -90,16 +97,21 @@ class Codes:
     Args:
         first: the place of the first code.
         vectors: (n, d) float32 or float16, those of the places from `first` on.
+        gpu: where to keep the codes; None for the processor's memory.
+
+    Raises:
+        FAULTS (see `embeddb.index.gpu`): of the GPU, here and in `append`.
     """
 
-    def __init__(self, first: int, vectors: npt.NDArray[np.floating]) -> None:
+    def __init__(self, first: int, vectors: npt.NDArray[np.floating], gpu: Gpu | None = None) -> None:
         self.first = first
+        self.gpu = gpu
         self._count = 0
         self._error = 0.0
         self._coder = _quantizer(vectors.shape[1])
-        self._codes: Bytes = np.empty(
-            (max(len(vectors), FIRST_CAPACITY), self._coder.sa_code_size()), np.uint8
-        )
+        # Memory of the processor that is not used costs nothing, and there is more when it is wanted.
+        expected = len(vectors) if gpu is None else int(len(vectors) * GROWTH)
+        self._codes = self._room(max(expected, FIRST_CAPACITY))
         for start in range(0, len(vectors), FIRST_CAPACITY):
             self.append(vectors[start : start + FIRST_CAPACITY])
 
@@ -110,19 +122,24 @@ class Codes:
         """Code the vectors (n, d) of the next places, one at least."""
         end = self._count + len(vectors)
         if end > len(self._codes):
-            grown = np.empty((max(end, int(len(self._codes) * GROWTH)), self._codes.shape[1]), np.uint8)
+            grown = self._room(max(end, int(len(self._codes) * GROWTH)))
             grown[: self._count] = self._codes[: self._count]
             self._codes = grown
         exact = vectors.astype(np.float32, copy=False)
         codes = self._coder.sa_encode(exact)
         off = self._coder.sa_decode(codes) - exact
         self._error = max(self._error, float(np.sqrt(np.einsum("nd,nd->n", off, off).max())))
-        self._codes[self._count : end] = codes
+        self._codes[self._count : end] = codes if self.gpu is None else self.gpu.tensor(codes)
         self._count = end
 
     def moment(self) -> CodeMoment:
         """The codes as they are now."""
-        return CodeMoment(self.first, self._codes[: self._count], self._error)
+        return CodeMoment(self.first, self._codes[: self._count], self._error, self.gpu)
+
+    def _room(self, count: int) -> Any:
+        """Memory for so many codes (count, 2 d) uint8: an array, or a tensor on the GPU."""
+        shape = count, self._coder.sa_code_size()
+        return np.empty(shape, np.uint8) if self.gpu is None else self.gpu.room(*shape)
 
 
 def _quantizer(dimension: int) -> faiss.IndexScalarQuantizer:

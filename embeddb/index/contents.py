@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.errors import ResourceExhaustedError
 from embeddb.index.approximate import Approximate
 from embeddb.index.codes import CodeMoment, Codes
+from embeddb.index.gpu import FAULTS, Gpu
 from embeddb.index.vectors import Moment, Vectors
 
 __all__ = ["Contents", "State"]
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +47,25 @@ class Contents:
         vectors: those to begin with.
         approximate: over the first of them, if there is one.
         sequence: of the last commit that they reflect.
+        name: of the space, in the log.
 
     Attributes:
         state: as it is now.
+        faulted: whether the GPU failed with the codes on it; nothing is put there again.
     """
 
     state: State
+    _approximate: Approximate | None
 
-    def __init__(self, vectors: Vectors, approximate: Approximate | None = None, sequence: int = 0) -> None:
+    def __init__(
+        self,
+        vectors: Vectors,
+        approximate: Approximate | None = None,
+        sequence: int = 0,
+        name: str = "index",
+    ) -> None:
+        self.faulted = False
+        self._name = name
         self._lock = threading.Lock()
         self._sequence = sequence
         self._set(vectors, approximate)
@@ -65,11 +81,44 @@ class Contents:
                 self._vectors.append(rows, vectors)
                 # All that have none: an update that failed half way, for want of memory, left some without.
                 uncoded = self._codes.first + len(self._codes)
-                self._codes.append(self._vectors.moment().vectors[uncoded:])
+                try:
+                    self._codes.append(self._vectors.moment().vectors[uncoded:])
+                except FAULTS as error:
+                    if self._codes.gpu is None:
+                        raise
+                    # Where only room is wanting, there may be enough once the smaller codes are gone.
+                    self.faulted = not isinstance(error, ResourceExhaustedError)
+                    self._leave_gpu(error)
             if len(removed):
                 self._vectors.bury(removed)
             self._sequence = sequence
             self._publish()
+
+    def place(self, gpu: Gpu) -> None:
+        """Put codes of all places on a GPU; they stand for an approximate index too, if there is one.
+
+        To be called on the thread that calls `cover` and `replace`.
+
+        Raises:
+            FAULTS: all stays as it was.
+        """
+        codes = Codes(0, self.state.moment.vectors, gpu)
+        with self._lock:
+            since = self._vectors.moment().vectors[len(codes) :]
+            if len(since):
+                codes.append(since)
+            self._codes = codes
+            self._approximate = None
+            self._publish()
+
+    def fault(self, codes: CodeMoment, error: Exception) -> None:
+        """Have codes in the processor's memory, where those on the GPU could not be searched."""
+        with self._lock:
+            # Another search, or an update, may have met the same.
+            if self._codes.gpu is not None and self._codes.gpu is codes.gpu:
+                self.faulted = True
+                self._leave_gpu(error)
+                self._publish()
 
     def cover(self, approximate: Approximate | None) -> None:
         """Let an approximate index, or none, stand for all the places that it has by now."""
@@ -97,6 +146,10 @@ class Contents:
         self._codes = Codes(first, vectors.moment().vectors[first:])
         self._approximate = approximate
         self._publish()
+
+    def _leave_gpu(self, error: Exception) -> None:
+        log.warning("%s: codes leave %s, and the processor serves: %s", self._name, self._codes.gpu, error)
+        self._codes = Codes(self._codes.first, self._vectors.moment().vectors[self._codes.first :])
 
     def _publish(self) -> None:
         self.state = State(self._vectors.moment(), self._codes.moment(), self._approximate, self._sequence)

@@ -68,6 +68,11 @@ class IndexPolicy:
             return min(SPEED_RECALL, self.recall)
         return max(ACCURACY_RECALL, self.recall) if effort is Effort.ACCURACY else self.recall
 
+    @property
+    def allows_exact(self) -> bool:
+        """Whether the exact scan may serve however many vectors there are, where it is fast enough."""
+        return self.factory in (AUTO, EXACT) or self.recall == 1
+
     def choose(self, vectors: int) -> str | None:
         """The factory string of the index that so many vectors should have; None for the exact scan."""
         if self.factory == EXACT or self.recall == 1:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from embeddb.index.approximate import Approximate
+from embeddb.index.codes import CodeMoment
 from embeddb.index.contents import State
 from embeddb.index.exact import FEW_PLACES, best, scan, scan_all, scan_places
+from embeddb.index.gpu import FAULTS
 from embeddb.index.policy import IndexPolicy
 from embeddb.index.recall import RECALL_K, LiveRecall
 from embeddb.index.vectors import Allowed
@@ -47,11 +49,18 @@ class Searching:
     Args:
         policy: how good answers have to be.
         live_recall: compares some of them with exact search.
+        fault: told of codes on a GPU that could not be searched.
     """
 
-    def __init__(self, policy: IndexPolicy, live_recall: LiveRecall) -> None:
+    def __init__(
+        self,
+        policy: IndexPolicy,
+        live_recall: LiveRecall,
+        fault: Callable[[CodeMoment, Exception], None],
+    ) -> None:
         self._policy = policy
         self._live_recall = live_recall
+        self._fault = fault
 
     @staticmethod
     def is_quick(state: State, question: Question) -> bool:
@@ -94,7 +103,7 @@ class Searching:
             return scan_places(moment, queries, k, moment.places(rows))
         allowed = moment.allowed(rows)
         if state.approximate is None:
-            return scan(moment, state.codes, queries, k, allowed)
+            return self._scan(state, queries, k, allowed)
         if effort is Effort.EXACT:
             return scan_all(moment, queries, k, allowed)
         amount = state.approximate.tuned.least(self._policy.recall_of(effort)).effort
@@ -105,6 +114,16 @@ class Searching:
                 places[0, :RECALL_K], lambda: scan_all(moment, one, RECALL_K, allowed)[1][0]
             )
         return found, places
+
+    def _scan(self, state: State, queries: Floats, k: int, allowed: Allowed | None) -> tuple[Floats, Places]:
+        """The exact scan of all places, on the processor where the GPU that has the codes fails."""
+        try:
+            return scan(state.moment, state.codes, queries, k, allowed)
+        except FAULTS as error:
+            if state.codes.gpu is None:
+                raise
+            self._fault(state.codes, error)
+            return scan_all(state.moment, queries, k, allowed)
 
 
 def _approximately(

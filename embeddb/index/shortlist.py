@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GROUP", "Shortlist", "largest", "ranked"]
+__all__ = ["BLOCK_PLACES", "GROUP", "Shortlist", "largest", "ranked"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -37,20 +37,25 @@ class Shortlist:
 
 
 def ranked(
-    best_of: Callable[[int, int, int], tuple[Floats, Places]], first: int, count: int, size: int
+    best_of: Callable[[int, int, int], tuple[Floats, Places]],
+    first: int,
+    count: int,
+    size: int,
+    block: int = BLOCK_PLACES,
 ) -> tuple[Floats, Places]:
     """The best `size` of `count` places from `first` on, at most as many as there are.
 
     Args:
         best_of: gives the best of the places from one to another, not included, as many as its last argument
             says: ranks (q, m) float32 and places (q, m) int64. All of them count from `first`.
+        block: from how many places it gives the best.
 
     Returns:
         Ranks and places as a `Shortlist` has them.
     """
     found = [
-        best_of(start, min(start + BLOCK_PLACES, count), min(size, count - start, BLOCK_PLACES))
-        for start in range(0, count, BLOCK_PLACES)
+        best_of(start, min(start + block, count), min(size, count - start, block))
+        for start in range(0, count, block)
     ]
     ranks, chosen = _top(np.concatenate([each[0] for each in found], axis=1), size)
     places = np.take_along_axis(np.concatenate([each[1] for each in found], axis=1), chosen, 1) + first

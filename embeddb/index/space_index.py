@@ -13,7 +13,9 @@ import numpy.typing as npt
 from embeddb.batching import Batcher, Priority
 from embeddb.errors import DataLossError, InvalidArgumentError
 from embeddb.index.approximate import Approximate
+from embeddb.index.codes import CodeMoment
 from embeddb.index.contents import Contents
+from embeddb.index.gpu import Gpu
 from embeddb.index.metric import check_finite_scores, prepared
 from embeddb.index.policy import IndexPolicy
 from embeddb.index.recall import LiveRecall
@@ -51,6 +53,7 @@ class SpaceIndex:
         name: of its threads.
         snapshots: where an approximate index is kept from one start to the next; None for nowhere.
         encoding: of the vectors in memory, as on the disk.
+        gpu: where the index is searched, as far as it has room; None for the processor alone.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class SpaceIndex:
         name: str = "index",
         snapshots: SnapshotFile | None = None,
         encoding: Encoding = Encoding.FLOAT32,
+        gpu: Gpu | None = None,
     ) -> None:
         self.dimension = dimension
         self.metric = metric
@@ -68,17 +72,20 @@ class SpaceIndex:
         self._name = name
         self._snapshots = snapshots
         self._encoding = encoding
+        self._gpu = gpu
         self._live_recall = LiveRecall(f"recall-{name}")
-        self._searching = Searching(self._policy, self._live_recall)
-        self._hold(Contents(self._new_vectors()))
+        self._searching = Searching(self._policy, self._live_recall, self._fault)
+        self._hold(Contents(self._new_vectors(), name=name))
         self._searches = Batcher(f"search-{name}", self._answer, MAX_SEARCHES_AT_ONCE, MAX_QUEUE)
 
     def __len__(self) -> int:
         return self._contents.state.moment.living.count
 
     def __repr__(self) -> str:
-        approximate = self._contents.state.approximate
-        return "exact" if approximate is None else approximate.describe(self._policy.recall)
+        state = self._contents.state
+        if state.approximate is not None:
+            return state.approximate.describe(self._policy.recall)
+        return "exact" if state.codes.gpu is None else f"exact, on {state.codes.gpu}"
 
     @property
     def recall(self) -> float | None:
@@ -100,10 +107,10 @@ class SpaceIndex:
             vectors = self._new_vectors(count)
             for rows, batch in _ahead(scan()):
                 vectors.append(rows, prepared(self.metric, batch))
-            self._hold(Contents(vectors, sequence=sequence))
+            self._hold(Contents(vectors, sequence=sequence, name=self._name))
         else:
             vectors, approximate = restored
-            self._hold(Contents(vectors, approximate, sequence), saved=len(approximate))
+            self._hold(Contents(vectors, approximate, sequence, self._name), saved=len(approximate))
         self._upkeep.wake()
 
     def update(self, rows: Rows, vectors: Floats, removed: Rows, sequence: int = 0) -> None:
@@ -165,12 +172,19 @@ class SpaceIndex:
     def _answer(self, questions: Sequence[Question]) -> list[tuple[Floats, Rows]]:
         return self._searching.answer(self._contents.state, questions)
 
+    def _fault(self, codes: CodeMoment, error: Exception) -> None:
+        self._contents.fault(codes, error)
+        # So many may want an approximate index now.
+        self._upkeep.wake()
+
     def _new_vectors(self, capacity: int = 0) -> Vectors:
         return Vectors(self.metric, self.dimension, self._encoding, capacity)
 
     def _hold(self, contents: Contents, saved: int = 0) -> None:
         self._contents = contents
-        self._upkeep = Upkeep(contents, self._policy, self._live_recall, self._name, self._snapshots, saved)
+        self._upkeep = Upkeep(
+            contents, self._policy, self._live_recall, self._name, self._snapshots, saved, self._gpu
+        )
 
     def _restored(self, scan: Scan, count: int, sequence: int) -> tuple[Vectors, Approximate] | None:
         """The index of the snapshot, and what storage has in its places; None if that cannot be."""

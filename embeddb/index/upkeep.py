@@ -9,7 +9,8 @@ from collections.abc import Callable
 import faiss
 
 from embeddb.index.approximate import Approximate
-from embeddb.index.contents import Contents
+from embeddb.index.contents import Contents, State
+from embeddb.index.gpu import FAULTS, Gpu
 from embeddb.index.policy import IndexPolicy
 from embeddb.index.recall import LiveRecall
 from embeddb.index.snapshot import Snapshot, SnapshotFile
@@ -31,6 +32,8 @@ MAX_UNSAVED_GROWTH = 1.25
 # So many vectors are scanned beside an approximate index before they are added to it.
 MAX_TAIL = 1024
 COPIED_AT_ONCE = 8192
+# Fewer are scanned by the processor in about the time that a GPU takes to start a search's kernels.
+LEAST_PLACED = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class Upkeep:
         name: of the thread, and in the log.
         snapshots: where the index is kept from one start to the next; None for nowhere.
         saved: how many places the snapshot has.
+        gpu: where the index is put, as far as it has room; None for nowhere.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Upkeep:
         name: str,
         snapshots: SnapshotFile | None,
         saved: int = 0,
+        gpu: Gpu | None = None,
     ) -> None:
         self._contents = contents
         self._policy = policy
@@ -62,11 +67,15 @@ class Upkeep:
         self._name = name
         self._snapshots = snapshots
         self._saved = saved
+        self._gpu = gpu
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
         # How many places there must be before what failed is tried again.
         self._retry_at = 0
+        # And before codes, or a copy of the index, are put on the GPU, or put there again.
+        self._codes_at = LEAST_PLACED
+        self._copy_at = 0
 
     def wake(self) -> None:
         """Begin with what has to be done, if anything; returns at once."""
@@ -110,7 +119,9 @@ class Upkeep:
             return None
         if dead > MAX_DEAD_SHARE * count:
             return self._rebuild
-        wanted = self._policy.choose(count - dead)
+        if (place := self._due_on_gpu(state)) is not None:
+            return place
+        wanted = self._wanted(count - dead)
         if approximate is None:
             return None if wanted is None else self._rebuild
         outgrown = wanted != approximate.factory and count - dead > MAX_GROWTH * approximate.tuned.built_for
@@ -119,6 +130,50 @@ class Upkeep:
         if approximate.sweepable and dead - approximate.swept > KEPT_DEAD_SHARE * count:
             return self._sweep
         return self._add_tail if count - len(approximate) > MAX_TAIL else None
+
+    def _wanted(self, living: int) -> str | None:
+        """The index that so many vectors should have; None for the exact scan, which a GPU does for all."""
+        on_gpu = self._contents.state.codes.gpu is not None
+        return None if on_gpu else self._policy.choose(living)
+
+    def _due_on_gpu(self, state: State) -> Callable[[], None] | None:
+        """What has to be put on the GPU, if anything: codes of all places, or else a copy of the index."""
+        if self._gpu is None or self._contents.faulted:
+            return None
+        count, approximate = len(state.moment), state.approximate
+        if state.codes.gpu is None and self._policy.allows_exact and count >= self._codes_at:
+            return self._place_codes
+        if approximate is None or approximate.gpu is not None or approximate.faulted:
+            return None
+        return self._place_copy if count >= self._copy_at else None
+
+    def _place_codes(self) -> None:
+        """Put codes of all places on the GPU; where it has no room, later, among twice as many."""
+        assert self._gpu is not None
+        count = len(self._contents.state.moment)
+        try:
+            self._contents.place(self._gpu)
+        except FAULTS as error:
+            log.warning("%s: %d codes are not put on %s: %s", self._name, count, self._gpu, error)
+            self._codes_at = int(MAX_GROWTH * count)
+            return
+        log.info("%s: %d codes are on %s", self._name, count, self._gpu)
+        self._live_recall.forget()
+
+    def _place_copy(self) -> None:
+        """Put a copy of the approximate index on the GPU; where that cannot be, as with codes."""
+        state = self._contents.state
+        assert self._gpu is not None
+        assert state.approximate is not None
+        try:
+            state.approximate.place(self._gpu)
+        except FAULTS as error:
+            log.warning(
+                "%s: %s is not put on %s: %s", self._name, state.approximate.factory, self._gpu, error
+            )
+            self._copy_at = int(MAX_GROWTH * len(state.moment))
+            return
+        log.info("%s: %s", self._name, state.approximate.describe(self._policy.recall))
 
     def _add_tail(self) -> None:
         """Add what is scanned beside the approximate index to it."""
@@ -158,7 +213,7 @@ class Upkeep:
         before = self._contents.state.moment
         living = _living_of(before) if before.dead > KEPT_DEAD_SHARE * len(before) else None
         moment = before if living is None else living.moment()
-        wanted = self._policy.choose(moment.living.count)
+        wanted = self._wanted(moment.living.count)
         approximate = None if wanted is None else self._built(wanted, moment)
         if not self._goes_on():
             return

@@ -42,6 +42,7 @@ from embeddb.query.models import (
 )
 from embeddb.query.names import (
     MAX_ID_BYTES,
+    check_device,
     check_id,
     check_name,
     check_names,
@@ -127,6 +128,7 @@ __all__ = [
     "as_content",
     "as_expression",
     "as_vector",
+    "check_device",
     "check_id",
     "check_name",
     "check_names",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import Any
 from embeddb.arguments import check_fields
 from embeddb.errors import InvalidArgumentError
 from embeddb.options import choice
+from embeddb.query.names import check_device
 from embeddb.query.operands import Floats
 
 __all__ = [
@@ -68,8 +68,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         check_fields(self, "options.")
         object.__setattr__(self, "precision", choice("options.precision", Precision, self.precision))
-        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
-            raise InvalidArgumentError("options.device", self.device, "must be auto, cpu, cuda or cuda:N")
+        check_device("options.device", self.device)
         if self.unload_after is not None and not 0 < self.unload_after < math.inf:
             raise InvalidArgumentError("options.unload_after", self.unload_after, "must be positive seconds")
 

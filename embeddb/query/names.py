@@ -1,27 +1,43 @@
-"""What ids and names may be."""
+"""What ids and names may be, and how a device is written."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from embeddb.arguments import check
 from embeddb.errors import InvalidArgumentError
 
 __all__ = [
+    "DEVICE",
     "MAX_ID_BYTES",
     "MAX_NAME_LENGTH",
+    "check_device",
     "check_id",
     "check_name",
     "check_names",
     "is_utf8",
 ]
 
+DEVICE = r"auto|cpu|cuda(:\d{1,3})?"
+"""How a device is written."""
 MAX_ID_BYTES = 480
 """Longest item id, in bytes of UTF-8 (LMDB keys end at 511)."""
 MAX_NAME_LENGTH = 64
 """Longest name of a model or a collection, in characters."""
 
 _AN_ID = f"must be a string of 1 to {MAX_ID_BYTES} bytes in UTF-8 without NUL"
+
+
+def check_device(field_name: str, device: str) -> str:
+    """Return the name of a device if it is written like one; the machine need not have it.
+
+    Raises:
+        InvalidArgumentError: it is not.
+    """
+    if not isinstance(device, str) or not re.fullmatch(DEVICE, device):
+        raise InvalidArgumentError(field_name, device, "must be auto, cpu, cuda or cuda:N")
+    return device
 
 
 def check_id(item_id: str) -> str:

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from embeddb.errors import FailedPreconditionError
+from embeddb.query.names import DEVICE
 from embeddb.settings import ModelSettings
 from embeddb_server.limits import Limits
 
@@ -54,6 +55,10 @@ class Config(BaseSettings):
         "sync",
         description="sync: a write is on the disk when it returns; async: within about a second, so that a "
         "power failure may lose the last writes or damage the folder",
+    )
+    index_device: Annotated[str, Field(pattern=f"^({DEVICE})$")] = Field(
+        "auto",
+        description="where indexes are searched: cpu, cuda or cuda:N; auto is the first GPU, if there is one",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="how much to log on standard error"

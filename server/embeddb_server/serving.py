@@ -57,7 +57,10 @@ def serve(arguments: Sequence[str]) -> None:
         stack.callback(server.stop, 0)
         log.info("opening %s", config.data)
         with embeddb.open(
-            config.data, models=config.model_settings, durability=config.durability
+            config.data,
+            models=config.model_settings,
+            durability=config.durability,
+            index_device=config.index_device,
         ) as database:
             figures.register(DatabaseCollector(database))
             server.serve(database)

@@ -1,0 +1,128 @@
+"""The GPU that indexes are placed on: whether there is one, whether it has room, and FAISS indexes there.
+
+The processor keeps whatever an index needs: its vectors, and a FAISS index whole. What is on the GPU can be
+lost at any time, and the processor serves from then on.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from embeddb.errors import FailedPreconditionError, ResourceExhaustedError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["FAULTS", "MOST_SELECTED", "Gpu", "find_gpu"]
+
+AUTO, CPU = "auto", "cpu"
+MOST_SELECTED = 2048
+"""The most candidates, and the most lists, of one search by FAISS on a GPU (its GPU_MAX_SELECTION_K)."""
+# Of all its memory, for the batches of models, which take what they need when they run.
+KEPT_FREE_SHARE = 0.2
+# What FAISS takes at once for its intermediate results; it asks the driver for what is beyond.
+SCRATCH_BYTES = 128 << 20
+PINNED_BYTES = 1 << 20
+# Lists on a GPU have room for what is added to them.
+LIST_ROOM = 1.25
+ID_BYTES = 8
+
+FAULTS = (RuntimeError, FailedPreconditionError, ResourceExhaustedError)
+"""What FAISS and torch raise where a GPU has no room or fails, and what this module raises."""
+
+log = logging.getLogger(__name__)
+
+
+class Gpu:
+    """One GPU, and what indexes want of it.
+
+    Args:
+        number: as CUDA counts them.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __str__(self) -> str:
+        return f"cuda:{self._number}"
+
+    def check_room(self, size: int) -> None:
+        """Let `size` bytes be taken.
+
+        Raises:
+            ResourceExhaustedError: too little would be left for the models.
+        """
+        import torch
+
+        # torch keeps what it has freed; FAISS cannot use that, and the driver does not count it as free.
+        torch.cuda.empty_cache()
+        free, total = torch.cuda.mem_get_info(self._number)
+        left = free - int(KEPT_FREE_SHARE * total)
+        if size > left:
+            raise ResourceExhaustedError(
+                f"{self} has {max(left, 0) >> 20:,} MiB for indexes, and {size >> 20:,} are wanted"
+            )
+
+    def room(self, count: int, size: int) -> torch.Tensor:
+        """Memory for `count` rows of `size` bytes, (count, size) uint8.
+
+        Raises:
+            ResourceExhaustedError, RuntimeError: there is not so much.
+        """
+        import torch
+
+        self.check_room(count * size)
+        return torch.empty(count, size, dtype=torch.uint8, device=str(self))
+
+    def tensor(self, array: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """An array's copy there.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        import torch
+
+        return torch.from_numpy(array).to(str(self))
+
+    def copy(self, index: faiss.Index) -> faiss.Index:
+        """A copy of a trained index of the family IVF, for one thread at a time.
+
+        Raises:
+            FailedPreconditionError: FAISS has no index of this kind for it.
+            ResourceExhaustedError: there is no room for it.
+            RuntimeError: it failed.
+        """
+        ivf = faiss.try_extract_index_ivf(index)
+        if ivf is None:
+            raise FailedPreconditionError("of FAISS's indexes, only those of the family IVF can be on a GPU")
+        vectors = ivf.ntotal * (ivf.code_size + ID_BYTES)
+        self.check_room(int(LIST_ROOM * vectors) + 4 * ivf.nlist * ivf.d + SCRATCH_BYTES)
+        # Of its own, for searches that share their resources must not run at the same time.
+        resources = faiss.StandardGpuResources()
+        resources.setTempMemory(SCRATCH_BYTES)
+        resources.setPinnedMemory(PINNED_BYTES)
+        return faiss.index_cpu_to_gpu(resources, self._number, index)
+
+
+def find_gpu(asked: str) -> Gpu | None:
+    """The GPU that indexes are to be on; None for the processor.
+
+    Args:
+        asked: "auto" for the first one, if there is one; "cpu"; "cuda" or "cuda:N". Where that one is not
+            there, the log says so, and the processor serves.
+    """
+    if asked == CPU:
+        return None
+    number = int(asked.partition(":")[2] or 0)
+    # FAISS is asked, for torch takes seconds to import; FAISS's builds for the processor see none.
+    count = faiss.get_num_gpus()
+    if number < count:
+        return Gpu(number)
+    level = logging.INFO if asked == AUTO else logging.WARNING
+    log.log(level, "indexes are on the processor: %s asked for, and FAISS sees %d GPUs", asked, count)
+    return None

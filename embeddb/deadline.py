@@ -3,7 +3,7 @@
     with within(Deadline(time.monotonic() + 2.0)):
         collection.search("a cat")  # raises DeadlineExceededError if it takes longer
 
-The server opens one around every call. What works for a call on another thread takes the deadline along.
+The server sets one for every call. What works for a call on another thread takes the deadline along.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from embeddb.errors import CancelledError, DeadlineExceededError
 
-__all__ = ["NEVER", "Deadline", "current", "within"]
+__all__ = ["NEVER", "Deadline", "current", "set_current", "within"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,11 @@ _CURRENT: ContextVar[Deadline] = ContextVar("deadline", default=NEVER)
 def current() -> Deadline:
     """The deadline of the call that this thread works for."""
     return _CURRENT.get()
+
+
+def set_current(deadline: Deadline) -> None:
+    """Give a deadline to what follows in this context: for calls that each have a context of their own."""
+    _CURRENT.set(deadline)
 
 
 @contextmanager

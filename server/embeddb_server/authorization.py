@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from embeddb.errors import PermissionDeniedError, UnauthenticatedError
-from embeddb_server.handlers import Behaviour, CallInterceptor, Method, carried
+from embeddb_server.handlers import Behaviour, CallInterceptor, Method, carried, sent
 from embeddb_server.keys import Key, KeyFile, Role
 
 __all__ = ["OPEN", "REQUIRED", "SERVER_WIDE", "AuthorizationInterceptor"]
@@ -86,6 +86,7 @@ class AuthorizationInterceptor(CallInterceptor):
     """
 
     def __init__(self, keys: KeyFile, required: bool) -> None:
+        super().__init__()
         self._keys = keys
         self._required = required
 
@@ -93,10 +94,9 @@ class AuthorizationInterceptor(CallInterceptor):
         """The behaviour after the checks; what they raise is a call's error like any other."""
         if method.name == OPEN:
             return behaviour
-        header = str(method.metadata.get("authorization", ""))
 
         def guarded(request: Any, context: grpc.ServicerContext) -> Any:
-            key = self._authenticate(header)
+            key = self._authenticate(context)
             if key is None:
                 return behaviour(request, context)
             _check_role(key, method.name)
@@ -107,10 +107,11 @@ class AuthorizationInterceptor(CallInterceptor):
 
         return guarded
 
-    def _authenticate(self, header: str) -> Key | None:
+    def _authenticate(self, context: grpc.ServicerContext) -> Key | None:
         """The caller's key; None where none is needed."""
         if not self._keys and not self._required:
             return None
+        header = sent(context, "authorization")
         scheme, _, secret = header.partition(" ")
         if not header:
             raise UnauthenticatedError("this server wants an API key: send authorization: Bearer KEY")

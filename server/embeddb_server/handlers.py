@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-__all__ = ["Behaviour", "CallInterceptor", "Method", "carried", "inside"]
+__all__ = ["Behaviour", "CallInterceptor", "Method", "carried", "inside", "sent"]
 
 # Generic for the type checker alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -21,28 +21,33 @@ Behaviour = Callable[[Any, grpc.ServicerContext], Any]
 
 @dataclass(frozen=True)
 class Method:
-    """What an interceptor knows of a call before its request is there.
+    """What an interceptor knows of a method.
 
     Attributes:
         name: the method's full name, such as "/embeddb.v1.SearchService/Search".
-        metadata: what the caller sent beside the request.
         takes_stream: whether there is a stream of requests.
         gives_stream: whether there is a stream of responses.
         parse: makes a request of its bytes; None where requests are bytes.
     """
 
     name: str
-    metadata: dict[str, Any]
     takes_stream: bool
     gives_stream: bool
     parse: Callable[[bytes], Any] | None
 
 
 class CallInterceptor(grpc.ServerInterceptor):
-    """An interceptor that puts something around the behaviour of every method that there is."""
+    """An interceptor that puts something around the behaviour of every method that there is.
+
+    It does so at a method's first call, so that a call costs no more than what it runs through: the
+    interceptors that come after this one must be of this kind, too.
+    """
 
     parses = False
     """Whether the behaviour that `around` gives takes requests as the bytes that came."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
 
     @abstractmethod
     def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
@@ -54,15 +59,17 @@ class CallInterceptor(grpc.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """The method's handler with another behaviour; None if there is no such method."""
-        handler = continuation(handler_call_details)
-        if handler is None:
-            return None
+        name = handler_call_details.method
+        if name not in self._handlers:
+            handler = continuation(handler_call_details)
+            if handler is None:
+                return None
+            self._handlers[name] = self._wrapped(name, handler)
+        return self._handlers[name]
+
+    def _wrapped(self, name: str, handler: Handler) -> Handler:
         method = Method(
-            handler_call_details.method,
-            dict(handler_call_details.invocation_metadata or ()),
-            handler.request_streaming,
-            handler.response_streaming,
-            handler.request_deserializer,
+            name, handler.request_streaming, handler.response_streaming, handler.request_deserializer
         )
         kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
         behaviour = next(each for each in kinds if each is not None)
@@ -91,6 +98,11 @@ def inside(
             yield from behaviour(request, context)
 
     return stream if method.gives_stream else unary
+
+
+def sent(context: grpc.ServicerContext, key: str) -> str:
+    """What the caller sent beside the request under a key, in small letters; nothing if that is not there."""
+    return next((str(value) for name, value in context.invocation_metadata() if name == key), "")
 
 
 def carried(request: Any) -> Any:

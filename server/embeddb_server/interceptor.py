@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 import time
-import uuid
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -13,11 +13,11 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
-from embeddb.deadline import Deadline, within
+from embeddb.deadline import Deadline, set_current
 from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError
 from embeddb_protos.wire.errors import status_message
 from embeddb_server import logs
-from embeddb_server.handlers import Behaviour, CallInterceptor, Method, carried
+from embeddb_server.handlers import Behaviour, CallInterceptor, Method, carried, sent
 
 __all__ = ["ErrorInterceptor"]
 
@@ -43,43 +43,36 @@ class ErrorInterceptor(CallInterceptor):
     parses = True
 
     def __init__(self, max_elements: int) -> None:
+        super().__init__()
         self._max_elements = max_elements
 
     def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
         """The behaviour, guarded."""
-        guard = _guard_stream if method.gives_stream else _guard_unary
         parsing = _parsing(behaviour, method, self._max_elements)
-        return guard(parsing, method, str(method.metadata.get(REQUEST_ID) or uuid.uuid4().hex))
+
+        def unary(request: Any, context: grpc.ServicerContext) -> Any:
+            request_id = _begin(context)
+            try:
+                return parsing(request, context)
+            except Exception as error:
+                _abort(context, error, method, request_id)
+
+        def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            request_id = _begin(context)
+            try:
+                yield from parsing(request, context)
+            except Exception as error:
+                _abort(context, error, method, request_id)
+
+        return stream if method.gives_stream else unary
 
 
-def _guard_unary(behaviour: Behaviour, method: Method, request_id: str) -> Behaviour:
-    def guarded(request: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            with within(_deadline(context)), logs.request(request_id):
-                return behaviour(request, context)
-        except Exception as error:
-            _abort(context, error, method, request_id)
-
-    return guarded
-
-
-def _guard_stream(behaviour: Behaviour, method: Method, request_id: str) -> Behaviour:
-    def guarded(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        try:
-            deadline = _deadline(context)
-            with within(deadline), logs.request(request_id):
-                answers = behaviour(request, context)
-            while True:
-                # Left before each answer is given away: who resumes a generator need not be the same thread.
-                with within(deadline), logs.request(request_id):
-                    answer = next(answers, None)
-                if answer is None:
-                    return
-                yield answer
-        except Exception as error:
-            _abort(context, error, method, request_id)
-
-    return guarded
+def _begin(context: grpc.ServicerContext) -> str:
+    """Set the call's deadline and request id; returns the id. gRPC runs each call in a context of its own."""
+    request_id = sent(context, REQUEST_ID) or secrets.token_hex(16)
+    logs.set_request(request_id)
+    set_current(_deadline(context))
+    return request_id
 
 
 def _parsing(behaviour: Behaviour, method: Method, max_elements: int) -> Behaviour:
@@ -123,8 +116,7 @@ def _abort(context: grpc.ServicerContext, error: Exception, method: Method, requ
         # The handler aborted the call itself, or the caller is gone and there is nobody to tell.
         raise error
     if not isinstance(error, EmbeddbError):
-        with logs.request(request_id):
-            log.error("%s failed, request id %s", method.name, request_id, exc_info=error)
+        log.error("%s failed, request id %s", method.name, request_id, exc_info=error)
         error = InternalError(f"internal error; the server's log has it under request id {request_id}")
     context.abort_with_status(rpc_status.to_status(status_message(error, request_id)))
     raise AssertionError("abort_with_status always raises")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 from pythonjsonlogger.json import JsonFormatter
 
-__all__ = ["configure", "request"]
+__all__ = ["configure", "set_request"]
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -31,14 +29,9 @@ def configure(level: str, style: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
-@contextmanager
-def request(request_id: str) -> Iterator[None]:
-    """What this thread logs inside belongs to a call."""
-    token = _request_id.set(request_id)
-    try:
-        yield
-    finally:
-        _request_id.reset(token)
+def set_request(request_id: str) -> None:
+    """What is logged from now on in this context belongs to a call."""
+    _request_id.set(request_id)
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -31,6 +30,7 @@ class MetricsInterceptor(CallInterceptor):
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__()
         self._calls = Counter("embeddb_calls", "Calls that ended.", ["method", "code"], registry=registry)
         self._seconds = Histogram(
             "embeddb_call_seconds", "How long calls took.", ["method"], buckets=SECONDS, registry=registry
@@ -39,20 +39,22 @@ class MetricsInterceptor(CallInterceptor):
 
     def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
         """The behaviour, counted."""
-        return inside(partial(self._counted, method.name), behaviour, method)
+        seconds, running = self._seconds.labels(method.name), self._running.labels(method.name)
 
-    @contextmanager
-    def _counted(self, method: str, context: grpc.ServicerContext) -> Iterator[None]:
-        begun = time.perf_counter()
-        self._running.labels(method).inc()
-        try:
-            yield
-        finally:
-            # gRPC leaves the code out where a call went well; the stubs leave out the method.
-            code = context.code() or grpc.StatusCode.OK  # type: ignore[attr-defined]
-            self._calls.labels(method, code.name).inc()
-            self._seconds.labels(method).observe(time.perf_counter() - begun)
-            self._running.labels(method).dec()
+        @contextmanager
+        def counted(context: grpc.ServicerContext) -> Iterator[None]:
+            begun = time.perf_counter()
+            running.inc()
+            try:
+                yield
+            finally:
+                # gRPC leaves the code out where a call went well; the stubs leave out the method.
+                code = context.code() or grpc.StatusCode.OK  # type: ignore[attr-defined]
+                self._calls.labels(method.name, code.name).inc()
+                seconds.observe(time.perf_counter() - begun)
+                running.dec()
+
+        return inside(counted, behaviour, method)
 
 
 class DatabaseCollector(Collector):

@@ -18,6 +18,7 @@ class StreamInterceptor(CallInterceptor):
     """Refuses streams beyond a number, for each holds a thread as long as it lives, even if nothing comes."""
 
     def __init__(self, most: int) -> None:
+        super().__init__()
         self._most = most
         self._free = threading.Semaphore(most)
 

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent import futures
+from contextvars import copy_context
 from pathlib import Path
 
 import grpc
@@ -172,8 +173,9 @@ def test_a_line_of_the_log_names_the_call(capsys: pytest.CaptureFixture[str]) ->
     before, root.handlers = root.handlers, []
     try:
         logs.configure("info", "json")
-        with logs.request("mine-7"):
-            logging.getLogger("embeddb").warning("careful")
+        call = copy_context()
+        call.run(logs.set_request, "mine-7")
+        call.run(logging.getLogger("embeddb").warning, "careful")
         logging.getLogger("embeddb").warning("idle")
     finally:
         root.handlers = before

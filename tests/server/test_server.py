@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import embeddb
 from embeddb.database import Database
-from embeddb.errors import InternalError, InvalidArgumentError, UnavailableError
+from embeddb.errors import InternalError, InvalidArgumentError, NotFoundError, UnavailableError
 from embeddb.query import PutItem
 from embeddb_client import Client
 from embeddb_protos.v1 import collections_pb2, collections_pb2_grpc
@@ -219,6 +219,15 @@ def test_the_caller_may_name_the_request(server: Server) -> None:
     error = error_from_call(caught.value)
     assert error.request_id == "mine-7"
     assert error.details == {"resource": "collection", "name": "nix"}
+
+
+def test_every_call_has_a_request_id_of_its_own(client: Client) -> None:
+    def refused() -> str | None:
+        with pytest.raises(NotFoundError) as caught:
+            client.model("nix")
+        return caught.value.request_id
+
+    assert refused() != refused()
 
 
 def test_a_server_that_is_not_there_is_an_error_of_ours() -> None:

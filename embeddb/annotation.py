@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 from embeddb.progress import Step
@@ -83,4 +82,4 @@ class Annotation:
     def _puts(self, changed: Sequence[tuple[Record, str]], models: Iterable[str]) -> list[Put]:
         """Records again, each with its new metadata as JSON."""
         puts = self._store.again([record for record, _ in changed], models)
-        return [replace(put, metadata_json=text) for put, (_, text) in zip(puts, changed, strict=True)]
+        return [put._replace(metadata_json=text) for put, (_, text) in zip(puts, changed, strict=True)]

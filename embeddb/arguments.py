@@ -45,6 +45,8 @@ def check(field: str, value: Any, kind: Any) -> Any:
     Raises:
         InvalidArgumentError: it is not, or an element of a sequence is not.
     """
+    if type(value) is kind:
+        return value
     kinds = typing.get_args(kind) if typing.get_origin(kind) in _UNIONS else (kind,)
     if value is None and type(None) in kinds:
         return None

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InternalError
 from embeddb.models import EmbedRequest, Priority, Registry
@@ -175,8 +175,7 @@ class BackfillJob:
         name = self._model.name
         again = self._store.again(list(embedded), models)
         return [
-            replace(
-                put,
+            put._replace(
                 features={**put.features, name: embedding.features},
                 predictions={**put.predictions, name: embedding.predictions}
                 if embedding.predictions

@@ -63,6 +63,8 @@ def test_a_folder_of_format_1_is_read_and_written(format_1: Path) -> None:
         assert cat.predictions == {"given": (Prediction("cat", 0.75),)}
         assert [hit.id for hit in shop.search([1, 0, 0, 0], filter="price == 9")] == ["mug"]
         shop.put("mug", features={"given": [0, 0, 0, 1]}, metadata={"price": 8})
+        # Content of features alone had a hash of another kind: it is stored once more.
+        assert shop.put("tent", features={"given": [0, 1, 0, 0]}) == "replaced"
         assert shop.put("tent", features={"given": [0, 1, 0, 0]}) == "unchanged"
     assert verify(format_1) == []
     with embeddb.open(format_1) as database:

@@ -42,9 +42,9 @@ from embeddb_protos.wire.items import (
     content_message,
     embedding_from,
     item_from,
-    put_result_from,
     view_message,
 )
+from embeddb_protos.wire.puts import put_request_message, put_results_from
 from embeddb_protos.wire.questions import codec_of
 from embeddb_protos.wire.search import response_from, search_message
 from embeddb_protos.wire.service import (
@@ -265,12 +265,13 @@ def delete_key(name: str) -> Exchange[None]:
 def put_items(collection: str, batch: Batch) -> Exchange[list[PutResult]]:
     """Store a batch; what failed before it could be sent keeps its result."""
 
-    def read(response: items_pb2.PutItemsResponse) -> list[PutResult]:
-        sent = iter(response.results)
-        return [each if isinstance(each, PutResult) else put_result_from(next(sent)) for each in batch]
+    request = put_request_message(collection, [each for each in batch if not isinstance(each, PutResult)])
 
-    messages = [each for each in batch if not isinstance(each, PutResult)]
-    return Exchange("items.PutItems", items_pb2.PutItemsRequest(collection=collection, items=messages), read)
+    def read(response: items_pb2.PutItemsResponse) -> list[PutResult]:
+        sent = iter(put_results_from(request, response))
+        return [each if isinstance(each, PutResult) else next(sent) for each in batch]
+
+    return Exchange("items.PutItems", request, read)
 
 
 @checked

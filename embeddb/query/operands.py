@@ -248,12 +248,14 @@ def as_expressions(values: Sequence[object] | npt.NDArray[Any]) -> tuple[Express
     return tuple(map(as_expression, values))
 
 
-def as_vector(field_name: str, values: npt.ArrayLike) -> Floats:
-    """Return a read-only float32 copy of shape (d,).
+def as_vector(field_name: str, values: npt.ArrayLike | Vector) -> Floats:
+    """Return a read-only float32 copy of shape (d,); of a `Vector`, its values.
 
     Raises:
         InvalidArgumentError: it is not one-dimensional, is empty, or is not finite everywhere in float32.
     """
+    if isinstance(values, Vector):
+        return values.values
     try:
         if _is_floats(values):
             vector = values.copy()

@@ -278,6 +278,39 @@ def test_an_empty_expression_fails_alone(client: Client, make_collection: MakeCo
     assert results[1].error.details["field"] == "expression"
 
 
+def test_puts_of_both_forms_are_reported_in_their_own_and_the_last_of_an_id_stays(
+    client: Client, make_collection: MakeCollection
+) -> None:
+    collection = make_collection("given")
+    vectors = np.arange(1, 9, dtype="<f4").reshape(2, 4)
+    request = items_pb2.PutItemsRequest(
+        collection=collection.name,
+        items=[
+            {"id": "a", "features": {"given": {"data": vectors[0].tobytes(), "dimension": 4}}},
+            {"id": "b"},
+        ],
+        columns={
+            "ids": ["a", "c"],
+            "metadata_json": ['{"n":1}', ""],
+            "features": {"given": {"data": vectors.tobytes(), "dimension": 4}},
+        },
+    )
+    response = client._connection.call(client._connection.items.PutItems, request)
+    assert [each.status for each in response.results] == [
+        items_pb2.PUT_STATUS_CREATED,
+        items_pb2.PUT_STATUS_FAILED,
+    ]
+    assert response.results[1].error.details["field"] == "item.content"
+    assert list(response.columns.statuses) == [items_pb2.PUT_STATUS_CREATED] * 2
+    assert [(item.id, item.metadata) for item in collection.items()] == [("a", {"n": 1}), ("c", {})]
+    assert np.array_equal(collection.get("c", with_features=True).features["given"], vectors[1])
+    request.columns.features["given"].dimension = 2
+    with pytest.raises(
+        InvalidArgumentError, match=r"columns\.features\[given\]: '4' given, must be one for each"
+    ):
+        client._connection.call(client._connection.items.PutItems, request)
+
+
 def test_puts_on_a_stream_are_answered_in_order(client: Client, make_collection: MakeCollection) -> None:
     collection = make_collection("given")
     vector = {"given": {"data": np.ones(4, "<f4").tobytes(), "dimension": 4}}

@@ -1,6 +1,8 @@
-"""Vectors and hits as columns: the same as a message for each of them."""
+"""Vectors, hits and puts as columns: the same as a message for each of them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -15,13 +17,23 @@ from embeddb.query import (
     Image,
     ItemColumns,
     Modality,
+    PutItem,
+    PutResult,
+    PutStatus,
     Search,
     StoredItem,
     Text,
     Vector,
 )
-from embeddb_protos.v1 import common_pb2, search_pb2
+from embeddb_protos.v1 import common_pb2, items_pb2, search_pb2
 from embeddb_protos.wire.expressions import expression_message, vectors_message
+from embeddb_protos.wire.puts import (
+    put_item_message,
+    put_items_from,
+    put_request_message,
+    put_response_message,
+    put_results_from,
+)
 from embeddb_protos.wire.search import expressions_from, response_from, response_message, search_message
 from tests.expressions import ids
 from tests.wire.hits import carried
@@ -29,7 +41,7 @@ from tests.wire.hits import carried
 metadata = st.sampled_from(["{}", '{"a":1}', '{"b":"\u00fc"}'])
 modalities = st.none() | st.sampled_from(Modality)
 scores = st.floats(-1, 1, width=32)
-outcomes = st.lists(
+found_hits = st.lists(
     st.lists(st.tuples(ids, metadata, modalities, scores), max_size=4) | st.just(NotFoundError("item", "a")),
     max_size=4,
 )
@@ -47,7 +59,7 @@ def shown(answers: list[list[Hit] | EmbeddbError]) -> list[object]:
     ]
 
 
-@given(outcomes, st.booleans())
+@given(found_hits, st.booleans())
 def test_hits_arrive_with_and_without_columns(
     found: list[list[tuple[str, str, Modality | None, float]] | EmbeddbError], columns: bool
 ) -> None:
@@ -118,3 +130,99 @@ def test_vectors_that_are_not_whole_are_refused(size: int, dimension: int) -> No
     vectors = common_pb2.Vectors(data=bytes(size), dimension=dimension)
     with pytest.raises(InvalidArgumentError, match=r"vectors\.data.*4 x dimension"):
         expressions_from(search_pb2.SearchRequest(vectors=vectors))
+
+
+def put(items: Sequence[PutItem]) -> items_pb2.PutItemsRequest:
+    return items_pb2.PutItemsRequest.FromString(put_request_message("photos", items).SerializeToString())
+
+
+@given(matrices, st.lists(st.dictionaries(ids, st.integers(0, 9), max_size=1), min_size=4, max_size=4))
+def test_items_of_features_alone_are_put_as_columns(
+    matrix: np.ndarray, described: list[dict[str, int]]
+) -> None:
+    items = [
+        PutItem(str(n), metadata=metadata, features={"a": row, "b": row[:1]})
+        for n, (row, metadata) in enumerate(zip(matrix, described, strict=False))
+    ]
+    request = put(items)
+    assert not request.items
+    for item, received in zip(items, put_items_from(request), strict=True):
+        assert isinstance(received, PutItem)
+        assert (received.id, received.metadata) == (item.id, item.metadata)
+        assert {m: v.tolist() for m, v in received.features.items()} == {
+            m: v.tolist() for m, v in item.features.items()
+        }
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [PutItem("b", "text")],
+        [PutItem("b", features={"m": [1, 2, 3]})],
+        [PutItem("b", features={"n": [1, 2]})],
+        [PutItem("b", features={"m": [1, 2]}, predictions={"m": [("cat", 1)]})],
+        [put_item_message(PutItem("b", "text"))],
+    ],
+)
+def test_items_that_are_not_alike_are_put_one_by_one_in_their_order(
+    others: list[PutItem | items_pb2.PutItem],
+) -> None:
+    alike = PutItem("a", features={"m": [1, 2]})
+    request = put_request_message("photos", [alike, *others, alike])
+    assert not request.HasField("columns")
+    assert [each.id for each in put_items_from(request)] == ["a", "b", "a"]  # type: ignore[union-attr]
+
+
+def test_items_follow_one_another_in_a_request_of_both_forms() -> None:
+    request = put([PutItem("b", features={"m": [1, 2]})])
+    request.items.append(put_item_message(PutItem("a", "text")))
+    assert [each.id for each in put_items_from(request)] == ["a", "b"]  # type: ignore[union-attr]
+
+
+def test_an_item_of_columns_that_is_malformed_fails_alone() -> None:
+    rows = np.ones((4, 2), np.float32)
+    rows[1, 0] = np.nan
+    columns = items_pb2.PutColumns(ids=["a", "b", "", "d"], metadata_json=["", "", "", "[]"])
+    columns.features["m"].CopyFrom(vectors_message(list(rows)))
+    parsed = put_items_from(items_pb2.PutItemsRequest(columns=columns))
+    fields = [each.details["field"] for each in parsed if isinstance(each, EmbeddbError)]
+    assert isinstance(parsed[0], PutItem)
+    assert fields == ["item.features[m]", "item.id", "item.metadata"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "field"),
+    [
+        (items_pb2.PutColumns(ids=["a", "b"], metadata_json=["{}"]), "columns.metadata_json"),
+        (items_pb2.PutColumns(ids=["a"], features={"m": {"data": bytes(8), "dimension": 1}}), "features"),
+        (items_pb2.PutColumns(ids=["a"], features={"m": {"data": bytes(8), "dimension": 3}}), "data"),
+    ],
+)
+def test_columns_of_other_lengths_are_refused_as_a_whole(columns: items_pb2.PutColumns, field: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=field):
+        put_items_from(items_pb2.PutItemsRequest(columns=columns))
+
+
+put_outcomes = st.one_of(
+    st.sampled_from([PutStatus.CREATED, PutStatus.REPLACED, PutStatus.UNCHANGED]),
+    st.just(NotFoundError("model", "m")),
+)
+
+
+@given(st.lists(put_outcomes, min_size=1, max_size=5), st.booleans())
+def test_what_became_of_puts(given_outcomes: list[PutStatus | EmbeddbError], as_columns: bool) -> None:
+    last = PutItem("last", features={"m": [1, 2]}) if as_columns else PutItem("last", "text")
+    items = [PutItem(str(n), features={"m": [1, 2]}) for n in range(len(given_outcomes) - 1)]
+    request = put([*items, last])
+    assert request.HasField("columns") == as_columns
+    sent = [each.id for each in (*items, last)]
+    results = [
+        PutResult(item_id, PutStatus.FAILED, each)
+        if isinstance(each, EmbeddbError)
+        else PutResult(item_id, each)
+        for item_id, each in zip(sent, given_outcomes, strict=True)
+    ]
+    malformed: list[PutResult | EmbeddbError] = [each.error or each for each in results]
+    for outcomes in (results, malformed):
+        message = put_response_message(request, outcomes).SerializeToString()
+        assert put_results_from(request, items_pb2.PutItemsResponse.FromString(message)) == results

@@ -35,7 +35,8 @@ from embeddb_protos.wire.expressions import (
     vector_from,
     vector_message,
 )
-from embeddb_protos.wire.items import item_from, item_message, put_item_from, put_item_message
+from embeddb_protos.wire.items import item_from, item_message
+from embeddb_protos.wire.puts import put_item_from, put_item_message
 from embeddb_protos.wire.search import search_from, search_message
 from embeddb_protos.wire.service import model_from, model_message, stats_from, stats_message
 from tests.expressions import expressions, ids, vectors

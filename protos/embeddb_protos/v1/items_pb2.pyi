@@ -49,6 +49,38 @@ class PutItem(_message.Message):
     predictions: _containers.MessageMap[str, _common_pb2.Predictions]
     def __init__(self, id: _Optional[str] = ..., content: _Optional[_Union[_common_pb2.Content, _Mapping]] = ..., metadata_json: _Optional[str] = ..., features: _Optional[_Mapping[str, _common_pb2.Vector]] = ..., predictions: _Optional[_Mapping[str, _common_pb2.Predictions]] = ...) -> None: ...
 
+class PutColumns(_message.Message):
+    __slots__ = ("ids", "metadata_json", "features")
+    class FeaturesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _common_pb2.Vectors
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_common_pb2.Vectors, _Mapping]] = ...) -> None: ...
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[str]
+    metadata_json: _containers.RepeatedScalarFieldContainer[str]
+    features: _containers.MessageMap[str, _common_pb2.Vectors]
+    def __init__(self, ids: _Optional[_Iterable[str]] = ..., metadata_json: _Optional[_Iterable[str]] = ..., features: _Optional[_Mapping[str, _common_pb2.Vectors]] = ...) -> None: ...
+
+class PutOutcomes(_message.Message):
+    __slots__ = ("statuses", "errors")
+    class ErrorsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: _common_pb2.Error
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+    STATUSES_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    statuses: _containers.RepeatedScalarFieldContainer[PutStatus]
+    errors: _containers.MessageMap[int, _common_pb2.Error]
+    def __init__(self, statuses: _Optional[_Iterable[_Union[PutStatus, str]]] = ..., errors: _Optional[_Mapping[int, _common_pb2.Error]] = ...) -> None: ...
+
 class PutResult(_message.Message):
     __slots__ = ("id", "status", "error")
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -60,18 +92,22 @@ class PutResult(_message.Message):
     def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[PutStatus, str]] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
 
 class PutItemsRequest(_message.Message):
-    __slots__ = ("collection", "items")
+    __slots__ = ("collection", "items", "columns")
     COLLECTION_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     collection: str
     items: _containers.RepeatedCompositeFieldContainer[PutItem]
-    def __init__(self, collection: _Optional[str] = ..., items: _Optional[_Iterable[_Union[PutItem, _Mapping]]] = ...) -> None: ...
+    columns: PutColumns
+    def __init__(self, collection: _Optional[str] = ..., items: _Optional[_Iterable[_Union[PutItem, _Mapping]]] = ..., columns: _Optional[_Union[PutColumns, _Mapping]] = ...) -> None: ...
 
 class PutItemsResponse(_message.Message):
-    __slots__ = ("results",)
+    __slots__ = ("results", "columns")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[PutResult]
-    def __init__(self, results: _Optional[_Iterable[_Union[PutResult, _Mapping]]] = ...) -> None: ...
+    columns: PutOutcomes
+    def __init__(self, results: _Optional[_Iterable[_Union[PutResult, _Mapping]]] = ..., columns: _Optional[_Union[PutOutcomes, _Mapping]] = ...) -> None: ...
 
 class StreamPutItemsRequest(_message.Message):
     __slots__ = ("batch",)

@@ -12,15 +12,11 @@ from embeddb.query import (
     Image,
     Modality,
     Prediction,
-    PutItem,
-    PutResult,
-    PutStatus,
     StoredItem,
     Text,
     View,
 )
 from embeddb_protos.v1 import common_pb2, items_pb2, models_pb2
-from embeddb_protos.wire.errors import error_from, error_message
 from embeddb_protos.wire.expressions import box_from, box_message, vector_from, vector_message
 
 __all__ = [
@@ -37,23 +33,12 @@ __all__ = [
     "modality_number",
     "prediction_messages",
     "predictions_from",
-    "put_item_from",
-    "put_item_message",
-    "put_result_from",
-    "put_result_message",
     "view_from",
     "view_message",
 ]
 
 MODALITIES = {Modality.IMAGE: common_pb2.MODALITY_IMAGE, Modality.TEXT: common_pb2.MODALITY_TEXT}
 _MODALITIES_BACK: dict[int, Modality] = {number: modality for modality, number in MODALITIES.items()}
-_STATUSES = {
-    PutStatus.CREATED: items_pb2.PUT_STATUS_CREATED,
-    PutStatus.REPLACED: items_pb2.PUT_STATUS_REPLACED,
-    PutStatus.UNCHANGED: items_pb2.PUT_STATUS_UNCHANGED,
-    PutStatus.FAILED: items_pb2.PUT_STATUS_FAILED,
-}
-_STATUSES_BACK: dict[int, PutStatus] = {number: status for status, number in _STATUSES.items()}
 
 
 def modality_number(modality: Modality | None) -> common_pb2.Modality:
@@ -104,49 +89,6 @@ def content_from(message: common_pb2.Content) -> Image | Text:
         case "text":
             return Text(message.text)
     raise InvalidArgumentError("content", "none", "an image or a text must be set")
-
-
-def put_item_message(item: PutItem) -> items_pb2.PutItem:
-    """An item to be stored as a message; an image is read here."""
-    message = items_pb2.PutItem(id=item.id, metadata_json=item.metadata_json)
-    if item.content is not None:
-        message.content.CopyFrom(content_message(item.content))
-    for model, values in item.features.items():
-        message.features[model].CopyFrom(vector_message(values))
-    for model, predictions in item.predictions.items():
-        message.predictions[model].predictions.extend(prediction_messages(predictions))
-    return message
-
-
-def put_item_from(message: items_pb2.PutItem) -> PutItem:
-    """The item to be stored that a message holds.
-
-    Raises:
-        InvalidArgumentError: a field of it is malformed.
-    """
-    return PutItem(
-        id=message.id,
-        content=content_from(message.content) if message.HasField("content") else None,
-        metadata=json_object("item.metadata", message.metadata_json),
-        features={m: vector_from(f"item.features[{m}]", v) for m, v in message.features.items()},
-        predictions={m: predictions_from(each.predictions) for m, each in message.predictions.items()}
-        if message.predictions
-        else {},
-    )
-
-
-def put_result_message(result: PutResult) -> items_pb2.PutResult:
-    """The outcome of one put as a message."""
-    message = items_pb2.PutResult(id=result.id, status=_STATUSES[result.status])
-    if result.error is not None:
-        message.error.CopyFrom(error_message(result.error))
-    return message
-
-
-def put_result_from(message: items_pb2.PutResult) -> PutResult:
-    """The outcome of one put that a message holds."""
-    error = error_from(message.error) if message.HasField("error") else None
-    return PutResult(message.id, _STATUSES_BACK[message.status], error)
 
 
 def view_message(view: View) -> items_pb2.ItemView:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import grpc
 
 from embeddb.errors import EmbeddbError
-from embeddb.query import PutItem, PutResult, PutStatus, StoredItem
+from embeddb.query import StoredItem
 from embeddb_protos.v1 import items_pb2, items_pb2_grpc
-from embeddb_protos.wire.errors import error_message, parse_each
-from embeddb_protos.wire.items import item_message, put_item_from, put_result_message, view_from
+from embeddb_protos.wire.errors import error_message
+from embeddb_protos.wire.items import item_message, view_from
+from embeddb_protos.wire.puts import put_items_from, put_response_message
 from embeddb_server.services.batches import answer_each, page_size
 from embeddb_server.services.served import Service
 
@@ -71,15 +72,7 @@ class ItemService(Service, items_pb2_grpc.ItemServiceServicer):
 
     def _put(self, request: items_pb2.PutItemsRequest) -> items_pb2.PutItemsResponse:
         collection = self._database.collection(request.collection or "default")
-        outcomes = answer_each(parse_each(put_item_from, request.items), collection.put_many)
-        results = [_put_result(item, out) for item, out in zip(request.items, outcomes, strict=True)]
-        return items_pb2.PutItemsResponse(results=[put_result_message(result) for result in results])
-
-
-def _put_result(item: items_pb2.PutItem | PutItem, outcome: PutResult | EmbeddbError) -> PutResult:
-    if isinstance(outcome, EmbeddbError):
-        return PutResult(item.id, PutStatus.FAILED, outcome)
-    return outcome
+        return put_response_message(request, answer_each(put_items_from(request), collection.put_many))
 
 
 def _get_result(outcome: StoredItem | EmbeddbError) -> items_pb2.GetResult:

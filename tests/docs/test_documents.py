@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import open_clip
@@ -21,6 +24,7 @@ import skimage.data
 
 import embeddb
 from embeddb.models import ModelSettings
+from embeddb_client.cli.main import main
 from embeddb_server import Server
 
 ROOT = Path(__file__).parents[2]
@@ -82,9 +86,19 @@ def test_its_code_runs(document: Path, address: str, monkeypatch: pytest.MonkeyP
             continue
         for line in block.code.splitlines():
             if line.startswith("$ "):
-                command = line[2:].replace(ADDRESS, address)
-                done = subprocess.run(command, shell=True, capture_output=True, text=True)
-                assert done.returncode == 0, f"{line}\n{done.stderr}"
+                run(line[2:].replace(ADDRESS, address))
+
+
+def run(command: str) -> None:
+    """Run a line of a shell; `embeddb` in this process, for its start takes longer than most lines."""
+    name, *arguments = shlex.split(command)
+    if name == "embeddb":
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as errors:
+            code = main(arguments)
+        assert code == 0, f"{command}\n{errors.getvalue()}"
+        return
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
 def test_the_weights_that_the_readme_fetches_are_published() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -35,18 +36,22 @@ print("imported:", sorted(heavy))
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a new environment that holds embeddb-client and what it depends on."""
     folder = tmp_path_factory.mktemp("alone")
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     python = folder / "bin" / "python"
     parts = [str(ROOT), str(ROOT / "protos"), str(ROOT / "client")]
-    command = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", *parts]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+    options = ["--quiet", "--no-compile", "--constraint", ROOT / "constraints.txt"]
+    subprocess.run([*pip(python), "install", *options, *parts], check=True, capture_output=True, text=True)
     return python
 
 
+def pip(python: Path) -> list[object]:
+    """This environment's pip at work on another one, which takes half as long as to install it there."""
+    return [sys.executable, "-m", "pip", "--python", python]
+
+
 def test_it_brings_no_engine(python: Path) -> None:
-    listed = subprocess.run(
-        [python, "-m", "pip", "list", "--format", "freeze"], check=True, capture_output=True, text=True
-    )
+    listing = [*pip(python), "list", "--format", "freeze"]
+    listed = subprocess.run(listing, check=True, capture_output=True, text=True)
     installed = {line.partition("==")[0].lower() for line in listed.stdout.splitlines()}
     assert {"embeddb", "embeddb-protos", "embeddb-client"} <= installed
     assert installed & HEAVY == set()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from embeddb.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
 from embeddb.storage.catalogue import Catalogue
-from embeddb.storage.environment import DATA_FILE, Environment, sync_folder
+from embeddb.storage.environment import DATA_FILE, Environment, as_ours, sync_folder
 
 __all__ = ["CATALOGUE", "COLLECTIONS", "backup", "write_backup"]
 
@@ -69,8 +69,11 @@ def write_backup(
         for done, name in enumerate(names):
             told(done, len(names))
             copy(COLLECTIONS / name, unfinished / COLLECTIONS / name)
-        unfinished.replace(target)
-        sync_folder(target.parent)
+        try:
+            unfinished.replace(target)
+            sync_folder(target.parent)
+        except OSError as error:
+            raise as_ours(error, target.parent) from error
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise

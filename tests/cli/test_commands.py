@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,14 @@ def test_collections_come_and_go(run: Run) -> None:
     assert run("collections", "rm", "coll", "-y").code == 1
 
 
+class Interrupted(io.StringIO):
+    """Whoever sits there presses Ctrl-C."""
+
+    def readline(self, *_: object) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return ""
+
+
 def test_dropping_a_collection_asks_first(
     run: Run, make_collection: MakeCollection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +131,11 @@ def test_dropping_a_collection_asks_first(
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     ran = run("collections", "rm", name)
     assert ran.code == 1
+    assert "nothing was done" in ran.err
+    assert any(each["name"] == name for each in run("collections", "list", "--json").json)
+    monkeypatch.setattr("sys.stdin", Interrupted())
+    ran = run("collections", "rm", name)
+    assert ran.code == 130
     assert "nothing was done" in ran.err
     assert any(each["name"] == name for each in run("collections", "list", "--json").json)
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,11 @@ import numpy as np
 import pytest
 
 from embeddb.answers import clustering
-from embeddb.errors import CancelledError
 from embeddb.query import PutItem
 from embeddb_client import Collection
 from embeddb_server import Server
 from tests.cli.conftest import COMMAND, OnTerminal, Run
+from tests.endless import Endless
 
 
 @pytest.fixture
@@ -76,25 +75,6 @@ def test_nothing_is_deleted_without_a_yes(on_terminal: OnTerminal, run: Run, bun
 def test_options_that_would_do_nothing_are_refused(run: Run, command: list[str], message: str) -> None:
     ran = run(*command)
     assert (ran.code, message in ran.err) == (2, True)
-
-
-class Endless:
-    """The search for centres, which never comes to an end, and knows whether it was stopped."""
-
-    def __init__(self) -> None:
-        self.begun, self.stopped = threading.Event(), threading.Event()
-
-    def __call__(self, *arguments: object) -> None:
-        step = arguments[-1]
-        assert callable(step)
-        self.begun.set()
-        try:
-            for done in range(3000):
-                step("moving centres", done, 3000)
-                time.sleep(0.01)
-        except CancelledError:
-            self.stopped.set()
-            raise
 
 
 def test_ctrl_c_ends_the_work_on_the_server(

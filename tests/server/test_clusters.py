@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 
@@ -18,13 +17,14 @@ from embeddb import annotation
 from embeddb.answers import clustering
 from embeddb.calls import CollectionCalls
 from embeddb.database import Database
-from embeddb.errors import CancelledError, FailedPreconditionError, InvalidArgumentError
+from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.query import CollectionSettings, Metric, PutItem, View
 from embeddb.questions import NOISE, Clustering, Clusters, Hdbscan, KMeans, Progress
 from embeddb.search.density import dense_clusters
 from embeddb.storage import CollectionStore
 from embeddb_client import AsyncClient, Client, Collection
 from embeddb_server import Server
+from tests.endless import Endless
 
 RNG = np.random.default_rng(5)
 # Three tight bundles of directions, of vectors of very different lengths, and two far from all of them.
@@ -230,25 +230,6 @@ def test_progress_is_told(asked: CollectionCalls, monkeypatch: pytest.MonkeyPatc
     asked.ask(Clusters(KMeans(3, iterations=7), field="label"), on_progress=told.append)
     assert "moving centres" in {each.stage for each in told}
     assert all(0 <= each.done <= each.total for each in told)
-
-
-class Endless:
-    """Steps that never come to an end, and know whether somebody made them stop."""
-
-    def __init__(self) -> None:
-        self.begun, self.stopped = threading.Event(), threading.Event()
-
-    def __call__(self, *arguments: object) -> None:
-        step = arguments[-1]
-        assert callable(step)
-        try:
-            self.begun.set()
-            for done in range(2000):
-                step("going round", done, 2000)
-                time.sleep(0.01)
-        except CancelledError:
-            self.stopped.set()
-            raise
 
 
 @pytest.fixture

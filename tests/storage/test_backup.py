@@ -17,7 +17,7 @@ import pytest
 import embeddb
 from embeddb.collection import Collection
 from embeddb.database import Database
-from embeddb.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError
+from embeddb.errors import AlreadyExistsError, FailedPreconditionError, NotFoundError, UnavailableError
 from embeddb.query import PutItem
 from embeddb.storage import DataFolder, backup, verify
 from embeddb.storage.backup import write_backup
@@ -149,6 +149,21 @@ def test_a_backup_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         backup(tmp_path, tmp_path / "backup")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_backup_does_not_take_the_place_of_what_came_meanwhile(tmp_path: Path) -> None:
+    target = tmp_path / "backup"
+    with closing(DataFolder(tmp_path / "data")) as folder:
+        folder.create_collection("c", {})
+
+        def come(done: int, total: int) -> None:
+            target.mkdir()
+            (target / "came").touch()
+
+        with pytest.raises(UnavailableError, match="Directory not empty"):
+            folder.backup(target, come)
+    assert [path.name for path in target.iterdir()] == ["came"]
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "backup"}
 
 
 def test_the_command_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

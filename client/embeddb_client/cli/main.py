@@ -77,8 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error))
     except typer.TyperException as error:
         return _failed(error.format_message(), error.exit_code)
-    except typer.Abort:
-        return _failed("stopped, nothing was done")
+    except typer.Abort as stopped:
+        # A prompt makes the same of Ctrl-C as of a "no".
+        interrupted = isinstance(stopped.__context__, KeyboardInterrupt)
+        return _failed("stopped, nothing was done", 130 if interrupted else 1)
     except BrokenPipeError:
         # Whoever read the output has had enough; what is left in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -28,6 +28,7 @@ from embeddb_client.cli.options import (
     Server,
     connect,
     err,
+    first_model,
     print_json,
     print_table,
 )
@@ -106,7 +107,7 @@ def map_items(
             write_map(html, title, client, found, color=color, labels=labels)
             err.print(f"wrote {html}")
         if tensorboard is not None:
-            shown = model or client.info().models[0]
+            shown = model or first_model(client)
             count = write_projector(tensorboard, client, found.ids, shown, labels=labels)
             err.print(f"wrote {count:,} items to {tensorboard}; look: tensorboard --logdir {tensorboard}")
     if open_page and html is not None:

@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from embeddb.errors import FailedPreconditionError
 from embeddb.query import check_name
 from embeddb_client.cli.completion import collection_names, context_names, model_names
 from embeddb_client.cli.config import Config
@@ -25,6 +26,7 @@ __all__ = [
     "Server",
     "connect",
     "err",
+    "first_model",
     "in_short",
     "json_or_text",
     "make_table",
@@ -96,6 +98,18 @@ def make_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Tabl
     for row in rows:
         table.add_row(*(printable(str(row[place])) for place in kept))
     return table
+
+
+def first_model(client: Client) -> str:
+    """The model that a collection means where none is named.
+
+    Raises:
+        FailedPreconditionError: it has none.
+    """
+    models = client.info().models
+    if not models:
+        raise FailedPreconditionError(f"collection {client.name!r} has no model whose features vectors are")
+    return models[0]
 
 
 def in_short(metadata: Mapping[str, Any]) -> str:

@@ -11,12 +11,20 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from embeddb.errors import EmbeddbError, FailedPreconditionError
+from embeddb.errors import EmbeddbError
 from embeddb.query import PutItem, PutResult, PutStatus
 from embeddb_client.cli.completion import model_names
-from embeddb_client.cli.options import CollectionName, Json, Server, connect, err, out, print_json
+from embeddb_client.cli.options import (
+    CollectionName,
+    Json,
+    Server,
+    connect,
+    err,
+    first_model,
+    out,
+    print_json,
+)
 from embeddb_client.cli.sources import Source, find
-from embeddb_client.client import Client
 
 __all__ = ["put", "report"]
 
@@ -72,7 +80,7 @@ def put(
                 "says whose features vectors are, and there are none: a collection's models embed all else"
             )
             raise typer.BadParameter(allowed, param_hint="--model")
-        of_vectors = model or (_first_model(client) if has_vectors else "")
+        of_vectors = model or (first_model(client) if has_vectors else "")
         task = progress.add_task("put", total=len(sources), rate="")
         done: list[PutResult] = []
 
@@ -110,13 +118,6 @@ def _items(
             yield PutItem(prefix + name, source.content(), {**labels, **source.metadata}, features)
         except EmbeddbError as error:
             show([PutResult(prefix + name, PutStatus.FAILED, error)])
-
-
-def _first_model(client: Client) -> str:
-    models = client.info().models
-    if not models:
-        raise FailedPreconditionError(f"collection {client.name!r} has no model whose features vectors are")
-    return models[0]
 
 
 def _progress(total: int, *, hidden: bool) -> Progress:

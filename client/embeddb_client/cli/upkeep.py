@@ -35,7 +35,8 @@ def backup(
 def verify(server: Server = None, as_json: Json = False) -> None:
     """Check all that a server stores, while it serves; exit with 1 if something is wrong.
 
-    `embeddb-server verify --repair` mends what can be mended, once the server is stopped.
+    `embeddb-server verify` checks the index files too, and with --repair mends what can be mended, once the
+    server is stopped.
     """
     with connect(server) as client, _shown("checking") as told:
         findings = client.verify_data(on_progress=told)

@@ -95,16 +95,17 @@ class Retrieval:
         probes = [self._probes(query) for query in queries.values()]
         deepest = depth + max(map(len, left_out.values()), default=0)
         scores, rows = self._nearest(np.concatenate(probes), deepest)
-        stops = np.cumsum([len(each) for each in probes])
-        rankings = {}
-        for (place, query), stop, probe in zip(queries.items(), stops, probes, strict=True):
-            start = stop - len(probe)
-            if arithmetic.scores_anew:
-                ranking = self._scored(query, np.unique(rows[start:stop]))
-            else:
-                ranking = Ranking.best_first(rows[start], scores[start])
-            rankings[place] = ranking.without(left_out.get(place, ())).part(0, depth)
-        return rankings
+        if arithmetic.scores_anew:
+            found = np.split(rows, np.cumsum([len(each) for each in probes])[:-1])
+            rankings = [
+                self._scored(*each) for each in zip(queries.values(), map(np.unique, found), strict=True)
+            ]
+        else:
+            rankings = Ranking.of_each(rows, scores)
+        return {
+            place: ranking.without(left_out.get(place, ())).part(0, depth)
+            for place, ranking in zip(queries, rankings, strict=True)
+        }
 
     def _left_out(self, places: Iterable[int]) -> dict[int, set[int]]:
         """The rows of the items that the expressions at these places name, where they name any."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import NamedTuple, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -47,8 +47,7 @@ class Space(Protocol):
         """
 
 
-@dataclass(frozen=True, eq=False)
-class Query:
+class Query(NamedTuple):
     """An expression in a space.
 
     Attributes:
@@ -56,16 +55,13 @@ class Query:
         coefficients: (m,) such that their sum over the operands has unit length; zeros where the operands
             cancel, which only a search by their sum refuses.
         operands: (m, d), as they enter the sum: centred and normalised as the arithmetic says.
+        vector: their sum, (d,) float32 of unit length; zeros where they cancel.
     """
 
     weights: Doubles
     coefficients: Doubles
     operands: Doubles
-
-    @property
-    def vector(self) -> Floats:
-        """The sum, (d,) float32 of unit length."""
-        return _weigh(self.coefficients, self.operands).astype(np.float32)
+    vector: Floats
 
     @property
     def sum(self) -> Floats:
@@ -86,7 +82,7 @@ class Query:
 def evaluate(
     expressions: Sequence[Expression], space: Space, arithmetic: Arithmetic
 ) -> list[Query | EmbeddbError]:
-    """Evaluate a batch: everything to encode in one call, everything to look up in another.
+    """Evaluate a batch: everything to encode in one call, all to look up in another, the sums as one matrix.
 
     Returns:
         One query an expression, in order, or why there is none.
@@ -109,91 +105,110 @@ def vectors_of(expressions: Sequence[Expression], space: Space, arithmetic: Arit
 
 
 class _Evaluation:
-    """One batch under way: the vectors and modalities of all leaves, by leaf."""
+    """One batch under way: all leaves as they enter the sums, by their identity."""
 
     def __init__(self, expressions: Sequence[Expression], space: Space, arithmetic: Arithmetic) -> None:
         self._expressions = expressions
         self._space = space
         self._arithmetic = arithmetic
-        distinct = dict.fromkeys(leaf for expression in expressions for leaf in leaves(expression))
-        contents = [leaf for leaf in distinct if isinstance(leaf, Image | Text)]
-        items = [leaf for leaf in distinct if isinstance(leaf, Item)]
-        ids = [item.id for item in items]
-        self._vectors: dict[Operand, Outcome] = {}
-        self._modalities: dict[Operand, Modality | None] = {}
-        if contents:
-            self._vectors.update(zip(contents, space.encode(contents), strict=True))
-        if items:
-            self._vectors.update(zip(items, space.lookup(ids), strict=True))
-        if items and arithmetic.center:
-            self._modalities.update(zip(items, space.modalities(ids), strict=True))
+        self._placed: dict[int, Doubles | EmbeddbError] = {}
+        found = [leaf for expression in expressions for leaf in leaves(expression)]
+        vectors = self._found([leaf for leaf in found if not isinstance(leaf, Vector)])
+        fitting: list[tuple[Operand, Floats]] = []
+        for leaf in found:
+            vector = leaf.values if isinstance(leaf, Vector) else vectors[leaf]
+            if isinstance(vector, EmbeddbError):
+                self._placed[id(leaf)] = vector
+            elif len(vector) != space.dimension:
+                allowed = f"the space has {space.dimension}"
+                refusal = InvalidArgumentError("vector", f"{len(vector)} dimensions", allowed)
+                self._placed[id(leaf)] = refusal
+            else:
+                fitting.append((leaf, vector))
+        if fitting:
+            self._place(fitting)
 
     def queries(self) -> list[Query | EmbeddbError]:
-        outcomes: list[Query | EmbeddbError] = []
-        for expression in self._expressions:
-            try:
-                outcomes.append(self._query(expression))
-            except EmbeddbError as error:
-                outcomes.append(error)
-        return outcomes
+        """One an expression, in order, or why there is none."""
+        operands = [self._operands(expression) for expression in self._expressions]
+        whole = [
+            (expression, each)
+            for expression, each in zip(self._expressions, operands, strict=True)
+            if not isinstance(each, EmbeddbError)
+        ]
+        summed = _summed(whole, unit=self._arithmetic.normalise)
+        return [
+            each if isinstance(each, EmbeddbError) else self._checked(expression, next(summed))
+            for expression, each in zip(self._expressions, operands, strict=True)
+        ]
 
-    def _query(self, expression: Expression) -> Query:
-        weights = np.array([weight for weight, _ in expression.terms])
-        operands = np.stack([self._operand(operand) for _, operand in expression.terms])
-        # Relative to the largest, so that neither huge weights nor tiny ones leave float64's range.
-        scaled = weights / (np.abs(weights).max() or 1.0)
-        length = float(np.linalg.norm(_weigh(scaled, operands)))
-        # Operands that are not normalised have the scale of the largest.
-        cancels = length <= _ZERO * float(np.linalg.norm(operands, axis=1).max())
-        if self._arithmetic.combine is Combine.SUM:
-            if cancels:
-                _refuse_zero(expression)
-        elif not (weights > 0).any():
-            allowed = f"needs an operand of positive weight to be combined by {self._arithmetic.combine}"
-            raise InvalidArgumentError("expression", expression, allowed)
-        return Query(weights, np.zeros_like(scaled) if cancels else scaled / length, operands)
+    def _found(self, found: Sequence[Operand]) -> dict[Operand, Outcome]:
+        """The features of what is to be encoded or looked up, each of it once."""
+        distinct = dict.fromkeys(found)
+        contents = [leaf for leaf in distinct if isinstance(leaf, Image | Text)]
+        items = [leaf for leaf in distinct if isinstance(leaf, Item)]
+        vectors: dict[Operand, Outcome] = {}
+        if contents:
+            vectors.update(zip(contents, self._space.encode(contents), strict=True))
+        if items:
+            vectors.update(zip(items, self._space.lookup([item.id for item in items]), strict=True))
+        return vectors
+
+    def _place(self, found: Sequence[tuple[Operand, Floats]]) -> None:
+        """Bring leaves into the form in which they enter the sums, all of them at once."""
+        leaves = [leaf for leaf, _ in found]
+        placed = np.concatenate([vector for _, vector in found]).reshape(len(found), -1).astype(np.float64)
+        self._placed.update(zip(map(id, leaves), placed, strict=True))
+        if self._arithmetic.normalise:
+            self._normalise(leaves, placed, 0.0, "is the zero vector, which has no direction")
+        if self._arithmetic.center:
+            self._center(leaves, placed)
+            if self._arithmetic.normalise:
+                why = "is the mean of its modality, and so has no direction once that is subtracted"
+                self._normalise(leaves, placed, _ZERO, why)
+
+    def _normalise(self, leaves: Sequence[Operand], vectors: Doubles, least: float, why: str) -> None:
+        """Bring vectors (n, d) to unit length in place, but refuse those that have no more than the least."""
+        lengths = _lengths(vectors)
+        for place in np.flatnonzero(lengths <= least).tolist():
+            self._refuse(leaves[place], InvalidArgumentError("expression.operand", leaves[place], why))
+            lengths[place] = 1.0
+        vectors /= lengths[:, np.newaxis]
+
+    def _center(self, leaves: Sequence[Operand], vectors: Doubles) -> None:
+        """Subtract from each vector (n, d) the mean of its modality, in place."""
+        ids = [leaf.id for leaf in leaves if isinstance(leaf, Item)]
+        of_items = dict(zip(ids, self._space.modalities(ids), strict=True)) if ids else {}
+        for leaf, vector in zip(leaves, vectors, strict=True):
+            try:
+                vector -= self._space.mean(_modality(leaf, of_items), self._arithmetic.normalise)
+            except EmbeddbError as error:
+                self._refuse(leaf, error)
+
+    def _refuse(self, leaf: Operand, error: EmbeddbError) -> None:
+        """Keep what is wrong with a leaf, if nothing was before."""
+        if not isinstance(self._placed[id(leaf)], EmbeddbError):
+            self._placed[id(leaf)] = error
+
+    def _operands(self, expression: Expression) -> list[Doubles] | EmbeddbError:
+        try:
+            return [self._operand(operand) for _, operand in expression.terms]
+        except EmbeddbError as error:
+            return error
 
     def _operand(self, operand: Operand) -> Doubles:
         """An operand as it enters the sum, (d,)."""
+        placed = self._placed.get(id(operand))
+        if isinstance(placed, EmbeddbError):
+            raise placed
+        if placed is not None:
+            return placed
         match operand:
-            case Unit(nested):
-                return self._unit_vector(nested)
             case Between():
                 return _slerp(operand, self._unit_vector(operand.start), self._unit_vector(operand.end))
-            case Vector(values=values):
-                vector: Outcome = values
-            case _:
-                vector = self._vectors[operand]
-        if isinstance(vector, EmbeddbError):
-            raise vector
-        if len(vector) != self._space.dimension:
-            allowed = f"the space has {self._space.dimension}"
-            raise InvalidArgumentError("vector", f"{len(vector)} dimensions", allowed)
-        exact = vector.astype(np.float64)
-        if not self._arithmetic.normalise:
-            return self._centred(operand, exact)
-        length = float(np.linalg.norm(exact))
-        if length == 0.0:
-            _refuse(operand, "is the zero vector, which has no direction")
-        if not self._arithmetic.center:
-            return exact / length
-        centred = self._centred(operand, exact / length)
-        length = float(np.linalg.norm(centred))
-        if length <= _ZERO:
-            _refuse(operand, "is the mean of its modality, and so has no direction once that is subtracted")
-        return centred / length
-
-    def _centred(self, operand: Operand, vector: Doubles) -> Doubles:
-        if not self._arithmetic.center:
-            return vector
-        match operand:
-            case Image():
-                modality: Modality | None = Modality.IMAGE
-            case Text():
-                modality = Modality.TEXT
-            case _:
-                modality = self._modalities.get(operand)
-        return vector - self._space.mean(modality, self._arithmetic.normalise)
+            case Unit(nested):
+                return self._unit_vector(nested)
+        raise TypeError(f"{type(operand).__name__} is not an operand")
 
     def _unit_vector(self, expression: Expression) -> Doubles:
         """The normalised sum of a nested expression, however the outermost operands are combined."""
@@ -202,8 +217,81 @@ class _Evaluation:
         total = _weigh(scaled, np.stack([self._operand(operand) for _, operand in expression.terms]))
         length = float(np.linalg.norm(total))
         if length <= _ZERO:
-            _refuse_zero(expression)
+            raise _no_direction(expression)
         return total / length
+
+    def _checked(self, expression: Expression, query: Query) -> Query | EmbeddbError:
+        """The query, if it can be searched by."""
+        if self._arithmetic.combine is Combine.SUM:
+            return query if query.coefficients.any() else _no_direction(expression)
+        if (query.weights > 0).any():
+            return query
+        allowed = f"needs an operand of positive weight to be combined by {self._arithmetic.combine}"
+        return InvalidArgumentError("expression", expression, allowed)
+
+
+def _summed(expressions: Sequence[tuple[Expression, Sequence[Doubles]]], *, unit: bool) -> Iterator[Query]:
+    """Weigh and sum the operands of each expression, one expression at least; all sums at once.
+
+    Args:
+        unit: whether the operands have unit length.
+    """
+    weights = np.array([weight for expression, _ in expressions for weight, _ in expression.terms])
+    operands = [operand for _, operands in expressions for operand in operands]
+    rows = np.concatenate(operands).reshape(len(operands), -1)
+    runs = _Runs([len(operands) for _, operands in expressions])
+    # Relative to the largest, so that neither huge weights nor tiny ones leave float64's range.
+    largest = runs.each(np.maximum, np.abs(weights))
+    largest[largest == 0.0] = 1.0
+    scaled = weights / runs.spread(largest)
+    # Not a matrix product, whose rounding may depend on the order of two terms.
+    sums = runs.each(np.add, scaled[:, np.newaxis] * rows)
+    lengths = _lengths(sums)
+    # Operands that are not normalised have the scale of the largest.
+    least = _ZERO if unit else _ZERO * runs.each(np.maximum, _lengths(rows))
+    lengths[lengths <= least] = np.inf
+    coefficients = scaled / runs.spread(lengths)
+    vectors = (sums / lengths[:, np.newaxis]).astype(np.float32)
+    for vector, start, stop in zip(vectors, runs.starts, runs.stops, strict=True):
+        yield Query(weights[start:stop], coefficients[start:stop], rows[start:stop], vector)
+
+
+class _Runs:
+    """Numbers in runs of given lengths, one behind the other; most often each run is of one."""
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self._lengths = lengths
+        self.stops = list(accumulate(lengths))
+        self.starts = [0, *self.stops[:-1]]
+        self._of_one = self.stops[-1] == len(lengths)
+
+    def each(self, function: np.ufunc, values: Doubles) -> Doubles:
+        """What a function such as `np.add` makes of each run of values (n, ...)."""
+        if self._of_one:
+            return values
+        reduced: Doubles = function.reduceat(values, self.starts)
+        return reduced
+
+    def spread(self, values: Doubles) -> Doubles:
+        """The value of each run, as often as it is long."""
+        return values if self._of_one else np.repeat(values, self._lengths)
+
+
+def _modality(leaf: Operand, of_items: Mapping[str, Modality | None]) -> Modality | None:
+    match leaf:
+        case Image():
+            return Modality.IMAGE
+        case Text():
+            return Modality.TEXT
+        case Item(item_id):
+            return of_items[item_id]
+    return None
+
+
+def _lengths(vectors: Doubles) -> Doubles:
+    """Of each of (n, d)."""
+    lengths: Doubles = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    return lengths
 
 
 def _weigh(weights: Doubles, operands: Doubles) -> Doubles:
@@ -227,5 +315,5 @@ def _refuse(operand: Operand, why: str) -> NoReturn:
     raise InvalidArgumentError("expression.operand", operand, why)
 
 
-def _refuse_zero(expression: Expression) -> NoReturn:
-    raise InvalidArgumentError("expression", expression, "sums to the zero vector, which has no direction")
+def _no_direction(expression: Expression) -> InvalidArgumentError:
+    return InvalidArgumentError("expression", expression, "sums to the zero vector, which has no direction")

@@ -38,6 +38,15 @@ class Ranking:
         order = order[rows[order] >= 0]
         return cls(rows[order], scores[order].astype(np.float64))
 
+    @classmethod
+    def of_each(cls, rows: Rows, scores: npt.NDArray[np.floating]) -> list[Ranking]:
+        """The rankings of queries whose candidates (q, m) are best first already; -1, for none, is last."""
+        counts = np.count_nonzero(rows >= 0, axis=1).tolist()
+        return [
+            cls(its_rows[:count], its_scores[:count])
+            for its_rows, its_scores, count in zip(rows, scores.astype(np.float64), counts, strict=True)
+        ]
+
     def without(self, rows: Collection[int]) -> Ranking:
         """The ranking without some rows."""
         if not rows:
@@ -61,4 +70,6 @@ class Ranking:
 
     def part(self, start: int, stop: int) -> Ranking:
         """The candidates from one place on to before another."""
+        if start == 0 and stop >= len(self):
+            return self
         return Ranking(self.rows[start:stop], self.scores[start:stop])

@@ -25,7 +25,8 @@ def queries(draw: st.DrawFn) -> Query:
     weights[0] = abs(weights[0]) + 0.5
     unit = unit_rows(operands)
     length = np.linalg.norm(weights @ unit)
-    return Query(weights, weights / length if length > 1e-3 else 0 * weights, unit)
+    coefficients = weights / length if length > 1e-3 else 0 * weights
+    return Query(weights, coefficients, unit, (coefficients @ unit).astype(np.float32))
 
 
 @given(queries(), matrices)
@@ -61,7 +62,9 @@ def test_3_cos_mul_by_hand() -> None:
     """man : king :: woman : ?, with the similarities of Levy and Goldberg's formula written out."""
     man, king, woman = np.eye(D)[:3]
     items = unit_rows(np.array([[0.1, 0.7, 0.6, 0.1], [0.9, 0.4, 0.5, 0.1], [0.0, 1.0, 0.0, 0.0]]))
-    query = Query(np.array([1.0, -1.0, 1.0]), np.zeros(3), np.stack([woman, man, king]))
+    query = Query(
+        np.array([1.0, -1.0, 1.0]), np.zeros(3), np.stack([woman, man, king]), np.zeros(D, np.float32)
+    )
     shifted = (1 + items) / 2 + 1e-3
     expected = shifted[:, 2] * shifted[:, 1] / shifted[:, 0]
     assert score(query, items, Combine.PRODUCT) == pytest.approx(expected)

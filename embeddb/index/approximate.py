@@ -29,10 +29,14 @@ TRAINING_POINTS_PER_LIST = 64
 # A search waits for no more than so many vectors to be added.
 ADD_AT_ONCE = 256
 MAX_EFFORT = 4096
-# Codes of half a byte a dimension or more rank nearly as the vectors do; shorter ones take a longer list.
+# Whole vectors rank as they score. Codes of half a byte a dimension or more rank nearly so; shorter ones take
+# a longer list.
+WHOLE_FACTOR, WHOLE_EXTRA = 1, 0
 SHORTLIST_FACTOR, SHORTLIST_EXTRA = 2, 8
 SHORT_CODES_FACTOR, SHORT_CODES_EXTRA = 4, 24
 MAX_EXTRA = 1000
+# A graph that keeps fewer candidates than twice the hits misses many of the last of them.
+GRAPH_FACTOR = 2
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +114,11 @@ class Approximate:
         self._most_lists = 0 if self._ivf is None else int(self._ivf.nlist)
         self._lists = None if self._ivf is None else self._ivf.invlists
         self._transforms = isinstance(faiss.downcast_index(index), faiss.IndexPreTransform)
-        short = self._ivf is not None and 2 * self._ivf.code_size < index.d
-        self._shortlist = (
-            (SHORT_CODES_FACTOR, SHORT_CODES_EXTRA) if short else (SHORTLIST_FACTOR, SHORTLIST_EXTRA)
-        )
+        self._shortlist = SHORTLIST_FACTOR, SHORTLIST_EXTRA
+        if self._has_whole_vectors():
+            self._shortlist = WHOLE_FACTOR, WHOLE_EXTRA
+        elif self._ivf is not None and 2 * self._ivf.code_size < index.d:
+            self._shortlist = SHORT_CODES_FACTOR, SHORT_CODES_EXTRA
 
     @classmethod
     def train(cls, factory: str, moment: Moment) -> Approximate:
@@ -281,7 +286,8 @@ class Approximate:
         search = getattr(self.index, "search_numpy", self.index.search)
         with self.lock if locked else nullcontext():
             places: Places = search(queries, size, params=parameters)[1]
-        places[places >= end] = -1
+        if end < len(self):
+            places[places >= end] = -1
         return places
 
     def _candidates_of_copy(self, queries: Floats, size: int, effort: int) -> Places | None:
@@ -313,6 +319,13 @@ class Approximate:
         self._copy = self.gpu = None
         self.faulted = True
 
+    def _has_whole_vectors(self) -> bool:
+        """Whether it ranks by the vectors themselves, in float32."""
+        if self._ivf is not None:
+            return not self._transforms and isinstance(self._ivf, faiss.IndexIVFFlat)
+        graph: Any = faiss.downcast_index(self.index)
+        return isinstance(faiss.downcast_index(graph.storage), faiss.IndexFlat)
+
     def _most(self) -> int:
         return self._most_lists or min(MAX_EFFORT, len(self))
 
@@ -323,7 +336,7 @@ class Approximate:
     def _parameters(self, effort: int, size: int, selector: faiss.IDSelectorBitmap | None) -> Any:
         # FAISS's Python wrapper gives these classes keywords, which its type stubs do not know.
         if self._ivf is None:
-            return faiss.SearchParametersHNSW(efSearch=max(effort, size), sel=selector)  # type: ignore[attr-defined]
+            return faiss.SearchParametersHNSW(efSearch=max(effort, GRAPH_FACTOR * size), sel=selector)  # type: ignore[attr-defined]
         lists = min(effort, self._most_lists)
         parameters = faiss.SearchParametersIVF(nprobe=lists, sel=selector)  # type: ignore[call-arg]
         if self._transforms:

@@ -84,7 +84,7 @@ def score(moment: Moment, queries: Floats, places: Places) -> Floats:
     for start in range(0, len(queries), step):
         few = slice(start, start + step)
         # The last vector stands where there is none.
-        vectors = moment.vectors[places[few]].astype(np.float32, copy=False)
+        vectors = moment.vectors.take(places[few], axis=0).astype(np.float32, copy=False)
         found[few] = scores(moment.metric, queries[few], vectors)
     found[places < 0] = -np.inf
     return found

@@ -85,9 +85,9 @@ class Searching:
         k = max(question.k for question in questions)
         queries = np.concatenate([question.queries for question in questions])
         scores, places = self._nearest(state, queries, k, questions[0].allowed, questions[0].effort)
-        rows = np.full(places.shape, -1, np.int64)
-        found = places >= 0
-        rows[found] = state.moment.rows[places[found]]
+        # Where there is none, the last row stands for a moment.
+        rows = state.moment.rows.take(places) if len(state.moment) else places
+        rows[places < 0] = -1
         start = 0
         for question in questions:
             end = start + len(question.queries)

@@ -44,6 +44,9 @@ def check_factory(factory: str, dimension: int) -> None:
     except RuntimeError:
         allowed = f"must be auto, Flat or a FAISS factory string that fits {dimension} dimensions"
         raise InvalidArgumentError("settings.index", factory, allowed) from None
+    if isinstance(faiss.downcast_index(index), faiss.IndexRefine):
+        allowed = "must not refine: candidates of every index are scored by the vectors themselves"
+        raise InvalidArgumentError("settings.index", factory, allowed)
     hnsw = isinstance(faiss.downcast_index(index), faiss.IndexHNSW)
     if not hnsw and faiss.try_extract_index_ivf(index) is None:
         allowed = "must be auto, Flat, or of the families IVF and HNSW, whose recall can be tuned"

@@ -138,7 +138,7 @@ class _Evaluation:
         ]
         summed = _summed(whole, unit=self._arithmetic.normalise)
         return [
-            each if isinstance(each, EmbeddbError) else self._checked(expression, next(summed))
+            each if isinstance(each, EmbeddbError) else self._checked(expression, *next(summed))
             for expression, each in zip(self._expressions, operands, strict=True)
         ]
 
@@ -220,21 +220,26 @@ class _Evaluation:
             raise _no_direction(expression)
         return total / length
 
-    def _checked(self, expression: Expression, query: Query) -> Query | EmbeddbError:
+    def _checked(self, expression: Expression, query: Query, cancels: bool) -> Query | EmbeddbError:
         """The query, if it can be searched by."""
         if self._arithmetic.combine is Combine.SUM:
-            return query if query.coefficients.any() else _no_direction(expression)
+            return _no_direction(expression) if cancels else query
         if (query.weights > 0).any():
             return query
         allowed = f"needs an operand of positive weight to be combined by {self._arithmetic.combine}"
         return InvalidArgumentError("expression", expression, allowed)
 
 
-def _summed(expressions: Sequence[tuple[Expression, Sequence[Doubles]]], *, unit: bool) -> Iterator[Query]:
+def _summed(
+    expressions: Sequence[tuple[Expression, Sequence[Doubles]]], *, unit: bool
+) -> Iterator[tuple[Query, bool]]:
     """Weigh and sum the operands of each expression, one expression at least; all sums at once.
 
     Args:
         unit: whether the operands have unit length.
+
+    Yields:
+        The query of each, and whether its operands cancel.
     """
     weights = np.array([weight for expression, _ in expressions for weight, _ in expression.terms])
     operands = [operand for _, operands in expressions for operand in operands]
@@ -249,11 +254,12 @@ def _summed(expressions: Sequence[tuple[Expression, Sequence[Doubles]]], *, unit
     lengths = _lengths(sums)
     # Operands that are not normalised have the scale of the largest.
     least = _ZERO if unit else _ZERO * runs.each(np.maximum, _lengths(rows))
-    lengths[lengths <= least] = np.inf
+    cancel = lengths <= least
+    lengths[cancel] = np.inf
     coefficients = scaled / runs.spread(lengths)
     vectors = (sums / lengths[:, np.newaxis]).astype(np.float32)
-    for vector, start, stop in zip(vectors, runs.starts, runs.stops, strict=True):
-        yield Query(weights[start:stop], coefficients[start:stop], rows[start:stop], vector)
+    for vector, cancels, start, stop in zip(vectors, cancel.tolist(), runs.starts, runs.stops, strict=True):
+        yield Query(weights[start:stop], coefficients[start:stop], rows[start:stop], vector), cancels
 
 
 class _Runs:

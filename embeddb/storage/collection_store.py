@@ -140,7 +140,7 @@ class CollectionStore:
         with self._env.read() as transaction, transaction.cursor(db=self._env.database("items")) as cursor:
             if cursor.set_range(row_key(row + 1)):
                 for key, value in islice(cursor, limit):
-                    found.append(Record.from_bytes(row_of(key), unseal(bytes(key), value)))
+                    found.append(Record.from_bytes(row_of(key), unseal(bytes(key), bytes(value))))
         return found
 
     def last_row(self) -> int:
@@ -316,7 +316,8 @@ class CollectionStore:
     def _record(self, transaction: lmdb.Transaction, row: int) -> Record | None:
         key = row_key(row)
         stored = transaction.get(key, db=self._env.database("items"))
-        return None if stored is None else Record.from_bytes(row, unseal(key, stored))
+        # A copy at once: views of so little take longer to make than it does.
+        return None if stored is None else Record.from_bytes(row, unseal(key, bytes(stored)))
 
 
 def read_spaces(

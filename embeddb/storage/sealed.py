@@ -26,13 +26,13 @@ def seal(key: bytes, *parts: bytes | memoryview) -> bytes:
     return b"".join((_HEADER.pack(checksum), *parts))
 
 
-def unseal(key: bytes, value: bytes | memoryview) -> memoryview:
-    """The body of the value that is stored under a key; it lives as long as the value does.
+def unseal(key: bytes, value: bytes | memoryview) -> bytes | memoryview:
+    """The body of the value that is stored under a key; a view of it lives as long as the value does.
 
     Raises:
         DataLossError: it is not what was stored there.
     """
-    body = memoryview(value)[_HEADER.size :]
+    body = value[_HEADER.size :]
     if len(value) < _HEADER.size or _HEADER.unpack_from(value)[0] != crc32(body, crc32(key)):
         raise DataLossError(
             f"the {len(value):,} bytes stored under {key.hex()} do not fit their checksum; "

@@ -266,6 +266,8 @@ def test_closing_ends_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("IVF", "must be auto, Flat or a FAISS factory string"),
         ("nonsense", "must be auto, Flat or a FAISS factory string"),
+        ("IVF16,SQ8,RFlat", "must not refine"),
+        ("HNSW32,Refine(SQ8)", "must not refine"),
         ("IVF16,PQ7", "that fits 16 dimensions"),
         ("PQ8", "of the families IVF and HNSW"),
         ("", "must be auto, Flat or a FAISS"),

@@ -58,6 +58,8 @@ STEPS = {
     "models": Step(("models.py",), 3),
     "stream": Step(("stream.py", "--gigabytes", "10"), 8),
     "soak": Step(("soak.py", "--seconds", "300"), 8),
+    # Says so where there is no GPU.
+    "gpu": Step(("gpu.py",), 60),
 }
 
 

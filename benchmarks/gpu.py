@@ -5,7 +5,7 @@
 
 A ViT-B/32 in bfloat16, bare and behind its queue, beside what one large matrix product reaches on the card;
 then FAISS's flat index, IVF-PQ (ten times as many candidates, scored again) and CAGRA where the build of
-FAISS has it. embeddb's own index is on the processor.
+FAISS has it; then embeddb's own indexes, each beside FAISS's on the same card. Without a GPU it says so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import clock
 import faiss
 import faiss.contrib.torch_utils
 import machine
+import numpy as np
 import report
 import torch
 from clusters import CLUSTERS, INTRINSIC, recall
@@ -33,8 +34,9 @@ import embeddb
 from embeddb.batching import Priority, QueueFigures
 from embeddb.database import Database
 from embeddb.deadline import NEVER
+from embeddb.index import IndexPolicy, SpaceIndex, find_gpu
 from embeddb.models import Registry
-from embeddb.query import Image, Modality, Precision, RunOptions
+from embeddb.query import Image, Modality, Precision, PutItem, RunOptions
 from embeddb.settings import ModelSettings
 from embeddb_client import Client
 from embeddb_server import Server
@@ -48,6 +50,8 @@ QUERIES = 1024
 RECALL = 0.95
 MORE = 10  # Times as many candidates as hits, where codes are scored again.
 PIECE = 250_000
+BATCH = 64
+SERVED = 100_000
 
 Figures = Iterator[tuple[str, float]]
 """Names and values."""
@@ -223,6 +227,79 @@ def searching(name: str, vectors: torch.Tensor, seconds: float, device: str) -> 
     yield f"{name}: batches of {QUERIES}, queries/s", rate
 
 
+def beside(vectors: torch.Tensor, device: str) -> Figures:
+    """embeddb's own indexes on the card beside FAISS's: exact, and IVF with as many lists probed."""
+    queries = make_vectors(QUERIES, device, seed=1).cpu().numpy()
+    truth = exact(vectors, torch.from_numpy(queries).to(device)).cpu().numpy()
+    lists = 4 * round(len(vectors) ** 0.5)
+    for name, factory in (("exact", "Flat"), ("IVF", f"IVF{lists},SQ4")):
+        index = SpaceIndex(DIMENSION, policy=IndexPolicy(factory), gpu=find_gpu(device))
+        start = time.perf_counter()
+        index.fill(lambda: in_pieces(vectors), len(vectors), sequence=0)
+        index.settle()
+        yield f"embeddb, {name}: build, s", time.perf_counter() - start
+        print(repr(index), flush=True)
+        yield f"embeddb, {name}: recall@10", recall(index.search(queries, K)[1].tolist(), truth)
+        search = alone(index, vectors, device)
+        for many in (1, BATCH):
+            asked = np.split(queries, QUERIES // many)
+            bare, own = clock.in_turns_ms(asking(search, asked), asking(index.search, asked))
+            yield f"embeddb, {name}: FAISS alone, {many} at once, ms", bare
+            yield f"embeddb, {name}: {many} at once, ms", own
+            yield f"embeddb, {name}: {many} at once, times FAISS alone", own / bare
+        index.close()
+
+
+def asking(search: Callable[..., object], asked: Sequence[Any]) -> Callable[[int], object]:
+    """Asks for one of these each time."""
+    return lambda number: search(asked[number % len(asked)], K)
+
+
+def in_pieces(vectors: torch.Tensor) -> Iterator[tuple[Any, Any]]:
+    """Rows and vectors as storage gives them."""
+    for start in range(0, len(vectors), PIECE // 10):
+        piece = vectors[start : start + PIECE // 10].cpu().numpy()
+        yield np.arange(start, start + len(piece)), piece
+
+
+def alone(index: SpaceIndex, vectors: torch.Tensor, device: str) -> Callable[..., object]:
+    """FAISS's own search of the same vectors, or of the same approximate index, on the card."""
+    approximate = index._contents.state.approximate
+    if approximate is None:
+        there = on_device(faiss.IndexFlatIP(DIMENSION), device)
+        there.add(vectors)
+    else:
+        there = on_device(approximate.index, device)
+        there.nprobe = approximate.tuned.least(RECALL).effort
+    return there.search
+
+
+def search_service(device: str, count: int) -> Figures:
+    """A lone search over gRPC, and the part of it that is the collection's."""
+    vectors = make_vectors(count, device, seed=0).cpu().numpy()
+    queries = make_vectors(QUERIES, device, seed=1).cpu().numpy()
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        embeddb.open(temporary, index_device=device) as database,
+    ):
+        database.register_model("given", {"loader": "vectors", "dimension": DIMENSION})
+        own = database.create_collection("vectors", ["given"])
+        own.put_many(PutItem(str(n), features={"given": each}) for n, each in enumerate(vectors))
+        own.settle()
+        print(database.stats().spaces["vectors"][0].index, flush=True)
+        server = Server(database)
+        server.start()
+        with Client(server.address) as client:
+            served = client.collection("vectors")
+            inside, over = clock.in_turns_ms(
+                lambda n: own.search(queries[n % QUERIES], k=K),
+                lambda n: served.search(queries[n % QUERIES], k=K),
+            )
+        server.stop()
+    yield f"Search of {count:,} over gRPC, one vector, p50, ms", over
+    yield "of that, in process", inside / over
+
+
 def exact(vectors: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
     """The rows of the true nearest (n, K), by products in float32."""
     scores, rows = [], []
@@ -254,15 +331,21 @@ def main() -> None:
     report.add_options(parser)
     options = parser.parse_args()
     device, seconds = options.device, options.seconds
+    if device != "cpu" and not torch.cuda.is_available():
+        print("no GPU here: nothing was measured")
+        return
     where = machine.describe()
     results: report.Results = {"ViT-B/32, bfloat16": shown(embedding(device, options.images, seconds))}
     results["ViT-B/32, bfloat16"] |= shown(service(device, seconds))
     names = [name for name in INDEXES if name != "CAGRA" or hasattr(faiss, "GpuIndexCagra")]
-    for count in options.vectors or (1_000_000, 10_000_000):
+    counts = options.vectors or [1_000_000, 10_000_000]
+    results["over gRPC"] = shown(search_service(device, min(SERVED, *counts)))
+    for count in counts:
         vectors = make_vectors(count, device, seed=0)
         figures = results.setdefault(f"{count:,} vectors", {})
         for name in names:
             figures |= shown(searching(name, vectors, seconds, device))
+        figures |= shown(beside(vectors, device))
     card = device if device == "cpu" else torch.cuda.get_device_name(device)
     about = {"device": card, "dimension": DIMENSION, "seconds": seconds, "embeddb": embeddb.__version__}
     report.finish(options, where, about | {"torch": torch.__version__, "faiss": faiss.__version__}, results)

@@ -165,6 +165,11 @@ class Approximate:
         with self.lock:
             self._copy, self.gpu = copy, gpu
 
+    def leave(self) -> None:
+        """Give up the copy, if there is one."""
+        with self.lock:
+            self._copy = self.gpu = None
+
     def search(
         self,
         moment: Moment,
@@ -253,8 +258,8 @@ class Approximate:
         living = faiss.IDSelectorBitmap(moment.living.bits)  # type: ignore[call-arg, arg-type]
         with self.lock:
             self.index.remove_ids(faiss.IDSelectorNot(living))
-            # FAISS takes nothing out of lists on a GPU: a new copy is made of what is left.
-            self._copy = self.gpu = None
+        # FAISS takes nothing out of lists on a GPU: a new copy is made of what is left.
+        self.leave()
 
     @property
     def sweepable(self) -> bool:

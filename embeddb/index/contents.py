@@ -120,6 +120,16 @@ class Contents:
                 self._leave_gpu(error)
                 self._publish()
 
+    def close(self) -> None:
+        """Give back what is taken of a GPU; nothing is searched any more."""
+        with self._lock:
+            if self._approximate is not None:
+                self._approximate.leave()
+            if self._codes.gpu is not None:
+                moment = self._vectors.moment()
+                self._codes = Codes(len(moment), moment.vectors[len(moment) :])
+            self._publish()
+
     def cover(self, approximate: Approximate | None) -> None:
         """Let an approximate index, or none, stand for all the places that it has by now."""
         with self._lock:

@@ -55,10 +55,13 @@ class Gpu:
         """Let `size` bytes be taken.
 
         Raises:
+            FailedPreconditionError: torch does not see the GPU.
             ResourceExhaustedError: too little would be left for the models.
         """
         import torch
 
+        if not torch.cuda.is_available() or torch.cuda.device_count() <= self._number:
+            raise FailedPreconditionError(f"torch does not see {self}")
         # torch keeps what it has freed; FAISS cannot use that, and the driver does not count it as free.
         torch.cuda.empty_cache()
         free, total = torch.cuda.mem_get_info(self._number)
@@ -72,6 +75,7 @@ class Gpu:
         """Memory for `count` rows of `size` bytes, (count, size) uint8.
 
         Raises:
+            FailedPreconditionError: torch does not see the GPU.
             ResourceExhaustedError, RuntimeError: there is not so much.
         """
         import torch
@@ -93,7 +97,7 @@ class Gpu:
         """A copy of a trained index of the family IVF, for one thread at a time.
 
         Raises:
-            FailedPreconditionError: FAISS has no index of this kind for it.
+            FailedPreconditionError: FAISS has no index of this kind for it, or torch does not see it.
             ResourceExhaustedError: there is no room for it.
             RuntimeError: it failed.
         """

@@ -136,6 +136,7 @@ class SpaceIndex:
         self._upkeep.close()
         self._searches.close()
         self._live_recall.close()
+        self._contents.close()
 
     # -- Searching --------------------------------------------------------------------------------------
 

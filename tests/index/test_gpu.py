@@ -324,7 +324,26 @@ def test_a_database_puts_its_indexes_where_it_is_told(
         assert [space.index for space in database.stats().spaces["many"]] == ["exact, on cuda:0"]
 
 
+def test_what_is_closed_gives_the_memory_back(make: Make) -> None:
+    exact, approximate = make(Simulated()), make(Simulated(), "IVF32,SQ8")
+    for index in (exact, approximate):
+        assert repr(index).endswith("on cuda:0")
+        index.close()
+        assert "cuda" not in repr(index)
+
+
+def test_a_gpu_that_torch_does_not_see_takes_nothing(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "cuda" not in repr(make(Gpu(0), "IVF32,SQ8"))
+    assert repr(make(Gpu(0))) == "exact"
+    assert caplog.text.count("on cuda:0: torch does not see cuda:0") == 2
+
+
 def test_room_is_what_the_models_are_not_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (50 << 20, 100 << 20))
     Gpu(0).check_room(30 << 20)

@@ -1,10 +1,12 @@
 """How fast and how good a space's index is, beside bare FAISS on the same vectors.
 
+    apt-get install dataset-fashion-mnist
     python benchmarks/index.py --json index.json
 
-The data are clustered and of unit length (see clusters.py). Lone queries are timed in turns with FAISS's, so
-that a noisy moment hits both; on a machine that does other things as well, read all times as ratios.
-million.py measures a whole database.
+The data are clustered and of unit length (see clusters.py), and in one section real: the pixels of
+Fashion-MNIST, which ANN-Benchmarks (Aumüller et al., 2020) searches too, with its test set as queries. Lone
+queries are timed in turns with FAISS's, so that a noisy moment hits both; on a machine that does other things
+as well, read all times as ratios. million.py measures a whole database.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from beside_faiss import K, bare
 from clock import in_turns_ms
 from clusters import Floats, make_data, recall
 from machine import describe
+from pictures import drawings
 from report import add_options, finish
 
 import embeddb
@@ -104,6 +107,12 @@ def lone_ms(search: Callable[[Floats], object], index: SpaceIndex, queries: Floa
     return in_turns_ms(lambda n: search(asked[n % QUERIES]), lambda n: index.search(asked[n % QUERIES], K))
 
 
+def fashion(part: str) -> Floats:
+    """Drawings as their 784 pixels, at unit length."""
+    pixels = drawings(part).reshape(-1, 784).astype(np.float32)
+    return pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--vectors", type=int, default=200_000)
@@ -114,9 +123,11 @@ def main() -> None:
     draw = make_data(options.dimension, np.random.default_rng(0))
     queries, vectors = draw(QUERIES), draw(options.vectors)
     few = vectors[:EXACT_VECTORS]
+    drawn, asked = fashion("train"), fashion("t10k")[:QUERIES]
     sections = {
         "exact, 100,000": exact(few, queries),
         "HNSW32, 100,000": approximate(few, queries, "HNSW32"),
+        "HNSW32, Fashion-MNIST": approximate(drawn, asked, "HNSW32"),
         "auto": approximate(vectors, queries, "auto"),
         "auto, half replaced": replaced(vectors, queries),
     }

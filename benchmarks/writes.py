@@ -56,6 +56,8 @@ def measure(
             "p99 of a batch, ms": float(np.percentile(each, 99)) * 1000,
             "unchanged puts/s": len(items) / again,
             "one put, ms": single(database, items[0]),
+            "puts of 4 threads/s": len(items)
+            / threaded(database, batches, CollectionSettings(encoding=encoding)),
             **streamed(database, items, CollectionSettings(encoding=encoding)),
         }
     data = folder / "collections" / "c" / "data.mdb"
@@ -74,6 +76,15 @@ def measure(
         seconds = timed(lambda: store.features("given", last.tolist()))
         figures["random features, vectors/s"] = len(last) / seconds
     return figures
+
+
+def threaded(database: Database, batches: list[list[PutItem]], settings: CollectionSettings) -> float:
+    """How many seconds four threads take for all batches, which share transactions."""
+    collection = database.create_collection("threaded", ["given"], settings)
+    with ThreadPoolExecutor(4) as pool:
+        seconds = timed(lambda: list(pool.map(collection.put_many, batches)))
+    database.drop_collection("threaded")
+    return seconds
 
 
 def streamed(database: Database, items: list[PutItem], settings: CollectionSettings) -> Figures:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from embeddb.index.gpu import Gpu
 from embeddb.index.shortlist import Shortlist
-from embeddb.index.vectors import Allowed
+from embeddb.index.vectors import GROWTH, Allowed, grown
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,6 @@ Bytes = npt.NDArray[np.uint8]
 # Up to so many queries are faster one by one.
 FEW_QUERIES = 3
 FIRST_CAPACITY = 1024
-GROWTH = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,12 +121,16 @@ class Codes:
         """Code the vectors (n, d) of the next places, one at least."""
         end = self._count + len(vectors)
         if end > len(self._codes):
-            grown = self._room(max(end, int(len(self._codes) * GROWTH)))
-            grown[: self._count] = self._codes[: self._count]
-            self._codes = grown
+            size = self._coder.sa_code_size()
+            # A GPU's memory is taken, used or not.
+            wanted = int(GROWTH * end) if self.gpu is not None else grown(len(self._codes), end, size)
+            codes = self._room(wanted)
+            codes[: self._count] = self._codes[: self._count]
+            self._codes = codes
         exact = vectors.astype(np.float32, copy=False)
         codes = self._coder.sa_encode(exact)
-        off = self._coder.sa_decode(codes) - exact
+        off = self._coder.sa_decode(codes)
+        off -= exact
         self._error = max(self._error, float(np.sqrt(np.einsum("nd,nd->n", off, off).max())))
         self._codes[self._count : end] = codes if self.gpu is None else self.gpu.tensor(codes)
         self._count = end

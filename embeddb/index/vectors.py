@@ -10,7 +10,7 @@ import numpy.typing as npt
 from embeddb.errors import DataLossError
 from embeddb.query import Metric
 
-__all__ = ["Allowed", "Moment", "Vectors"]
+__all__ = ["GROWTH", "Allowed", "Moment", "Vectors", "grown"]
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -20,7 +20,10 @@ Places = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint8]
 
 FIRST_CAPACITY = 1024
-GROWTH = 1.5
+# Pages that were never touched take no memory, so that room is cheap, and copies are not: there is room for
+# four times as many, up to so much, and from there on for half as many again.
+GROWTH, MOST_GROWTH = 1.5, 4
+CHEAP_BYTES = 1 << 30
 MAX_ROWS_A_PLACE = 16
 UNIT_LENGTH = 1.001
 """No vector of unit length is longer, once it was rounded to float16."""
@@ -164,7 +167,7 @@ class Vectors:
         """
         end = self.count + len(rows)
         if end > len(self._rows):
-            self._grow(max(end, int(len(self._rows) * GROWTH)))
+            self._grow(grown(len(self._rows), end, self._vectors.strides[0]))
         self._rows[self.count : end] = rows
         self._put(np.arange(self.count, end), vectors)
         self.count = end
@@ -226,7 +229,6 @@ class Vectors:
         return Moment(self.metric, self._rows[:n], self._vectors[:n], bias, living, self._longest)
 
     def _grow(self, capacity: int) -> None:
-        # Pages that were never touched take no memory, so room that is not used costs nothing.
         n = self.count
         rows, vectors, alive = self._rows, self._vectors, self._alive
         self._rows = np.empty(capacity, np.int64)
@@ -237,6 +239,16 @@ class Vectors:
         self._alive[: len(alive)] = alive
         if self._bias is not None:
             self._bias = np.concatenate([self._bias[:n], np.zeros(capacity - n, np.float32)])
+
+
+def grown(capacity: int, needed: int, size: int) -> int:
+    """How many places to make room for where the room for `capacity` is too small for those needed.
+
+    Args:
+        size: of a place, in bytes.
+    """
+    cheap = min(MOST_GROWTH * capacity, capacity + CHEAP_BYTES // size)
+    return max(needed, int(GROWTH * capacity), cheap)
 
 
 def _places_of(known: Rows, rows: Rows) -> Places:

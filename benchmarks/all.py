@@ -54,6 +54,7 @@ STEPS = {
     "million": Step(("million.py",), 12),
     "filters": Step(("filters.py",), 5),
     "writes": Step(("writes.py",), 4),
+    "messages": Step(("messages.py",), 1),
     "queries": Step(("queries.py",), 3),
     "models": Step(("models.py",), 3),
     "stream": Step(("stream.py", "--gigabytes", "10"), 8),

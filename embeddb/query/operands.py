@@ -173,10 +173,12 @@ class Vector(Operand):
             return tuple(map(cls, matrix))  # One of these is refused, and says what is wrong with it.
         copy = matrix.copy()
         copy.setflags(write=False)
-        vectors = tuple(cls.__new__(cls) for _ in copy)
-        for vector, values in zip(vectors, copy, strict=True):
+        vectors = []
+        for values in copy:
+            vector = cls.__new__(cls)
             object.__setattr__(vector, "values", values)
-        return vectors
+            vectors.append(vector)
+        return tuple(vectors)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vector) and np.array_equal(self.values, other.values)

@@ -40,7 +40,7 @@ class SearchService(Service, search_pb2_grpc.SearchServiceServicer):
         expressions = expressions_from(request)
         if not expressions:
             raise InvalidArgumentError("expressions", "none", "at least one is needed")
-        well_formed = [each for each in expressions if not isinstance(each, EmbeddbError)]
+        well_formed = tuple(each for each in expressions if not isinstance(each, EmbeddbError))
         found = NO_HITS
         if well_formed:
             found = collection.search_columns(search_from(request, well_formed))

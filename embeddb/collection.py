@@ -260,6 +260,7 @@ class Collection(CollectionCalls):
     def close(self) -> None:
         """Stop the backfills and answer the searches that wait; the store is the caller's to close."""
         self._spaces.close()
+        self._selection.close()
 
     # -- Inside -----------------------------------------------------------------------------------------
 

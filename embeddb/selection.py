@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence, Set
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.kept_columns import KeptColumns
 from embeddb.search.columns import Attributes, Columns
 from embeddb.search.filter import parse
 from embeddb.search.matching import matching
@@ -19,14 +20,19 @@ __all__ = ["Selection"]
 BATCH_RECORDS = 1024
 # The columns keep what was deleted until that is so many times what lives; then they are made anew.
 MAX_DEAD_SHARE = 0.5
+# Columns are kept for the next start when they are made, when they have grown by so much, and at the end; but
+# not those of fewer items than this, which are soon made.
+MAX_UNKEPT_GROWTH = 1.25
+MIN_KEPT = BATCH_RECORDS
 
 
 class Selection:
     """Answers filters. Thread-safe.
 
-    What items say of themselves is held in columns. They are made by the first filter and catch up with
-    storage at each one, so that a collection that nobody filters pays nothing. Rows come in the order of
-    writes and are never changed, so to catch up is to read on from the last row.
+    What items say of themselves is held in columns. The first filter makes them, or takes up those that were
+    kept when the collection was open before, and each one catches up with storage, so that a collection that
+    nobody filters pays nothing. Rows come in the order of writes and are never changed, so to catch up is to
+    read on from the last row.
 
     Args:
         store: the collection's storage.
@@ -37,9 +43,11 @@ class Selection:
     def __init__(self, store: CollectionStore, models: Callable[[], Iterable[str]]) -> None:
         self._store = store
         self._models = models
-        self._seen: Set[str] = frozenset()
+        self._seen: Set[str] | None = None
         self._lock = threading.Lock()
+        self._file = KeptColumns(store)
         self._columns = Columns()
+        self._kept = 0
 
     def rows(self, text: str) -> npt.NDArray[np.int64]:
         """The rows of the items that satisfy a filter, ascending; some of them may be dead.
@@ -50,22 +58,38 @@ class Selection:
         """
         condition = parse(text)
         with self._lock:
-            models = frozenset(self._models())
-            if models != self._seen:
-                self._columns, self._seen = Columns(), models
-            self._catch_up()
+            self._catch_up(frozenset(self._models()))
+            if len(self._columns) > MAX_UNKEPT_GROWTH * self._kept:
+                self._keep()
             return matching(condition, self._columns, text)
 
     def allowed(self, text: str) -> npt.NDArray[np.int64] | None:
         """The rows that a question may look at: those of `rows`, or None for all where there is no filter."""
         return self.rows(text) if text else None
 
-    def _catch_up(self) -> None:
-        while records := self._store.records_after(self._columns.last_row, BATCH_RECORDS):
-            self._columns.append(_attributes(records, self._seen))
+    def close(self) -> None:
+        """Keep the columns for the next start."""
+        with self._lock:
+            if len(self._columns) > self._kept:
+                self._keep()
+
+    def _catch_up(self, models: Set[str]) -> None:
+        if models != self._seen:
+            self._columns = self._file.read(models) or Columns()
+            self._kept, self._seen = len(self._columns), models
+        self._read_on(models)
         if self._store.count() < (1 - MAX_DEAD_SHARE) * len(self._columns):
-            self._columns = Columns()
-            self._catch_up()
+            self._columns, self._kept = Columns(), 0
+            self._read_on(models)
+
+    def _read_on(self, models: Set[str]) -> None:
+        while records := self._store.records_after(self._columns.last_row, BATCH_RECORDS):
+            self._columns.append(_attributes(records, models))
+
+    def _keep(self) -> None:
+        if len(self._columns) >= MIN_KEPT and self._seen is not None:
+            self._file.write(self._columns, self._seen)
+            self._kept = len(self._columns)
 
 
 def _attributes(records: Sequence[Record], models: Set[str]) -> list[Attributes]:

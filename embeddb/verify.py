@@ -1,10 +1,11 @@
-"""Check a data folder end to end: what is stored, and the index files that are kept beside it."""
+"""Check a data folder end to end: what is stored, and the indexes and columns that are kept beside it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from embeddb.index import snapshot_damage
+from embeddb.kept_columns import NAME, columns_damage
 from embeddb.query import Finding
 from embeddb.storage import verify as verify_storage
 
@@ -23,16 +24,18 @@ def verify(path: str | Path, *, repair: bool = False) -> list[Finding]:
     Raises:
         FailedPreconditionError: there is no data folder, another process has it open, or its format is newer.
     """
-    return verify_storage(path, repair=repair, also=_verify_indexes)
+    return verify_storage(path, repair=repair, also=_verify_caches)
 
 
-def _verify_indexes(name: str, folder: Path, repair: bool) -> list[Finding]:
+def _verify_caches(name: str, folder: Path, repair: bool) -> list[Finding]:
+    columns = folder / "indexes" / NAME
+    problems = {file: snapshot_damage(file) for file in sorted((folder / "indexes").glob("*.index"))}
     findings = []
-    for file in sorted((folder / "indexes").glob("*.index")):
-        problem = snapshot_damage(file)
+    for file, problem in {**problems, columns: columns_damage(columns)}.items():
         if problem is not None:
-            advice = "it is deleted; the next start builds the index anew"
-            findings.append(Finding(name, f"the index file {file.name} is of no use: {problem}", advice))
+            kind, remedy = ("index", "start") if file != columns else ("columns", "filter")
+            advice = f"it is deleted; the next {remedy} makes it anew"
+            findings.append(Finding(name, f"the {kind} file {file.name} is of no use: {problem}", advice))
             if repair:
                 file.unlink()
     return findings

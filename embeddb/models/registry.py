@@ -284,7 +284,7 @@ class Registry:
         with self._loading:
             begun = time.monotonic()
             log.info("model %r: loading with %s", name, loader)
-            # The one place by which the registry comes to torch, which takes seconds and half a gigabyte.
+            # By which the registry comes to torch, and nowhere else: that takes seconds and much memory.
             from embeddb.models.model import Model
 
             network = LOADERS[loader](reading, self._settings)

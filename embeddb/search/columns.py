@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from embeddb.query import Prediction
+from embeddb.search.column import Array, Column, Growing, Lists, Numbers, Texts, packed, parts_of, unpacked
 from embeddb.search.filter import Field, Value
 
-__all__ = ["Attributes", "Columns", "Lists", "Numbers", "Texts"]
-
-Mask = npt.NDArray[np.bool_]
-Places = npt.NDArray[np.int64]
-T = TypeVar("T", bound=np.generic)
-
-FIRST_CAPACITY = 1024
+__all__ = ["Attributes", "Columns", "kind_of"]
 
 
 class Attributes(NamedTuple):
@@ -35,138 +30,6 @@ class Attributes(NamedTuple):
     predictions: Mapping[str, Sequence[Prediction]] = {}
 
 
-class _Growing(Generic[T]):
-    """A one-dimensional array with room at its end, and a value where nothing was set."""
-
-    def __init__(self, missing: T) -> None:
-        self._missing = missing
-        self._array: npt.NDArray[T] = np.empty(0, missing.dtype)
-
-    def put(self, places: Places, values: npt.ArrayLike) -> None:
-        """Set values at places, one at least."""
-        last = int(places.max())
-        if len(self._array) <= last:
-            self._resize(max(FIRST_CAPACITY, 2 * last))
-        self._array[places] = values
-
-    def first(self, n: int) -> npt.NDArray[T]:
-        """The first n values."""
-        if len(self._array) < n:
-            self._resize(n)
-        return self._array[:n]
-
-    def _resize(self, size: int) -> None:
-        resized = np.full(size, self._missing)
-        resized[: len(self._array)] = self._array
-        self._array = resized
-
-
-class Numbers:
-    """A column of numbers, or of true (1) and false (0); NaN, which equals nothing, where there is none."""
-
-    def __init__(self) -> None:
-        self._values = _Growing(np.float64(np.nan))
-
-    def put(self, places: Places, values: Sequence[Any]) -> None:
-        """Set values at places, one at least."""
-        try:
-            self._values.put(places, np.array(values, np.float64))
-        except OverflowError:
-            # A whole number that is larger than any float is as good as infinite.
-            self._values.put(places, [_as_float(value) for value in values])
-
-    def present(self, n: int) -> Mask:
-        """(n,) bool: which items have a number."""
-        return ~np.isnan(self._values.first(n))
-
-    def compare(self, operator: str, value: Any, n: int) -> Mask:
-        """(n,) bool: which items' number is `operator` the value."""
-        mask: Mask = _COMPARISONS[operator](self._values.first(n), float(value))
-        return mask
-
-    def one_of(self, values: Iterable[Any], n: int) -> Mask:
-        """(n,) bool: which items' number is among the values."""
-        return np.isin(self._values.first(n), [float(value) for value in values])
-
-
-class Texts:
-    """A column of texts, as the numbers of the distinct ones, each of which is looked at once."""
-
-    def __init__(self) -> None:
-        self._codes = _Growing(np.int32(-1))
-        self._code_of: dict[str, int] = {}
-
-    def put(self, places: Places, values: Sequence[str]) -> None:
-        """Set values at places, one at least."""
-        code_of = self._code_of
-        self._codes.put(places, [code_of.setdefault(value, len(code_of)) for value in values])
-
-    def present(self, n: int) -> Mask:
-        """(n,) bool: which items have a text."""
-        return self._codes.first(n) >= 0
-
-    def compare(self, operator: str, value: str, n: int) -> Mask:
-        """(n,) bool: which items' text is `operator` the value, by code points."""
-        if operator == "==":
-            return self.one_of([value], n)
-        holds = _COMPARISONS[operator]
-        return self._where([holds(text, value) for text in self._code_of], n)
-
-    def one_of(self, values: Iterable[str], n: int) -> Mask:
-        """(n,) bool: which items' text is among the values."""
-        codes = [self._code_of[value] for value in set(values) if value in self._code_of]
-        return np.isin(self._codes.first(n), codes)
-
-    def prefix(self, start: str, n: int) -> Mask:
-        """(n,) bool: which items' text begins so."""
-        return self._where([text.startswith(start) for text in self._code_of], n)
-
-    def _where(self, holds: list[bool], n: int) -> Mask:
-        # The code of an item without a text is -1, and takes the False at the end.
-        found: Mask = np.array([*holds, False])[self._codes.first(n)]
-        return found
-
-
-class Lists:
-    """A column of lists, of which each member has a place of its own in a column of members."""
-
-    def __init__(self, members: Numbers | Texts) -> None:
-        self._members = members
-        self._owners = _Growing(np.int64(-1))
-        self._count = 0
-        self._there = Numbers()
-
-    def put(self, places: Places, values: Sequence[Sequence[Any]]) -> None:
-        """Set values at places, one at least."""
-        members = [member for value in values for member in value]
-        self._there.put(places, [1.0] * len(places))
-        if members:
-            inside = np.arange(self._count, self._count + len(members))
-            self._members.put(inside, members)
-            self._owners.put(inside, np.repeat(places, [len(value) for value in values]))
-            self._count += len(members)
-
-    def present(self, n: int) -> Mask:
-        """(n,) bool: which items have a list."""
-        return self._there.present(n)
-
-    def contains(self, value: Any, n: int) -> Mask:
-        """(n,) bool: which items' list has the value."""
-        found = np.zeros(n, np.bool_)
-        hits = self._members.compare("==", value, self._count)
-        found[self._owners.first(self._count)[hits]] = True
-        return found
-
-
-Column = Numbers | Texts | Lists
-
-_COMPARISONS: dict[str, Any] = {
-    "==": np.equal,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
 _KINDS: dict[type, str] = {bool: "flag", int: "number", float: "number", str: "text"}
 _MAKE: dict[str, Callable[[], Column]] = {
     "flag": Numbers,
@@ -187,7 +50,7 @@ class Columns:
     """
 
     def __init__(self) -> None:
-        self._rows = _Growing(np.int64(-1))
+        self._rows = Growing(np.int64(-1))
         self._count = 0
         self._columns: dict[Field, dict[str, Column]] = defaultdict(dict)
 
@@ -219,6 +82,33 @@ class Columns:
     def of(self, about: Field) -> Mapping[str, Column]:
         """The columns of a field, by kind; none if no item has it."""
         return self._columns.get(about, {})
+
+    def arrays(self) -> dict[str, Array]:
+        """All of it as arrays by name, which `restored` takes; they are not to be changed."""
+        named = [
+            (about, kind, column)
+            for about, by_kind in self._columns.items()
+            for kind, column in by_kind.items()
+        ]
+        arrays: dict[str, Array] = {
+            "rows": self.rows,
+            "columns": packed([(about.source, about.name, kind) for about, kind, _ in named]),
+        }
+        for number, (_, _, column) in enumerate(named):
+            for name, array in column.arrays(self._count).items():
+                arrays[f"{number}.{name}"] = array
+        return arrays
+
+    @classmethod
+    def restored(cls, arrays: Mapping[str, Array]) -> Columns:
+        """The columns that gave these arrays, which are theirs from now on."""
+        columns = cls()
+        columns._rows.restore(arrays["rows"])
+        columns._count = len(arrays["rows"])
+        for number, (source, name, kind) in enumerate(unpacked(arrays["columns"])):
+            column = columns._columns[Field(source, name)][kind] = _MAKE[kind]()
+            column.restore(parts_of(arrays, str(number)))
+        return columns
 
 
 def kind_of(value: Value) -> str:
@@ -313,10 +203,3 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
                 members[_KINDS[type(each)] + "s"].append(each)
         # An empty list is there, whatever it would hold.
         yield from (members or {"texts": []}).items()
-
-
-def _as_float(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return np.inf if value > 0 else -np.inf

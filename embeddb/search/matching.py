@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.search.columns import Columns, Lists, Numbers, Texts, kind_of
+from embeddb.search.column import Lists, Numbers, Texts
+from embeddb.search.columns import Columns, kind_of
 from embeddb.search.filter import (
     All,
     AnyOf,

@@ -1,4 +1,4 @@
-"""A database of given vectors opens and answers without torch, which takes seconds and half a gigabyte."""
+"""A database of given vectors opens and answers without torch, which takes seconds and much memory."""
 
 from __future__ import annotations
 

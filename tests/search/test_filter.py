@@ -254,6 +254,22 @@ def test_columns_agree_with_items_one_by_one(
     np.testing.assert_array_equal(matching(condition, columns, ""), expected)
 
 
+@given(ROWS, CONDITIONS, st.integers(0, 17))
+def test_columns_that_were_kept_answer_as_before_and_grow(
+    rows: list[dict[str, Any]], condition: Condition, kept: int
+) -> None:
+    columns = Columns()
+    items = [Attributes(row, None, item) for row, item in enumerate(rows)]
+    if items[:kept]:
+        columns.append(items[:kept])
+    columns = Columns.restored({name: array.copy() for name, array in columns.arrays().items()})
+    assert (len(columns), columns.last_row) == (len(items[:kept]), len(items[:kept]) - 1)
+    if items[kept:]:
+        columns.append(items[kept:])
+    expected = [row for row, item in enumerate(rows) if holds(condition, item)]
+    np.testing.assert_array_equal(matching(condition, columns, ""), expected)
+
+
 @pytest.mark.parametrize("nested", ["not " * 500 + "a", "(" * 500 + "a" + ")" * 500, "-" * 500 + "1 < a"])
 def test_what_is_nested_too_deep_is_refused(nested: str) -> None:
     with pytest.raises(InvalidArgumentError, match="filter"):

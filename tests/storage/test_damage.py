@@ -108,7 +108,7 @@ def test_a_damaged_index_file_is_found_by_verify_and_built_anew(folder: Path) ->
     assert told.returncode != 0
     assert "c: the index file m.index is of no use: its checksum does not fit" in told.stdout
     (finding,) = verify(folder, repair=True)
-    assert finding.repair == "it is deleted; the next start builds the index anew"
+    assert finding.repair == "it is deleted; the next start makes it anew"
     assert not file.exists()
     assert verify(folder) == []
     assert all(found(folder, range(0, 640, 10)))

@@ -72,6 +72,7 @@ class Entry:
 CONTENDERS = {
     "embeddb": Entry("contenders.of_embeddb:Embeddb", False, ("auto",)),
     "embeddb, HNSW": Entry("contenders.of_embeddb:Embeddb", False, ("HNSW32",)),
+    "embeddb, in process": Entry("contenders.of_database:InProcess", False, ("auto",)),
     "FAISS HNSW": Entry("contenders.of_faiss:Faiss", False, ("HNSW32",)),
     "FAISS IVF": Entry("contenders.of_faiss:Faiss", False, ("IVF{lists},SQ8",)),
     "Chroma server": Entry("contenders.of_chroma:Chroma"),

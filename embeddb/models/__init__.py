@@ -4,8 +4,8 @@
 it by that model's own transform, and run in batches that form by themselves (`model`). `loaders` turn a
 spec, which is plain data, into a `Network`.
 
-Importing this imports no torch, which takes seconds and hundreds of megabytes: a database of given vectors
-never needs it. `Registry` imports it with the first model that it loads, and whoever names one of `_OF_TORCH`.
+Importing this imports no torch, which takes seconds and much memory: a database of given vectors
+never needs it. `Registry` imports it with the first model it loads, and so does naming one of `_OF_TORCH`.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ MOST_SELECTED = 2048
 """The most candidates, and the most lists, of one search by FAISS on a GPU (its GPU_MAX_SELECTION_K)."""
 # Of all its memory, for the batches of models, which take what they need when they run.
 KEPT_FREE_SHARE = 0.2
+# FAISS would copy what is derived from these as if it were one of them, and its vectors lie otherwise.
+COPIED = (faiss.IndexIVFFlat, faiss.IndexIVFPQ, faiss.IndexIVFScalarQuantizer)
 # What FAISS takes at once for its intermediate results; it asks the driver for what is beyond.
 SCRATCH_BYTES = 128 << 20
 PINNED_BYTES = 1 << 20
@@ -102,8 +104,8 @@ class Gpu:
             RuntimeError: it failed.
         """
         ivf = faiss.try_extract_index_ivf(index)
-        if ivf is None:
-            raise FailedPreconditionError("of FAISS's indexes, only those of the family IVF can be on a GPU")
+        if ivf is None or type(faiss.downcast_index(ivf)) not in COPIED:
+            raise FailedPreconditionError("FAISS has no such index for GPUs")
         vectors = ivf.ntotal * (ivf.code_size + ID_BYTES)
         self.check_room(int(LIST_ROOM * vectors) + 4 * ivf.nlist * ivf.d + SCRATCH_BYTES)
         # Of its own, for searches that share their resources must not run at the same time.

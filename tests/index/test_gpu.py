@@ -276,13 +276,14 @@ def test_a_copy_that_fails_is_given_up(
     assert len(gpu.copies) == 1
 
 
-def test_a_graph_stays_with_the_processor(
-    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("factory", ["HNSW16", "IVF32,FlatDedup"])
+def test_what_faiss_does_not_copy_stays_with_the_processor(
+    factory: str, make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(policy, "HNSW_MINIMUM", 1000)
-    index = make(Gpu(0), "HNSW16")
+    index = make(Gpu(0), factory)
     assert "cuda" not in repr(index)
-    assert "only those of the family IVF can be on a GPU" in caplog.text
+    assert f"{factory} is not put on cuda:0: FAISS has no such index for GPUs" in caplog.text
 
 
 def test_a_device_that_is_not_there_is_said_in_the_log(

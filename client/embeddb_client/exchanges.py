@@ -264,7 +264,6 @@ def delete_key(name: str) -> Exchange[None]:
 
 def put_items(collection: str, batch: Batch) -> Exchange[list[PutResult]]:
     """Store a batch; what failed before it could be sent keeps its result."""
-
     request = put_request_message(collection, [each for each in batch if not isinstance(each, PutResult)])
 
     def read(response: items_pb2.PutItemsResponse) -> list[PutResult]:

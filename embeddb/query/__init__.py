@@ -1,4 +1,4 @@
-"""The vocabulary: what is stored, what is asked and what is found. Frozen data, without torch or a server."""
+"""The vocabulary: what is stored, what is asked and what is found. Data alone, without torch or a server."""
 
 from embeddb.query.collections import (
     Backfill,

@@ -41,8 +41,8 @@ class PutItem:
         content: the payload that the collection's models embed: an `Image` or `Text`, or what `as_content`
             makes one of. None if all features are given.
         metadata: a JSON object of at most `MAX_JSON_BYTES`.
-        features: precomputed vectors by model name, (d,) numbers each, kept as float32; they take the place
-            of that model's encoding.
+        features: precomputed vectors by model name, (d,) numbers or a `Vector` each, kept as float32; they
+            take the place of that model's encoding.
         predictions: what models whose features are given saw in the item, by their names, most likely first:
             `Prediction`s, or labels with scores from 0 to 1, which are kept as float32. Other models make
             their own.

@@ -138,6 +138,11 @@ def test_vectors_of_a_batch_are_those_made_alone(rows: int, dimension: int, data
     assert not any(vector.values.flags.writeable for vector in Vector.rows(matrix))
 
 
+def test_features_may_be_vectors_that_are_checked_already() -> None:
+    (vector,) = Vector.rows(np.ones((1, 3), np.float32))
+    assert PutItem("a", features={"m": vector}).features["m"] is vector.values
+
+
 def test_a_batch_of_vectors_names_what_is_wrong_with_one() -> None:
     matrix = np.ones((3, 4), np.float32)
     matrix[1, 2] = np.nan

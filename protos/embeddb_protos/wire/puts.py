@@ -91,12 +91,7 @@ def put_results_from(
     request: items_pb2.PutItemsRequest, response: items_pb2.PutItemsResponse
 ) -> list[PutResult]:
     """What became of the items of a request, in the order of `put_items_from`."""
-    results = [
-        PutResult(
-            each.id, _STATUSES_BACK[each.status], error_from(each.error) if each.HasField("error") else None
-        )
-        for each in response.results
-    ]
+    results = [_result_from(each) for each in response.results]
     errors = {place: error_from(each) for place, each in response.columns.errors.items()}
     outcomes = zip(request.columns.ids, response.columns.statuses, strict=True)
     for place, (item_id, status) in enumerate(outcomes):

@@ -237,7 +237,6 @@ def test_what_is_no_id_fails_alone(make_collection: MakeCollection, wrong: str) 
         (lambda c: c.put("x"), InvalidArgumentError, "item.content"),
         (lambda c: c.add_model("nix"), NotFoundError, "no model named 'nix'"),
     ],
-    ids=str,
 )
 def test_wrong_input_is_named_and_changes_nothing(
     wrong: Callable[[Collection], object],

@@ -57,6 +57,7 @@ STEPS = {
     "messages": Step(("messages.py",), 1),
     "queries": Step(("queries.py",), 3),
     "models": Step(("models.py",), 3),
+    "calls": Step(("calls.py",), 3),
     "stream": Step(("stream.py", "--gigabytes", "10"), 8),
     "soak": Step(("soak.py", "--seconds", "300"), 8),
     # Says so where there is no GPU.

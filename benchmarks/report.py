@@ -1,8 +1,8 @@
 """The figures of a benchmark: as a table, as JSON, and beside those of an earlier run.
 
-The name of a figure ends with its unit. Of those in ms, s and MB less is better, of all others more. Bare
-FAISS and loops written by hand are measured beside embeddb, so what they have slowed down by is the machine's
-doing.
+The name of a figure ends with its unit. Of those in ms, s, MB and switches less is better, of all others
+more. Bare FAISS, bare gRPC and loops written by hand are measured beside embeddb, so what they have slowed
+down by is the machine's doing.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 Results = dict[str, dict[str, float]]
 """What was measured of each contender, by the name of the figure."""
 
-COSTS = (", ms", ", s", ", MB")
+COSTS = (", ms", ", s", ", MB", ", switches")
 TIMES = (", ms", ", s", "/s")
 # What is worse by less is taken for noise.
 NOISE = 1.3
 # What contenders and figures begin with that are not embeddb's own.
-OTHERS = ("FAISS", "by hand", "Chroma", "LanceDB", "Milvus", "Infinity")
+OTHERS = ("FAISS", "gRPC", "by hand", "Chroma", "LanceDB", "Milvus", "Infinity")
 # Too short to be compared.
 SHORT = {", ms": 0.05, ", s": 0.1}
 

@@ -15,6 +15,8 @@ from grpc_status import rpc_status
 
 from embeddb.deadline import Deadline, set_current
 from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError
+from embeddb_protos.v1.common_pb2 import Vectors
+from embeddb_protos.v1.items_pb2 import PutColumns
 from embeddb_protos.wire.errors import status_message
 from embeddb_server import logs
 from embeddb_server.handlers import Behaviour, CallInterceptor, Method, carried, sent
@@ -97,9 +99,21 @@ def _parsing(behaviour: Behaviour, method: Method, max_elements: int) -> Behavio
 
 def _check_elements(request: Message, most: int) -> None:
     for field, value in carried(request).ListFields():
-        if field.is_repeated and len(value) > most:
+        count = len(value) if field.is_repeated else _rows(value)
+        if count > most:
             allowed = f"must have at most {most:,} (max_elements)"
-            raise InvalidArgumentError(field.name, f"{len(value):,} elements", allowed)
+            raise InvalidArgumentError(field.name, f"{count:,} elements", allowed)
+
+
+def _rows(value: object) -> int:
+    """How many elements a field has that holds them as columns or as a matrix; 0 of any other."""
+    match value:
+        case PutColumns():
+            return len(value.ids)
+        case Vectors():
+            # Those that are not of whole vectors are refused where they are read.
+            return len(value.data) // (4 * max(1, value.dimension))
+    return 0
 
 
 def _deadline(context: grpc.ServicerContext) -> Deadline:

@@ -87,7 +87,7 @@ def test_a_list(caller: Client) -> None:
         lambda: caller.ask(Compare([[1, 0]] * 6)),
         lambda: caller.embed_many("tiny", ["a"] * 6),
     ):
-        with pytest.raises(InvalidArgumentError, match=r"(ids|expressions|contents): '6 elements' given"):
+        with pytest.raises(InvalidArgumentError, match=r"(ids|vectors|expressions|contents): '6 elements'"):
             call()
 
 
@@ -97,6 +97,13 @@ def test_a_list_in_a_stream(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         list(stub.StreamPutItems(iter([items_pb2.StreamPutItemsRequest(batch=batch)])))
     assert str(error_from_call(caught.value)).startswith("items: '6 elements' given, must have at most 5")
+
+
+def test_a_list_as_columns(channel: grpc.Channel) -> None:
+    request = items_pb2.PutItemsRequest(columns=items_pb2.PutColumns(ids=list("abcdef")))
+    with pytest.raises(grpc.RpcError) as caught:
+        items_pb2_grpc.ItemServiceStub(channel).PutItems(request)
+    assert str(error_from_call(caught.value)).startswith("columns: '6 elements' given, must have at most 5")
 
 
 def test_streams(caller: Client, channel: grpc.Channel) -> None:

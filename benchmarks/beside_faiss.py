@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
@@ -15,13 +14,9 @@ Floats = npt.NDArray[np.float32]
 
 
 def bare(index: SpaceIndex) -> Callable[[Floats], object]:
-    """FAISS's own search of the approximate index that serves, with the effort that it is searched with."""
+    """FAISS's own search of the approximate index that serves, with the parameters that it serves with."""
     approximate = index._contents.state.approximate
     assert approximate is not None
     effort = approximate.tuned.least(0.95).effort
-    parameters = (
-        faiss.SearchParametersHNSW(efSearch=effort)
-        if faiss.try_extract_index_ivf(approximate.index) is None
-        else faiss.SearchParametersIVF(nprobe=effort)
-    )
+    parameters = approximate._parameters(effort, K, None)
     return lambda queries: approximate.index.search(queries, K, params=parameters)

@@ -43,13 +43,13 @@ def own_memory_mb() -> float:
     return memory_mb(os.getpid())
 
 
-def fill(folder: Path, vectors: int, encoding: str) -> Iterator[tuple[str, float]]:
+def fill(folder: Path, vectors: int, encoding: str, factory: str) -> Iterator[tuple[str, float]]:
     """Put the vectors, and wait for the index."""
     rng = np.random.default_rng(0)
     draw = make_data(DIMENSION, rng)
     draw(QUERIES)  # These are the queries.
     with embeddb.open(folder) as database:
-        collection = _collection(database, encoding)
+        collection = _collection(database, encoding, factory)
         before = own_memory_mb()
         putting = 0.0
         for start in range(0, vectors, BATCH):
@@ -67,10 +67,10 @@ def fill(folder: Path, vectors: int, encoding: str) -> Iterator[tuple[str, float
         yield "memory after that, times the raw vectors", _times_raw(before, vectors, encoding)
 
 
-def serve(folder: Path, vectors: int, encoding: str) -> Iterator[tuple[str, float]]:
+def serve(folder: Path, vectors: int, encoding: str, factory: str) -> Iterator[tuple[str, float]]:
     """Open what was filled, and measure it."""
     with tempfile.TemporaryDirectory() as empty, embeddb.open(Path(empty)) as database:
-        _collection(database, encoding).put("one", features={"given": np.ones(DIMENSION)})
+        _collection(database, encoding, factory).put("one", features={"given": np.ones(DIMENSION)})
         database.collection("c").search(Vector(np.ones(DIMENSION)))
         before = own_memory_mb()
     queries = make_data(DIMENSION, np.random.default_rng(0))(QUERIES)
@@ -117,7 +117,7 @@ def serve(folder: Path, vectors: int, encoding: str) -> Iterator[tuple[str, floa
             )
 
 
-def again(folder: Path, vectors: int, encoding: str) -> Iterator[tuple[str, float]]:
+def again(folder: Path, vectors: int, encoding: str, factory: str) -> Iterator[tuple[str, float]]:
     """Open what `serve` closed."""
     with embeddb.open(folder) as database:
         began = time.perf_counter()
@@ -125,9 +125,10 @@ def again(folder: Path, vectors: int, encoding: str) -> Iterator[tuple[str, floa
         yield "first filter after the next start, s", time.perf_counter() - began
 
 
-def _collection(database: Database, encoding: str) -> embeddb.collection.Collection:
+def _collection(database: Database, encoding: str, factory: str) -> embeddb.collection.Collection:
     database.register_model("given", {"loader": "vectors", "dimension": DIMENSION})
-    return database.create_collection("c", ["given"], CollectionSettings(encoding=Encoding(encoding)))
+    settings = CollectionSettings(encoding=Encoding(encoding), index=factory)
+    return database.create_collection("c", ["given"], settings)
 
 
 def _times_raw(before_mb: float, vectors: int, encoding: str) -> float:
@@ -136,7 +137,7 @@ def _times_raw(before_mb: float, vectors: int, encoding: str) -> float:
 
 
 def _stage(
-    stage: Callable[[Path, int, str], Iterator[tuple[str, float]]],
+    stage: Callable[[Path, int, str, str], Iterator[tuple[str, float]]],
     figures: dict[str, float],
     *arguments: object,
 ) -> None:
@@ -149,6 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--vectors", type=int, default=1_000_000)
     parser.add_argument("--encoding", choices=list(Encoding), default=Encoding.FLOAT32)
+    parser.add_argument("--index", default="auto", help="as a collection's settings have it, such as HNSW32")
     parser.add_argument("--folder", type=Path, help="keep the collection here, and use what is there already")
     add_options(parser)
     options = parser.parse_args()
@@ -159,13 +161,14 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         filled = (folder / "collections").exists()
         for stage in [serve, again] if filled else [fill, serve, again]:
-            arguments = (stage, figures, folder, options.vectors, str(options.encoding))
+            arguments = (stage, figures, folder, options.vectors, str(options.encoding), options.index)
             process = processes.Process(target=_stage, args=arguments)
             process.start()
             process.join()
             if process.exitcode:
                 raise SystemExit(process.exitcode)
         about = {"vectors": options.vectors, "dimension": DIMENSION, "encoding": str(options.encoding)}
+        about |= {"index": options.index}
         finish(options, where, about, {"embeddb": dict(figures)})
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import faiss
@@ -339,11 +340,22 @@ class Approximate:
         return 1.0 if self._lists is None else effort / self._most() * self._lists.imbalance_factor()
 
     def _parameters(self, effort: int, size: int, selector: faiss.IDSelectorBitmap | None) -> Any:
-        # FAISS's Python wrapper gives these classes keywords, which its type stubs do not know.
-        if self._ivf is None:
-            return faiss.SearchParametersHNSW(efSearch=max(effort, GRAPH_FACTOR * size), sel=selector)  # type: ignore[attr-defined]
-        lists = min(effort, self._most_lists)
-        parameters = faiss.SearchParametersIVF(nprobe=lists, sel=selector)  # type: ignore[call-arg]
-        if self._transforms:
-            return faiss.SearchParametersPreTransform(index_params=parameters)  # type: ignore[call-arg]
-        return parameters
+        graph = self._ivf is None
+        amount = max(effort, GRAPH_FACTOR * size) if graph else min(effort, self._most_lists)
+        make = _plain_parameters if selector is None else _parameters
+        return make(graph, self._transforms, amount, selector)
+
+
+def _parameters(graph: bool, transforms: bool, amount: int, selector: faiss.IDSelectorBitmap | None) -> Any:
+    """FAISS's own of a search in a graph or in lists, with so many candidates or lists."""
+    # FAISS's Python wrapper gives these classes keywords, which its type stubs do not know.
+    if graph:
+        return faiss.SearchParametersHNSW(efSearch=amount, sel=selector)  # type: ignore[attr-defined]
+    parameters = faiss.SearchParametersIVF(nprobe=amount, sel=selector)  # type: ignore[call-arg]
+    if transforms:
+        return faiss.SearchParametersPreTransform(index_params=parameters)  # type: ignore[call-arg]
+    return parameters
+
+
+# Without a filter a few serve all searches: FAISS only reads them, and making one takes several us.
+_plain_parameters = lru_cache(maxsize=64)(_parameters)

@@ -95,7 +95,7 @@ def best(found: Floats, places: Places, k: int) -> tuple[Floats, Places]:
     order = np.lexsort((places, -found))[:, :k]
     query = np.arange(len(found))[:, np.newaxis]
     found, places = found[query, order], places[query, order]
-    places[np.isneginf(found)] = -1
+    places[found == -np.inf] = -1
     if found.shape[1] == k:
         return found, places
     missing = ((0, 0), (0, k - found.shape[1]))

@@ -32,9 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"embeddb-server: no command {command!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    # Read when torch and FAISS are imported. Their threads spin while they wait, and take a core that others
-    # need: of lone exact searches among 20,000 vectors there were 67 a second, and are 320 without.
+    # Read when torch, FAISS and numpy are imported. Their threads spin while they wait, and take a core that
+    # others need: of lone exact searches among 20,000 vectors there were 67 a second, and are 320 without.
+    # OpenBLAS takes the logarithm of a number of cycles, of which 4 is the least.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     try:
         getattr(import_module(f"embeddb_server.{COMMANDS[command]}"), command)(arguments)
     except EmbeddbError as error:

@@ -33,7 +33,7 @@ MAX_EFFORT = 4096
 # Whole vectors rank as they score. Codes of half a byte a dimension or more rank nearly so; shorter ones take
 # a longer list.
 WHOLE_FACTOR, WHOLE_EXTRA = 1, 0
-SHORTLIST_FACTOR, SHORTLIST_EXTRA = 2, 8
+SHORTLIST_FACTOR, SHORTLIST_EXTRA = 1.5, 5
 SHORT_CODES_FACTOR, SHORT_CODES_EXTRA = 4, 24
 MAX_EXTRA = 1000
 # A graph that keeps fewer candidates than twice the hits misses many of the last of them.
@@ -274,7 +274,7 @@ class Approximate:
     ) -> Places:
         """The places (q, m) int64 that rank best by their codes, k of them and some more; -1 for none."""
         factor, extra = self._shortlist
-        size = min(k + min((factor - 1) * k + extra, MAX_EXTRA), int(self.index.ntotal))
+        size = min(k + min(int((factor - 1) * k) + extra, MAX_EXTRA), int(self.index.ntotal))
         if not size:
             # All were swept out since the moment.
             return np.full((len(queries), k), -1, np.int64)

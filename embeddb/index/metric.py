@@ -54,10 +54,10 @@ def prepared(metric: Metric, vectors: Floats) -> Floats:
     # Four times as fast as numpy's norm, which makes the squares first.
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, np.newaxis]
     # The squares of the largest and smallest floats leave float32's range.
-    plain = (lengths > SHORTEST) & (lengths < LONGEST)
-    if plain.all():
+    if len(vectors) and lengths.min() > SHORTEST and lengths.max() < LONGEST:
         unit: Floats = vectors / lengths
         return unit
+    plain = (lengths > SHORTEST) & (lengths < LONGEST)
     unit = np.empty(vectors.shape, np.float32)
     np.divide(vectors, lengths, out=unit, where=plain)
     odd = ~plain[:, 0]

@@ -83,10 +83,11 @@ class Searching:
 
     def _together(self, state: State, questions: Sequence[Question]) -> Iterator[tuple[Floats, Rows]]:
         k = max(question.k for question in questions)
-        queries = np.concatenate([question.queries for question in questions])
-        scores, places = self._nearest(state, queries, k, questions[0].allowed, questions[0].effort)
-        # Where there is none, the last row stands for a moment.
-        rows = state.moment.rows.take(places) if len(state.moment) else places
+        queries = [question.queries for question in questions]
+        together = queries[0] if len(queries) == 1 else np.concatenate(queries)
+        scores, places = self._nearest(state, together, k, questions[0].allowed, questions[0].effort)
+        # A place of -1, for none, takes the last row for the moment.
+        rows = state.moment.rows[places] if len(state.moment) else np.empty_like(places)
         rows[places < 0] = -1
         start = 0
         for question in questions:

@@ -30,11 +30,10 @@ TRAINING_POINTS_PER_LIST = 64
 # A search waits for no more than so many vectors to be added.
 ADD_AT_ONCE = 256
 MAX_EFFORT = 4096
-# Whole vectors rank as they score. Codes of half a byte a dimension or more rank nearly so; shorter ones take
-# a longer list.
-WHOLE_FACTOR, WHOLE_EXTRA = 1, 0
-SHORTLIST_FACTOR, SHORTLIST_EXTRA = 1.5, 5
-SHORT_CODES_FACTOR, SHORT_CODES_EXTRA = 4, 24
+# How many candidates are scored again for k hits: so many times k, and so many more. Whole vectors rank as
+# they score. Codes of half a byte a dimension or more rank nearly so where vectors lie in clusters; shorter
+# ones take a longer list, and so do vectors that are all equally far apart.
+WHOLE, SHORT, LONG = (1.0, 0), (1.5, 5), (4.0, 24)
 MAX_EXTRA = 1000
 # A graph that keeps fewer candidates than twice the hits misses many of the last of them.
 GRAPH_FACTOR = 2
@@ -52,6 +51,7 @@ class Tuned:
         work: what share of its vectors a search that is as good as asked for reads.
         built_for: how many vectors lived when the index was built.
         built_work: the work then.
+        shortlist: how many candidates a search scores again, as a factor of its hits, and so many more.
     """
 
     curve: Sequence[Point]
@@ -59,6 +59,7 @@ class Tuned:
     work: float
     built_for: int
     built_work: float
+    shortlist: tuple[float, int]
 
     def least(self, recall: float) -> Point:
         """The least effort that gave a recall; the most that was tried if none did."""
@@ -115,11 +116,7 @@ class Approximate:
         self._most_lists = 0 if self._ivf is None else int(self._ivf.nlist)
         self._lists = None if self._ivf is None else self._ivf.invlists
         self._transforms = isinstance(faiss.downcast_index(index), faiss.IndexPreTransform)
-        self._shortlist = SHORTLIST_FACTOR, SHORTLIST_EXTRA
-        if self._has_whole_vectors():
-            self._shortlist = WHOLE_FACTOR, WHOLE_EXTRA
-        elif self._ivf is not None and 2 * self._ivf.code_size < index.d:
-            self._shortlist = SHORT_CODES_FACTOR, SHORT_CODES_EXTRA
+        self._shortlist = self._first_shortlist() if tuned is None else tuned.shortlist
 
     @classmethod
     def train(cls, factory: str, moment: Moment) -> Approximate:
@@ -225,7 +222,13 @@ class Approximate:
             return self.search(covered, len(covered), queries, k, effort, locked=False)[1]
 
         points = curve(covered, find, self._most(), self._ivf is None, go_on)
+        if points is not None and points[-1].recall < recall and self._shortlist == SHORT:
+            # No effort is enough, for the codes do not tell apart what is near.
+            self._shortlist = LONG
+            points = curve(covered, find, self._most(), self._ivf is None, go_on)
         if points is None:
+            if self._tuned is not None:
+                self._shortlist = self._tuned.shortlist
             return
         before = self._tuned
         work = self._work(least(points, recall).effort)
@@ -235,6 +238,7 @@ class Approximate:
             work,
             built_for=covered.living.count if before is None else before.built_for,
             built_work=work if before is None else before.built_work,
+            shortlist=self._shortlist,
         )
 
     @property
@@ -331,6 +335,13 @@ class Approximate:
             return not self._transforms and isinstance(self._ivf, faiss.IndexIVFFlat)
         graph: Any = faiss.downcast_index(self.index)
         return isinstance(faiss.downcast_index(graph.storage), faiss.IndexFlat)
+
+    def _first_shortlist(self) -> tuple[float, int]:
+        """What is tried first; to be called once FAISS's index is known."""
+        if self._has_whole_vectors():
+            return WHOLE
+        short_codes = self._ivf is not None and 2 * self._ivf.code_size < self.index.d
+        return LONG if short_codes else SHORT
 
     def _most(self) -> int:
         return self._most_lists or min(MAX_EFFORT, len(self))

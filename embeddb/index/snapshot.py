@@ -3,7 +3,7 @@
 The file is a cache: what storage holds decides. Rows are never reused and their vectors never change, so a
 snapshot is brought up to date by what storage has beyond its rows, and by what it no longer has among them.
 
-    b"embeddb index 2\\n" | 4 bytes: n | n bytes: header, JSON | rows, int64 | sample, float32 | FAISS's own
+    b"embeddb index 3\\n" | 4 bytes: n | n bytes: header, JSON | rows, int64 | sample, float32 | FAISS's own
     format | 4 bytes: CRC-32 of all before
 
 Numbers are little-endian. A few sampled vectors are kept to tell a folder that was put together from others.
@@ -35,7 +35,7 @@ __all__ = ["Snapshot", "SnapshotFile", "snapshot_damage"]
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-MAGIC = b"embeddb index 2\n"
+MAGIC = b"embeddb index 3\n"
 CHUNK_BYTES = 4 << 20
 MAX_SAMPLE = 256
 
@@ -168,9 +168,13 @@ class SnapshotFile:
         sample = np.frombuffer(file.read(4 * shape[0] * shape[1]), "<f4").reshape(shape)
         reader = faiss.PyCallbackIOReader(file.read, CHUNK_BYTES)  # type: ignore[attr-defined]
         index = faiss.read_index(reader)
-        curve = tuple(Point(**point) for point in header["tuned"].pop("curve"))
+        tuned = header["tuned"]
+        curve = tuple(Point(**point) for point in tuned.pop("curve"))
+        factor, extra = tuned.pop("shortlist")
         return Snapshot(
-            Approximate(index, header["factory"], len(rows), Tuned(curve, **header["tuned"])),
+            Approximate(
+                index, header["factory"], len(rows), Tuned(curve, shortlist=(factor, extra), **tuned)
+            ),
             rows,
             np.array(header["sampled"], np.int64),
             sample.astype(np.float32),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.index import IndexPolicy, SpaceIndex, check_factory, policy, upkeep
+from embeddb.index import IndexPolicy, SpaceIndex, approximate, check_factory, policy, upkeep
 from embeddb.index.approximate import Approximate
 from embeddb.options import Effort
 from embeddb.query import Metric
@@ -204,6 +204,22 @@ def test_an_index_that_has_grown_is_tuned_anew(
         index.settle()  # So that it is tuned at 3,000 and at 7,000, however fast the thread is.
     assert repr(index) != small
     assert recall(index, Effort.BALANCED) >= 0.93
+
+
+def test_codes_that_tell_too_little_apart_get_a_longer_shortlist(
+    make: Callable[..., SpaceIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the usual one is too short for a hundred thousand vectors of noise.
+    monkeypatch.setattr(approximate, "SHORT", (1.0, 0))
+    index = make("IVF16,SQ4")
+    add(index, 0, clustered(3000))
+    index.settle()
+    assert recall(index, Effort.BALANCED) >= 0.93
+    monkeypatch.setattr(approximate, "LONG", approximate.SHORT)
+    index = make("IVF16,SQ4")
+    add(index, 0, clustered(3000))
+    index.settle()
+    assert recall(index, Effort.BALANCED) < 0.93
 
 
 def test_half_of_it_replaced_is_as_good_as_new(make: Callable[..., SpaceIndex]) -> None:

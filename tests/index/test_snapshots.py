@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import pytest
 
 import embeddb
 from embeddb.database import Database
-from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex
+from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex, approximate
 from embeddb.options import Effort
 from embeddb.query import CollectionSettings, Metric, PutItem
 
@@ -109,6 +110,31 @@ def test_after_a_crash_the_last_snapshot_serves(storage: Storage, builds: list[s
     assert builds == []
 
 
+def test_the_shortlist_is_kept_with_the_efforts_that_were_measured_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(approximate, "SHORT", (2.0, 7))
+        index = storage.open()
+        storage.change(index, range(2000))
+        index.settle()
+        index.close()
+    asked: list[int] = []
+    find = approximate.Approximate._candidates
+
+    def noted(self: approximate.Approximate, *arguments: Any) -> npt.NDArray[np.int64]:
+        places = find(self, *arguments)
+        asked.append(places.shape[1])
+        return places
+
+    monkeypatch.setattr(approximate.Approximate, "_candidates", noted)
+    index = storage.open()
+    index.search(VECTORS[:1], 10)
+    index.close()
+    assert asked == [2 * 10 + 7]
+
+
 def cut(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
@@ -126,7 +152,7 @@ def flipped(place: float) -> Callable[[bytes], bytes]:
 
 
 def other_version(data: bytes) -> bytes:
-    return data.replace(b"embeddb index 2", b"embeddb index 3", 1)
+    return data.replace(b"embeddb index 3", b"embeddb index 4", 1)
 
 
 def lengthened(data: bytes) -> bytes:

@@ -149,8 +149,11 @@ class Ingest:
                 puts.append(put)
         features = self._stored_features(alike)
         for (put, models), record in alike:
+            # Those of a model that was dropped and added again are gone, though the content is the same.
             if any(record.row not in features[model] for model in models):
                 to_embed.append((put, models))
+            elif any(record.row not in features[model] for model in put.features):
+                puts.append(put)
             elif record.metadata_json == put.metadata_json:
                 results[put.id] = PutResult(put.id, PutStatus.UNCHANGED)
             else:
@@ -226,12 +229,13 @@ class Ingest:
     def _stored_features(self, alike: Sequence[tuple[_ToEmbed, Record]]) -> _Features:
         """Features of items that are put as they are stored, by model and row; each space is read once.
 
-        Those of the models that embed the item, and all where they will be stored again with other metadata.
+        Those of the models that embed the item or whose features are given, and all where they will be stored
+        again with other metadata.
         """
         rows: dict[str, list[int]] = {model: [] for model in self._models}
         for (put, models), record in alike:
             unchanged = record.metadata_json == put.metadata_json
-            for model in models if unchanged else self._models:
+            for model in (*models, *put.features) if unchanged else self._models:
                 rows[model].append(record.row)
         return {model: self._store.features(model, wanted) for model, wanted in rows.items() if wanted}
 

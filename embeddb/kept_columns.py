@@ -57,7 +57,8 @@ class KeptColumns:
         Args:
             models: whose predictions they hold.
         """
-        new = self._path.with_suffix(".new")
+        # Beside it lie indexes, which are named after models; no model's name begins so.
+        new = self._path.with_name(f".{self._path.name}.new")
         try:
             about = {
                 "models": sorted(models),

@@ -1,4 +1,4 @@
-"""Items on their way into a collection, cut into batches of messages."""
+"""Items on their way into a collection, cut into batches that fit a message."""
 
 from __future__ import annotations
 

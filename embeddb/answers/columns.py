@@ -51,7 +51,7 @@ def item_columns(
         [record.id for record in records],
         [record.metadata_json for record in records],
         [record.modality for record in records],
-        payloads=list(map(_content, records, store.payloads(rows))) if view.payload else (),
+        payloads=_contents(records, store) if view.payload else (),
         features=[
             {model: vectors[row] for model, vectors in features.items() if row in vectors} for row in rows
         ]
@@ -64,6 +64,14 @@ def item_columns(
         if view.predictions
         else (),
     )
+
+
+def _contents(records: Sequence[Record], store: CollectionStore) -> list[Image | Text | None]:
+    """What was put in, one object an item: many expressions may have found the same large image."""
+    distinct = {record.row: record for record in records}
+    payloads = store.payloads(distinct)
+    read = {row: _content(*each) for row, *each in zip(distinct, distinct.values(), payloads, strict=True)}
+    return [read[record.row] for record in records]
 
 
 def _content(record: Record, payload: bytes | None) -> Image | Text | None:

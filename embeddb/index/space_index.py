@@ -189,7 +189,11 @@ class SpaceIndex:
 
     def _restored(self, scan: Scan, count: int, sequence: int) -> tuple[Vectors, Approximate] | None:
         """The index of the snapshot, and what storage has in its places; None if that cannot be."""
-        if self._snapshots is None or self._policy.choose(count) is None:
+        if self._snapshots is None:
+            return None
+        if self._policy.choose(count) is None:
+            # Once storage has gone on, it might seem to fit.
+            self._snapshots.delete()
             return None
         snapshot = self._snapshots.read(sequence)
         if snapshot is None:

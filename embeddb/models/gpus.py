@@ -21,12 +21,13 @@ def gpu_memory() -> dict[str, GpuMemory]:
 
     To ask for it would make a context on the device, which takes some hundred megabytes itself.
     """
-    # What has not imported torch yet runs nothing by it, and need not wait for that.
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
+    # What has not imported torch yet runs nothing by it, and need not wait for that; while another thread
+    # imports it, its parts are not there.
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or not cuda.is_initialized():
         return {}
     memory = {}
-    for index in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(index)
+    for index in range(cuda.device_count()):
+        free, total = cuda.mem_get_info(index)
         memory[f"cuda:{index}"] = GpuMemory(total, total - free)
     return memory

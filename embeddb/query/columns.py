@@ -47,8 +47,8 @@ class ItemColumns:
                 self.metadata_json,
                 self.modalities,
                 self.payloads or repeat(None),
-                self.features or repeat({}),
-                self.predictions or repeat({}),
+                self.features or iter(dict, None),
+                self.predictions or iter(dict, None),
             )
         )
 

@@ -75,8 +75,7 @@ class PutItem:
         object.__setattr__(self, "features", vectors)
         if not isinstance(self.predictions, Mapping):
             raise InvalidArgumentError("item.predictions", self.predictions, "must be lists by model name")
-        if self.predictions:
-            object.__setattr__(self, "predictions", self._checked_predictions())
+        object.__setattr__(self, "predictions", self._checked_predictions() if self.predictions else {})
 
     def _checked_predictions(self) -> dict[str, tuple[Prediction, ...]]:
         for model in self.predictions:

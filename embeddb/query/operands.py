@@ -276,7 +276,8 @@ def as_vector(field_name: str, values: npt.ArrayLike | Vector) -> Floats:
 
 
 def _is_floats(value: object) -> TypeGuard[Floats]:
-    return isinstance(value, np.ndarray) and value.dtype == np.float32
+    # Not of subclasses: in a masked array all is finite that the mask hides.
+    return type(value) is np.ndarray and value.dtype == np.float32
 
 
 def _refuse_not_finite(field_name: str, values: npt.NDArray[np.float64]) -> NoReturn:

@@ -98,8 +98,13 @@ def _parsing(behaviour: Behaviour, method: Method, max_elements: int) -> Behavio
 
 
 def _check_elements(request: Message, most: int) -> None:
-    for field, value in carried(request).ListFields():
+    fields = carried(request).ListFields()
+    in_columns = sum(_rows(value) for field, value in fields if not field.is_repeated)
+    for field, value in fields:
         count = len(value) if field.is_repeated else _rows(value)
+        # What comes as columns continues the request's own list.
+        if field.name in ("items", "expressions"):
+            count += in_columns
         if count > most:
             allowed = f"must have at most {most:,} (max_elements)"
             raise InvalidArgumentError(field.name, f"{count:,} elements", allowed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from embeddb.database import Database
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.options import Arithmetic, Combine, Diversify, Fusion, FusionMethod, Group, KReciprocal
 from embeddb.presets import analogy, recommend
-from embeddb.query import Expression, Hit, Item, PutItem, Search, Text, Vector
+from embeddb.query import BackfillState, Expression, Hit, Item, PutItem, PutStatus, Search, Text, Vector, View
 from embeddb.questions import Evaluate
 from embeddb.search.fuse import fuse
 from embeddb.search.groups import grouped
@@ -445,3 +446,33 @@ def test_the_weight_of_a_lone_operand_does_not_matter(
         return found(sixty.search(expression, 3, arithmetic=Arithmetic(combine, center=center)))
 
     assert ask(weight * Item(str(n))) == ask(Item(str(n)))
+
+
+def test_hits_of_one_item_share_its_payload(make: Callable[..., Collection]) -> None:
+    collection = make("starter")
+    collection.put("a", "a cat")
+    (one,), (other,) = collection.search_many(Search(("a cat", "a dog"), view=View(payload=True)))
+    assert isinstance(one, Hit)
+    assert isinstance(other, Hit)
+    assert one.item.payload == Text("a cat")
+    assert one.item.payload is other.item.payload
+    assert one.item.features is not other.item.features
+
+
+def test_given_features_are_stored_again_after_their_model_was_dropped(
+    database: Database, make: Callable[..., Collection]
+) -> None:
+    database.register_model("more-given", {"loader": "vectors", "dimension": DIMENSION})
+    collection = make("given", "more-given")
+    item = PutItem("a", features={"given": STORED[0], "more-given": STORED[1]})
+    for metadata in ({}, {"n": 1}):
+        collection.put_many([item])
+        collection.drop_model("more-given", force=True)
+        collection.backfill("more-given")
+        while any(each.state is BackfillState.RUNNING for each in collection.backfills()):
+            time.sleep(0.01)
+        item = PutItem("a", metadata=metadata, features=item.features)
+        assert collection.put_many([item])[0].status is PutStatus.REPLACED
+        stored = collection.get("a", with_features=True)
+        assert stored.metadata == metadata
+        assert np.array_equal(stored.features["more-given"], STORED[1])

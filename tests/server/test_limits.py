@@ -106,6 +106,14 @@ def test_a_list_as_columns(channel: grpc.Channel) -> None:
     assert str(error_from_call(caught.value)).startswith("columns: '6 elements' given, must have at most 5")
 
 
+def test_a_list_in_both_forms(channel: grpc.Channel) -> None:
+    items = [items_pb2.PutItem(id=each) for each in "abc"]
+    request = items_pb2.PutItemsRequest(items=items, columns=items_pb2.PutColumns(ids=list("def")))
+    with pytest.raises(grpc.RpcError) as caught:
+        items_pb2_grpc.ItemServiceStub(channel).PutItems(request)
+    assert str(error_from_call(caught.value)).startswith("items: '6 elements' given, must have at most 5")
+
+
 def test_streams(caller: Client, channel: grpc.Channel) -> None:
     stub = search_pb2_grpc.SearchServiceStub(channel)
     request = search_pb2.SearchRequest(expressions=[expressions_pb2.Expression()])

@@ -120,7 +120,10 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
         Image(tmp_path / "empty.jpg").read()
 
 
-@pytest.mark.parametrize("values", [[], [[1.0]], [np.nan], [np.inf], [1e300], "abc", [None], 3.0])
+MASKED = np.ma.masked_invalid(np.array([1, np.nan], np.float32))
+
+
+@pytest.mark.parametrize("values", [[], [[1.0]], [np.nan], [np.inf], [1e300], "abc", [None], 3.0, MASKED])
 def test_a_vector_of_something_else_is_refused(values: object) -> None:
     with pytest.raises(InvalidArgumentError, match="vector"):
         Vector(values)  # type: ignore[arg-type]

@@ -62,7 +62,8 @@ def put_items_from(message: items_pb2.PutItemsRequest) -> list[PutItem | Embeddb
     """The items of a request, why there is none in the place of each that is malformed.
 
     Raises:
-        InvalidArgumentError: its columns are not of one length.
+        InvalidArgumentError: its columns are not of one length, or the bytes of their vectors are not of
+            whole ones.
     """
     items = parse_each(put_item_from, message.items)
     return items + _columns_from(message.columns) if message.HasField("columns") else items

@@ -70,7 +70,7 @@ def _contents(records: Sequence[Record], store: CollectionStore) -> list[Image |
     """What was put in, one object an item: many expressions may have found the same large image."""
     distinct = {record.row: record for record in records}
     payloads = store.payloads(distinct)
-    read = {row: _content(*each) for row, *each in zip(distinct, distinct.values(), payloads, strict=True)}
+    read = dict(zip(distinct, map(_content, distinct.values(), payloads), strict=True))
     return [read[record.row] for record in records]
 
 

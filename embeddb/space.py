@@ -162,9 +162,18 @@ class Space:
         if self.metric is Metric.COSINE:
             return self.placed(rows, Arithmetic(center=center))
         if center:
-            allowed = f"needs the cosine; this collection compares by {self.metric}"
-            raise InvalidArgumentError("center", center, allowed)
+            self.need_cosine("center", center)
         return self._living(rows)
+
+    def need_cosine(self, field: str, given: object) -> None:
+        """Return if the space compares by the cosine, without which a field has no meaning.
+
+        Raises:
+            InvalidArgumentError: it does not; names the field and what was given.
+        """
+        if self.metric is not Metric.COSINE:
+            allowed = f"needs the cosine; this collection compares by {self.metric}"
+            raise InvalidArgumentError(field, given, allowed)
 
     def _living(self, rows: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Those of the rows that live, (n,) int64 in order, and their features (n, dimension) float64."""

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.errors import InvalidArgumentError
 from embeddb.progress import Step
-from embeddb.query import Metric
 from embeddb.questions import Duplicates
 from embeddb.search.components import components
 from embeddb.search.scoring import unit_rows
@@ -35,9 +33,7 @@ def near_duplicates(
         InvalidArgumentError: the filter is none, or the space does not compare by the cosine.
         CancelledError: the caller went away.
     """
-    if space.metric is not Metric.COSINE:
-        allowed = f"needs the cosine; this collection compares by {space.metric}"
-        raise InvalidArgumentError("threshold", question.threshold, allowed)
+    space.need_cosine("threshold", question.threshold)
     allowed_rows = selection.allowed(question.filter)
     groups = components(_pairs(question.threshold, space, store, allowed_rows, step))
     members = [row for group in groups for row in group]

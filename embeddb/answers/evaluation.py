@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.errors import FailedPreconditionError, InvalidArgumentError
+from embeddb.errors import FailedPreconditionError
 from embeddb.progress import Step
 from embeddb.query import Metric
 from embeddb.questions import MAX_GALLERY, Evaluate, Metrics
@@ -62,9 +62,8 @@ def evaluate_space(
         InvalidArgumentError: a filter is none, or centring or re-ranking needs the cosine.
         FailedPreconditionError: there is no labelled query, or there are too many, or too large a gallery.
     """
-    if question.rerank is not None and space.metric is not Metric.COSINE:
-        allowed = f"needs the cosine; this collection compares by {space.metric}"
-        raise InvalidArgumentError("rerank", question.rerank, allowed)
+    if question.rerank is not None:
+        space.need_cosine("rerank", question.rerank)
     queries_rows = _chosen(identities, selection, question.queries)
     gallery_rows = _chosen(identities, selection, question.gallery)
     # Before any vector is read: there may be millions.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.answers.cut import Cut, Found
-from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.errors import EmbeddbError
 from embeddb.options import Arithmetic, Diversify
 from embeddb.query import MAX_K, Metric, Search, item_ids
 from embeddb.search.diversify import diversify
@@ -45,7 +45,7 @@ class Retrieval:
     def __init__(self, search: Search, space: Space, store: CollectionStore, selection: Selection) -> None:
         self._allowed = selection.allowed(search.filter)
         self._search = search
-        self._arithmetic = _arithmetic(search, space.metric)
+        self._arithmetic = _arithmetic(search, space)
         self._space = space
         self._store = store
 
@@ -165,9 +165,9 @@ class Retrieval:
         return kept._replace(explanations=[explanations[row] for row in kept.rows])
 
 
-def _arithmetic(search: Search, metric: Metric) -> Arithmetic:
-    """How the expressions of a search are evaluated under a metric."""
-    if metric is Metric.COSINE:
+def _arithmetic(search: Search, space: Space) -> Arithmetic:
+    """How the expressions of a search are evaluated under a space's metric."""
+    if space.metric is Metric.COSINE:
         return search.arithmetic
     needs_angles = {
         "arithmetic": search.arithmetic.scores_anew,
@@ -176,6 +176,5 @@ def _arithmetic(search: Search, metric: Metric) -> Arithmetic:
     }
     for field, asked in needs_angles.items():
         if asked:
-            allowed = f"needs the cosine; this collection compares by {metric}"
-            raise InvalidArgumentError(field, getattr(search, field), allowed)
+            space.need_cosine(field, getattr(search, field))
     return Arithmetic(normalise=False)

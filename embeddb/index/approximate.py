@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.index.exact import best, score
+from embeddb.index.faiss_search import faiss_search, selector
 from embeddb.index.gpu import FAULTS, MOST_SELECTED, Gpu
 from embeddb.index.tuning import Point, curve, least
 from embeddb.index.vectors import Allowed, Kept, Moment
@@ -260,7 +261,7 @@ class Approximate:
 
     def sweep(self, moment: Moment) -> None:
         """Take the dead out of the lists, so that searches do not read them."""
-        living = faiss.IDSelectorBitmap(moment.living.bits)  # type: ignore[call-arg, arg-type]
+        living = selector(moment.living)
         with self.lock:
             self.index.remove_ids(faiss.IDSelectorNot(living))
         # FAISS takes nothing out of lists on a GPU: a new copy is made of what is left.
@@ -286,16 +287,9 @@ class Approximate:
         if copied is not None:
             copied[copied >= end] = -1
             return copied
-        selector = None
-        if allowed is not None:
-            # FAISS's Python wrapper takes the array alone, which its type stubs do not know.
-            selector = faiss.IDSelectorBitmap(allowed.bits)  # type: ignore[call-arg, arg-type]
-        parameters = self._parameters(effort, size, selector)
-        # faiss.contrib.torch_utils, which other libraries import, puts a `search` without `params` in the
-        # place of FAISS's own, and keeps that one under another name.
-        search = getattr(self.index, "search_numpy", self.index.search)
+        parameters = self._parameters(effort, size, None if allowed is None else selector(allowed))
         with self.lock if locked else nullcontext():
-            places: Places = search(queries, size, params=parameters)[1]
+            places = faiss_search(self.index, queries, size, parameters)[1]
         if end < len(self):
             places[places >= end] = -1
         return places
@@ -309,13 +303,11 @@ class Approximate:
             # It may have gone while this thread waited.
             if (copy := self._copy) is None:
                 return None
-            search = getattr(copy, "search_numpy", copy.search)
             try:
-                places: Places = search(queries, size, params=self._parameters(effort, size, None))[1]
+                return faiss_search(copy, queries, size, self._parameters(effort, size, None))[1]
             except FAULTS as error:
                 self._drop_copy(error)
                 return None
-            return places
 
     def _add_to_copy(self, vectors: Floats, ids: Places) -> None:
         if self._copy is not None:
@@ -350,11 +342,11 @@ class Approximate:
         """The share of the vectors that a search with an effort reads, if queries are like the vectors."""
         return 1.0 if self._lists is None else effort / self._most() * self._lists.imbalance_factor()
 
-    def _parameters(self, effort: int, size: int, selector: faiss.IDSelectorBitmap | None) -> Any:
+    def _parameters(self, effort: int, size: int, chosen: faiss.IDSelectorBitmap | None) -> Any:
         graph = self._ivf is None
         amount = max(effort, GRAPH_FACTOR * size) if graph else min(effort, self._most_lists)
-        make = _plain_parameters if selector is None else _parameters
-        return make(graph, self._transforms, amount, selector)
+        make = _plain_parameters if chosen is None else _parameters
+        return make(graph, self._transforms, amount, chosen)
 
 
 def _parameters(graph: bool, transforms: bool, amount: int, selector: faiss.IDSelectorBitmap | None) -> Any:

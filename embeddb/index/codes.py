@@ -15,6 +15,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.index.faiss_search import faiss_search, selector
 from embeddb.index.gpu import Gpu
 from embeddb.index.shortlist import Shortlist
 from embeddb.index.vectors import GROWTH, Allowed, grown
@@ -69,10 +70,8 @@ class CodeMoment:
     def _one_by_one(self, queries: Floats, size: int, allowed: Allowed | None) -> Shortlist:
         parameters = None
         if allowed is not None:
-            selector = faiss.IDSelectorBitmap(allowed.bits)  # type: ignore[call-arg, arg-type]
-            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-        search = getattr(self._quantizer, "search_numpy", self._quantizer.search)
-        ranks, places = search(queries, size, params=parameters)
+            parameters = faiss.SearchParameters(sel=selector(allowed))  # type: ignore[call-arg]
+        ranks, places = faiss_search(self._quantizer, queries, size, parameters)
         ranks[places < 0] = -np.inf
         return Shortlist(ranks, places, float(np.finfo(np.float32).eps), queries)
 

@@ -20,8 +20,6 @@ Floats = npt.NDArray[np.float32]
 SHORTEST, LONGEST = 1e-10, 1e15
 MAX_NUMBER = 1e15
 """The squares of numbers up to this, summed over any dimension, stay within float32."""
-MIN_SQUARE = 1e-30
-"""Squares that sum to less may have lost digits to float32's smallest numbers."""
 
 
 def check_finite_scores(field: str, vectors: Floats, metric: Metric) -> None:

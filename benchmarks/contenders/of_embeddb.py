@@ -8,16 +8,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
-from contenders import Client, Floats, K
-from embeddb.errors import EmbeddbError
+from contenders import Client, Floats
+from contenders.collection import NAME, OneCollection, numbers, question
 from embeddb.options import Effort
-from embeddb.query import CollectionSettings, PutItem, Search
+from embeddb.query import Search
 from embeddb_client import Client as Connection
 from embeddb_client import Collection
-
-EFFORTS = (Effort.BALANCED, Effort.ACCURACY, Effort.EXACT)
 
 
 @contextmanager
@@ -34,44 +31,26 @@ def serve(folder: Path) -> Iterator[tuple[int, str]]:
             server.terminate()
 
 
-class Embeddb:
-    """A server with one collection.
-
-    Args:
-        index: the collection's setting of that name.
-    """
-
-    batch = 1000
-    efforts = tuple(range(len(EFFORTS)))
-
-    def __init__(self, index: str) -> None:
-        self._index = index
-        self._effort = Effort.BALANCED
+class Embeddb(OneCollection):
+    """A server with one collection."""
 
     def open(self, folder: Path) -> None:
         self._running = ExitStack()
         self.pid, self._address = self._running.enter_context(serve(folder))
-        self._connection = Connection(self._address, collection="bench")
+        self._connection = Connection(self._address, collection=NAME)
 
     def create(self, dimension: int) -> None:
-        self._connection.register_model("given", {"loader": "vectors", "dimension": dimension})
-        self._connection.create_collection("bench", ["given"], CollectionSettings(index=self._index))
+        self.make(self._connection, dimension)
 
     def insert(self, first: int, vectors: Floats) -> None:
-        items = (PutItem(str(first + n), features={"given": vector}) for n, vector in enumerate(vectors))
-        for result in self._connection.put_many(items):
-            if result.error is not None:
-                raise result.error
+        self.fill(self._connection, first, vectors)
 
     def build(self) -> None:
         """The server builds by itself."""
 
-    def look(self, effort: int) -> None:
-        self._effort = EFFORTS[effort]
-
     def clients(self) -> Mapping[str, Callable[[], Client]]:
         def connect() -> Connection:
-            return Connection(self._address, collection="bench")
+            return Connection(self._address, collection=NAME)
 
         return {
             "": lambda: Unary(connect(), self._effort),
@@ -91,7 +70,7 @@ class Unary:
         self._effort = effort
 
     def search(self, queries: Floats) -> Sequence[Sequence[int]]:
-        return _numbers(self._connection.search_many(Search(tuple(queries), K, effort=self._effort)))
+        return numbers(self._connection.search_many(question(queries, self._effort)))
 
     def close(self) -> None:
         self._connection.close()
@@ -108,19 +87,10 @@ class Stream:
         self._answers = collection.stream_search(iter(self._requests.get, None))
 
     def search(self, queries: Floats) -> Sequence[Sequence[int]]:
-        self._requests.put(Search(tuple(queries), K, effort=self._effort))
-        return _numbers(next(self._answers))
+        self._requests.put(question(queries, self._effort))
+        return numbers(next(self._answers))
 
     def close(self) -> None:
         self._requests.put(None)
         assert next(self._answers, None) is None
         self._connection.close()
-
-
-def _numbers(found: list[list[Any] | EmbeddbError]) -> list[list[int]]:
-    numbers = []
-    for hits in found:
-        if isinstance(hits, EmbeddbError):
-            raise hits
-        numbers.append([int(hit.id) for hit in hits])
-    return numbers

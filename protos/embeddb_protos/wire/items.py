@@ -12,6 +12,7 @@ from embeddb.query import (
     Image,
     Modality,
     Prediction,
+    PutItem,
     StoredItem,
     Text,
     View,
@@ -26,6 +27,7 @@ __all__ = [
     "embedding_from",
     "embedding_message",
     "fill_item",
+    "fill_spaces",
     "item_from",
     "item_message",
     "json_object",
@@ -115,6 +117,11 @@ def fill_item(message: items_pb2.Item, item: StoredItem) -> None:
     message.modality = modality_number(item.modality)
     if item.payload is not None:
         message.content.CopyFrom(content_message(item.payload))
+    fill_spaces(message, item)
+
+
+def fill_spaces(message: items_pb2.Item | items_pb2.PutItem, item: StoredItem | PutItem) -> None:
+    """Put into a message what models made of an item, its features and predictions."""
     for model, values in item.features.items():
         message.features[model].CopyFrom(vector_message(values))
     for model, predictions in item.predictions.items():

@@ -11,12 +11,12 @@ from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.query import PutItem, PutResult, PutStatus, Vector
 from embeddb_protos.v1 import common_pb2, items_pb2
 from embeddb_protos.wire.errors import error_from, error_message, parse_each
-from embeddb_protos.wire.expressions import vector_from, vector_message, vectors_from, vectors_message
+from embeddb_protos.wire.expressions import vector_from, vectors_from, vectors_message
 from embeddb_protos.wire.items import (
     content_from,
     content_message,
+    fill_spaces,
     json_object,
-    prediction_messages,
     predictions_from,
 )
 
@@ -105,10 +105,7 @@ def put_item_message(item: PutItem) -> items_pb2.PutItem:
     message = items_pb2.PutItem(id=item.id, metadata_json=item.metadata_json)
     if item.content is not None:
         message.content.CopyFrom(content_message(item.content))
-    for model, values in item.features.items():
-        message.features[model].CopyFrom(vector_message(values))
-    for model, predictions in item.predictions.items():
-        message.predictions[model].predictions.extend(prediction_messages(predictions))
+    fill_spaces(message, item)
     return message
 
 

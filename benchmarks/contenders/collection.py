@@ -1,0 +1,57 @@
+"""What a server and a database in this process have in common: one collection of given vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from contenders import Floats, K
+from embeddb.errors import EmbeddbError, or_raise
+from embeddb.options import Effort
+from embeddb.query import CollectionSettings, PutItem, Search
+
+__all__ = ["NAME", "OneCollection", "numbers", "question"]
+
+NAME = "bench"
+EFFORTS = (Effort.BALANCED, Effort.ACCURACY, Effort.EXACT)
+
+
+class OneCollection:
+    """The settings of one collection, and how it is made and filled.
+
+    Args:
+        index: the collection's setting of that name.
+    """
+
+    batch = 1000
+    efforts = tuple(range(len(EFFORTS)))
+
+    def __init__(self, index: str) -> None:
+        self._index = index
+        self._effort = EFFORTS[0]
+
+    def look(self, effort: int) -> None:
+        self._effort = EFFORTS[effort]
+
+    def make(self, database: Any, dimension: int) -> None:
+        """Make the collection, in a database or on a server."""
+        database.register_model("given", {"loader": "vectors", "dimension": dimension})
+        database.create_collection(NAME, ["given"], CollectionSettings(index=self._index))
+
+    @staticmethod
+    def fill(collection: Any, first: int, vectors: Floats) -> None:
+        """Put vectors, numbered from `first` on."""
+        items = (PutItem(str(first + n), features={"given": vector}) for n, vector in enumerate(vectors))
+        for result in collection.put_many(items):
+            if result.error is not None:
+                raise result.error
+
+
+def question(queries: Floats, effort: Effort) -> Search:
+    """What is asked for all queries (n, d)."""
+    return Search(tuple(queries), K, effort=effort)
+
+
+def numbers(found: Sequence[list[Any] | EmbeddbError]) -> list[list[int]]:
+    """The numbers of the vectors that were found for each query."""
+    return [[int(hit.id) for hit in or_raise(hits)] for hits in found]

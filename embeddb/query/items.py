@@ -94,9 +94,12 @@ class PutStatus(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class PutResult:
-    """What became of one item of a batch. Where `status` is FAILED, `error` says why, and nothing changed."""
+    """What became of one item of a batch. Where `status` is FAILED, `error` says why, and nothing changed.
+
+    Not frozen, as `StoredItem` is not: thousands are made a second.
+    """
 
     id: str
     status: PutStatus

@@ -174,8 +174,10 @@ def to_bytes(item: Put | Record) -> bytes:
     where there are none: what most readers do not ask for is passed over without being parsed.
     """
     item_id, metadata = item.id.encode(), item.metadata_json.encode()
-    predictions = {model: [(p.label, p.score) for p in found] for model, found in item.predictions.items()}
     sizes = len(item.content_hash), len(item_id), len(metadata)
-    encoded = _JSON.encode(predictions).encode() if predictions else b""
     head = _SIZES.pack(_LAYOUT, _MODALITIES.index(item.modality), *sizes)
-    return b"".join((head, item.content_hash, item_id, metadata, encoded))
+    whole = b"".join((head, item.content_hash, item_id, metadata))
+    if not item.predictions:
+        return whole
+    predictions = {model: [(p.label, p.score) for p in found] for model, found in item.predictions.items()}
+    return whole + _JSON.encode(predictions).encode()

@@ -20,6 +20,8 @@ __all__ = ["SpaceRecord", "apply", "open_blocks", "row_key", "row_of"]
 
 log = logging.getLogger(__name__)
 
+_ROW = struct.Struct(">Q")
+
 Databases = Callable[[str], lmdb._Database]
 
 
@@ -37,18 +39,19 @@ class _Changes:
     """What the operations so far have come to; nothing of it is written before they are all done.
 
     Attributes:
-        rows: the row that each id has now; None for one that is deleted.
+        rows: the row that each id has now, if it has one; None for one that is deleted.
         puts: the living items among those put, by row.
         dead: rows that were alive, before this transaction or within it.
     """
 
     next_row: int
-    rows: dict[str, int | None] = field(default_factory=dict)
+    rows: dict[str, int | None]
     puts: dict[int, Put] = field(default_factory=dict)
     dead: list[int] = field(default_factory=list)
 
-    def do(self, operation: Put | Delete, replaced: int | None) -> Written:
-        """Take in an operation on an id that has had the row `replaced`."""
+    def do(self, operation: Put | Delete) -> Written:
+        """Take in an operation."""
+        replaced = self.rows.get(operation.id)
         if operation.row not in (None, replaced):
             return Written(None, None)
         if replaced is not None:
@@ -88,15 +91,8 @@ def apply(
     if begin_block:
         first_row += -first_row % ROWS_PER_BLOCK
     sequence = row_of(transaction.get(b"sequence", db=meta, default=row_key(0))) + 1
-    changes = _Changes(first_row)
-    written = []
-    for operation in operations:
-        if operation.id in changes.rows:
-            replaced = changes.rows[operation.id]
-        else:
-            stored = transaction.get(operation.id.encode(), db=ids)
-            replaced = None if stored is None else row_of(stored)
-        written.append(changes.do(operation, replaced))
+    changes = _Changes(first_row, _rows(transaction, ids, operations))
+    written = [changes.do(operation) for operation in operations]
     # Rows that this very transaction made and replaced again are nowhere yet.
     _bury(transaction, database, spaces, [row for row in changes.dead if row < first_row])
     _store_items(transaction, database, changes)
@@ -114,13 +110,22 @@ def open_blocks(transaction: lmdb.Transaction, database: Databases, model: str, 
 
 def row_key(row: int) -> bytes:
     """A row as it is stored: big-endian, so that keys are in the order of rows."""
-    return struct.pack(">Q", row)
+    return _ROW.pack(row)
 
 
 def row_of(stored: bytes | memoryview) -> int:
     """The row that is stored."""
-    (row,) = struct.unpack(">Q", stored)
+    (row,) = _ROW.unpack(stored)
     return int(row)
+
+
+def _rows(
+    transaction: lmdb.Transaction, ids: lmdb._Database, operations: Sequence[Put | Delete]
+) -> dict[str, int | None]:
+    """The rows that the items of operations have, by id; those that are not there are left out."""
+    by_key = {operation.id.encode(): operation.id for operation in operations}
+    with transaction.cursor(db=ids) as cursor:
+        return {by_key[bytes(key)]: row_of(row) for key, row in cursor.getmulti(by_key)}
 
 
 def _bury(
@@ -150,22 +155,22 @@ def _store_items(transaction: lmdb.Transaction, database: Databases, changes: _C
     for item_id, row in changes.rows.items():
         if row is None:
             transaction.delete(item_id.encode(), db=ids)
+    keys, puts = list(map(row_key, changes.puts)), changes.puts.values()
     with transaction.cursor(db=ids) as cursor:
-        cursor.putmulti(sorted((put.id.encode(), row_key(row)) for row, put in changes.puts.items()))
-    # New rows are behind all others, and in order, which LMDB stores fastest.
-    records = ((row_key(row), to_bytes(put)) for row, put in changes.puts.items())
-    _append_sealed(transaction, database("items"), records)
-    payloads = ((row_key(row), put.payload) for row, put in changes.puts.items() if put.payload is not None)
+        cursor.putmulti(sorted(zip([put.id.encode() for put in puts], keys, strict=True)))
+    _append_sealed(transaction, database("items"), zip(keys, map(to_bytes, puts), strict=True))
+    payloads = ((key, put.payload) for key, put in zip(keys, puts, strict=True) if put.payload is not None)
     _append_sealed(transaction, database("payloads"), payloads)
 
 
 def _append_sealed(
     transaction: lmdb.Transaction, database: lmdb._Database, values: Iterable[tuple[bytes, bytes]]
 ) -> None:
-    sealed = [(key, seal(key, body)) for key, body in values]
+    """Store values of new rows, which are behind all others and in order: LMDB stores these fastest."""
+    sealed = ((key, seal(key, body)) for key, body in values)
     with transaction.cursor(db=database) as cursor:
-        _, stored = cursor.putmulti(sealed, append=True)
-    if stored != len(sealed):
+        given, stored = cursor.putmulti(sealed, append=True)
+    if stored != given:
         raise DataLossError("the number of the next row is behind the rows that are stored; restore a backup")
 
 
@@ -176,27 +181,32 @@ def _store_features(
     puts: Mapping[int, Put],
 ) -> dict[str, tuple[np.ndarray, Floats]]:
     """Store the features of new rows; returns them as they are read from now on."""
-    vectors: dict[str, dict[int, Floats]] = defaultdict(dict)
+    rows: dict[str, list[int]] = defaultdict(list)
+    vectors: dict[str, list[Floats]] = defaultdict(list)
     for row, put in puts.items():
         for model, vector in put.features.items():
-            _check_fits(model, vector, spaces)
-            vectors[model][row] = vector
+            rows[model].append(row)
+            vectors[model].append(vector)
     added = {}
-    for model, by_row in vectors.items():
-        rows = np.array(list(by_row), np.int64)
-        encoded = encode(_matrix(list(by_row.values())), spaces[model].encoding)
-        open_blocks(transaction, database, model, spaces[model]).append(rows, encoded)
-        added[model] = rows, encoded.astype(np.float32, copy=False)
+    for model, found in vectors.items():
+        space = _space_for(model, found, spaces)
+        where = np.array(rows[model], np.int64)
+        # Several times as fast as `np.stack`, which makes a view of each first.
+        encoded = encode(np.concatenate(found).reshape(len(found), -1), space.encoding)
+        open_blocks(transaction, database, model, space).append(where, encoded)
+        added[model] = where, encoded.astype(np.float32, copy=False)
     return added
 
 
-def _matrix(vectors: Sequence[Floats]) -> Floats:
-    """Vectors (d,) as (n, d); several times as fast as `np.stack`, which makes a view of each first."""
-    return np.concatenate(vectors).reshape(len(vectors), -1)
+def _space_for(model: str, vectors: Sequence[Floats], spaces: Mapping[str, SpaceRecord]) -> SpaceRecord:
+    """The space of a model, which takes all of the vectors.
 
-
-def _check_fits(model: str, vector: Floats, spaces: Mapping[str, SpaceRecord]) -> None:
+    Raises:
+        FailedPreconditionError: it does not, or is not there.
+    """
     space = spaces.get(model)
-    if space is None or vector.shape != (space.dimension,):
+    shapes = {vector.shape for vector in vectors}
+    if space is None or shapes != {(space.dimension,)}:
         there = "is not there" if space is None else f"has {space.dimension} dimensions"
-        raise FailedPreconditionError(f"features of shape {vector.shape}: the space of {model!r} {there}")
+        raise FailedPreconditionError(f"features of shape {max(shapes)}: the space of {model!r} {there}")
+    return space

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from embeddb.answers.cut import Cut, Found
 from embeddb.errors import EmbeddbError
 from embeddb.options import Arithmetic, Diversify
-from embeddb.query import MAX_K, Metric, Search, item_ids
+from embeddb.query import MAX_K, Metric, Search, Vector, item_ids
 from embeddb.search.diversify import diversify
 from embeddb.search.evaluate import Query, evaluate
 from embeddb.search.ranking import Ranking
@@ -111,7 +111,12 @@ class Retrieval:
         """The rows of the items that the expressions at these places name, where they name any."""
         if self._search.include_operands:
             return {}
-        named = {place: item_ids(self._search.expressions[place]) for place in places}
+        expressions = self._search.expressions
+        named = {
+            place: item_ids(expressions[place])
+            for place in places
+            if not isinstance(expressions[place], Vector)
+        }
         ids = list(dict.fromkeys(item_id for each in named.values() for item_id in each))
         rows = dict(zip(ids, self._store.rows(ids), strict=True)) if ids else {}
         return {
@@ -126,16 +131,17 @@ class Retrieval:
         return query.sum[np.newaxis]
 
     def _nearest(self, probes: npt.NDArray[np.float32], depth: int) -> tuple[npt.NDArray[np.float32], Rows]:
-        """At least the `depth` nearest rows of each probe, and whatever has the same score as the last one.
+        """The `depth` nearest rows of each probe.
 
-        Without the latter, which of many equals are found would depend on the depth, and pages overlap.
+        Which of many equals those are does not depend on the depth, or pages would overlap: it is asked for
+        more until all that have the score of the last one are known.
         """
         asked = depth + 1
         while True:
             scores, rows = self._space.nearest(probes, asked, self._allowed, self._search.effort)
             cut_short = (rows[:, -1] >= 0) & (scores[:, -1] == scores[:, depth - 1])
             if not cut_short.any():
-                return scores, rows
+                return scores[:, :depth], rows[:, :depth]
             asked *= 2
 
     def _scored(self, query: Query, rows: Rows) -> Ranking:

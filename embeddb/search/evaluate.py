@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple, NoReturn, Protocol
 
 import numpy as np
@@ -111,18 +111,22 @@ class _Evaluation:
         self._expressions = expressions
         self._space = space
         self._arithmetic = arithmetic
-        self._placed: dict[int, Doubles | EmbeddbError] = {}
-        found = [leaf for expression in expressions for leaf in leaves(expression)]
+        self._placed: dict[int, Doubles] = {}
+        self._refused: dict[int, EmbeddbError] = {}
+        self._rows: Doubles = np.empty((0, space.dimension))
+        # Most batches are vectors alone, where the matrix of all leaves is that of all operands.
+        alone = [each for each in expressions if isinstance(each, Vector)]
+        self._plain = len(alone) == len(expressions)
+        found = alone if self._plain else [leaf for expression in expressions for leaf in leaves(expression)]
         vectors = self._found([leaf for leaf in found if not isinstance(leaf, Vector)])
         fitting: list[tuple[Operand, Floats]] = []
         for leaf in found:
             vector = leaf.values if isinstance(leaf, Vector) else vectors[leaf]
             if isinstance(vector, EmbeddbError):
-                self._placed[id(leaf)] = vector
+                self._refuse(leaf, vector)
             elif len(vector) != space.dimension:
                 allowed = f"the space has {space.dimension}"
-                refusal = InvalidArgumentError("vector", f"{len(vector)} dimensions", allowed)
-                self._placed[id(leaf)] = refusal
+                self._refuse(leaf, InvalidArgumentError("vector", f"{len(vector)} dimensions", allowed))
             else:
                 fitting.append((leaf, vector))
         if fitting:
@@ -130,16 +134,18 @@ class _Evaluation:
 
     def queries(self) -> list[Query | EmbeddbError]:
         """One an expression, in order, or why there is none."""
-        operands = [self._operands(expression) for expression in self._expressions]
-        whole = [
-            (expression, each)
-            for expression, each in zip(self._expressions, operands, strict=True)
-            if not isinstance(each, EmbeddbError)
-        ]
-        summed = _summed(whole, unit=self._arithmetic.normalise)
+        unit = self._arithmetic.normalise
+        if self._plain and not self._refused:
+            count = len(self._expressions)
+            summed = _summed(np.ones(count), self._rows, [1] * count, unit=unit)
+            return [self._checked(*each) for each in zip(self._expressions, summed, strict=True)]
+        outcomes = [self._operands(expression) for expression in self._expressions]
+        whole = [each for each in outcomes if not isinstance(each, EmbeddbError)]
+        weights, rows = zip(*chain.from_iterable(whole), strict=True) if whole else ((), ())
+        summed = _summed(np.array(weights), np.array(rows), list(map(len, whole)), unit=unit)
         return [
-            each if isinstance(each, EmbeddbError) else self._checked(expression, *next(summed))
-            for expression, each in zip(self._expressions, operands, strict=True)
+            each if isinstance(each, EmbeddbError) else self._checked(expression, next(summed))
+            for expression, each in zip(self._expressions, outcomes, strict=True)
         ]
 
     def _found(self, found: Sequence[Operand]) -> dict[Operand, Outcome]:
@@ -157,7 +163,8 @@ class _Evaluation:
     def _place(self, found: Sequence[tuple[Operand, Floats]]) -> None:
         """Bring leaves into the form in which they enter the sums, all of them at once."""
         leaves = [leaf for leaf, _ in found]
-        placed = np.concatenate([vector for _, vector in found]).reshape(len(found), -1).astype(np.float64)
+        joined = np.concatenate([vector for _, vector in found], dtype=np.float64)
+        self._rows = placed = joined.reshape(len(found), -1)
         self._placed.update(zip(map(id, leaves), placed, strict=True))
         if self._arithmetic.normalise:
             self._normalise(leaves, placed, 0.0, "is the zero vector, which has no direction")
@@ -187,21 +194,20 @@ class _Evaluation:
 
     def _refuse(self, leaf: Operand, error: EmbeddbError) -> None:
         """Keep what is wrong with a leaf, if nothing was before."""
-        if not isinstance(self._placed[id(leaf)], EmbeddbError):
-            self._placed[id(leaf)] = error
+        self._refused.setdefault(id(leaf), error)
 
-    def _operands(self, expression: Expression) -> list[Doubles] | EmbeddbError:
+    def _operands(self, expression: Expression) -> list[tuple[float, Doubles]] | EmbeddbError:
+        """The operands as they enter the sum, with their weights."""
         try:
-            return [self._operand(operand) for _, operand in expression.terms]
+            return [(weight, self._operand(operand)) for weight, operand in expression.terms]
         except EmbeddbError as error:
             return error
 
     def _operand(self, operand: Operand) -> Doubles:
         """An operand as it enters the sum, (d,)."""
-        placed = self._placed.get(id(operand))
-        if isinstance(placed, EmbeddbError):
-            raise placed
-        if placed is not None:
+        if (refused := self._refused.get(id(operand))) is not None:
+            raise refused
+        if (placed := self._placed.get(id(operand))) is not None:
             return placed
         match operand:
             case Between():
@@ -220,8 +226,9 @@ class _Evaluation:
             raise _no_direction(expression)
         return total / length
 
-    def _checked(self, expression: Expression, query: Query, cancels: bool) -> Query | EmbeddbError:
-        """The query, if it can be searched by."""
+    def _checked(self, expression: Expression, summed: tuple[Query, bool]) -> Query | EmbeddbError:
+        """The query, if it can be searched by; see `_summed`."""
+        query, cancels = summed
         if self._arithmetic.combine is Combine.SUM:
             return _no_direction(expression) if cancels else query
         if (query.weights > 0).any():
@@ -231,20 +238,20 @@ class _Evaluation:
 
 
 def _summed(
-    expressions: Sequence[tuple[Expression, Sequence[Doubles]]], *, unit: bool
+    weights: Doubles, rows: Doubles, counts: Sequence[int], *, unit: bool
 ) -> Iterator[tuple[Query, bool]]:
     """Weigh and sum the operands of each expression, one expression at least; all sums at once.
 
     Args:
+        weights: (m,) of all operands, those of one expression behind those of the one before.
+        rows: (m, d): the operands.
+        counts: how many each expression has.
         unit: whether the operands have unit length.
 
     Yields:
         The query of each, and whether its operands cancel.
     """
-    weights = np.array([weight for expression, _ in expressions for weight, _ in expression.terms])
-    operands = [operand for _, operands in expressions for operand in operands]
-    rows = np.concatenate(operands).reshape(len(operands), -1)
-    runs = _Runs([len(operands) for _, operands in expressions])
+    runs = _Runs(counts)
     # Relative to the largest, so that neither huge weights nor tiny ones leave float64's range.
     largest = runs.each(np.maximum, np.abs(weights))
     largest[largest == 0.0] = 1.0

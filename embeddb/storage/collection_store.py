@@ -55,6 +55,7 @@ class CollectionStore:
     ) -> None:
         self.path = path
         self._env = Environment(path, DATABASES, durability, create=create)
+        self._items = self._env.database("items")
         self._listener: Callable[[Committed], None] | None = None
         flush = self._env.flush if durability is Durability.ASYNC else None
         self._commits = GroupCommit(f"commit-{name}", self._commit, self._publish, flush)
@@ -125,19 +126,19 @@ class CollectionStore:
 
     def get(self, ids: Sequence[str]) -> list[Record | None]:
         """The items of ids, in order; None for one that is not there."""
-        with self._env.read() as transaction:
+        with self._env.read(buffers=False) as transaction:
             rows = [self._row(transaction, item_id) for item_id in ids]
             return [None if row is None else self._record(transaction, row) for row in rows]
 
     def by_rows(self, rows: Iterable[int]) -> list[Record | None]:
         """The items of rows, in order; None for a row that is dead."""
-        with self._env.read() as transaction:
+        with self._env.read(buffers=False) as transaction:
             return [self._record(transaction, row) for row in rows]
 
     def records_after(self, row: int, limit: int) -> list[Record]:
         """Up to `limit` items in the order of rows, those after `row`; -1 to begin with the first."""
         found: list[Record] = []
-        with self._env.read() as transaction, transaction.cursor(db=self._env.database("items")) as cursor:
+        with self._env.read() as transaction, transaction.cursor(db=self._items) as cursor:
             if cursor.set_range(row_key(row + 1)):
                 for key, value in islice(cursor, limit):
                     found.append(Record.from_bytes(row_of(key), unseal(bytes(key), bytes(value))))
@@ -315,9 +316,8 @@ class CollectionStore:
 
     def _record(self, transaction: lmdb.Transaction, row: int) -> Record | None:
         key = row_key(row)
-        stored = transaction.get(key, db=self._env.database("items"))
-        # A copy at once: views of so little take longer to make than it does.
-        return None if stored is None else Record.from_bytes(row, unseal(key, bytes(stored)))
+        stored = transaction.get(key, db=self._items)
+        return None if stored is None else Record.from_bytes(row, unseal(key, stored))
 
 
 def read_spaces(

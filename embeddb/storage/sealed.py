@@ -16,6 +16,7 @@ from embeddb.errors import DataLossError
 __all__ = ["seal", "unseal"]
 
 _HEADER = struct.Struct("<I4x")
+_BODY_START = _HEADER.size
 
 
 def seal(key: bytes, *parts: bytes | memoryview) -> bytes:
@@ -32,8 +33,8 @@ def unseal(key: bytes, value: bytes | memoryview) -> bytes | memoryview:
     Raises:
         DataLossError: it is not what was stored there.
     """
-    body = value[_HEADER.size :]
-    if len(value) < _HEADER.size or _HEADER.unpack_from(value)[0] != crc32(body, crc32(key)):
+    body = value[_BODY_START:]
+    if len(value) < _BODY_START or _HEADER.unpack_from(value)[0] != crc32(body, crc32(key)):
         raise DataLossError(
             f"the {len(value):,} bytes stored under {key.hex()} do not fit their checksum; "
             f"`embeddb-server verify` tells what else is damaged"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -216,7 +217,7 @@ class _Contents:
         """Take the hash of its content out of a record, so that the item is embedded when it is put again."""
         key, items = row_key(row), self._database("items")
         record = Record.from_bytes(row, unseal(key, self._transaction.get(key, db=items, default=b"")))
-        self._transaction.put(key, seal(key, to_bytes(record._replace(content_hash=b""))), db=items)
+        self._transaction.put(key, seal(key, to_bytes(replace(record, content_hash=b""))), db=items)
 
     def _check_graves(self) -> None:
         graves = Graves(self._transaction, self._database("graves"))

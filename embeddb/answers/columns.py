@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from itertools import islice
 
+import numpy as np
+import numpy.typing as npt
+
 from embeddb.answers.cut import Found
 from embeddb.errors import EmbeddbError
 from embeddb.query import HitColumns, Image, ItemColumns, Modality, Text, View
@@ -45,18 +48,12 @@ def item_columns(
     Args:
         models: those of the collection; a record keeps what a model saw that was dropped since.
     """
-    rows = [record.row for record in records]
-    features = {model: store.features(model, rows) for model in models} if view.features else {}
     return ItemColumns(
         [record.id for record in records],
         [record.metadata_json for record in records],
         [record.modality for record in records],
         payloads=_contents(records, store) if view.payload else (),
-        features=[
-            {model: vectors[row] for model, vectors in features.items() if row in vectors} for row in rows
-        ]
-        if view.features
-        else (),
+        features=_features(records, store, models) if view.features else (),
         predictions=[
             {model: found for model, found in record.predictions.items() if model in models}
             for record in records
@@ -64,6 +61,15 @@ def item_columns(
         if view.predictions
         else (),
     )
+
+
+def _features(
+    records: Sequence[Record], store: CollectionStore, models: Collection[str]
+) -> list[dict[str, npt.NDArray[np.float32]]]:
+    """The vectors of each item, (d,) by model."""
+    rows = [record.row for record in records]
+    by_model = {model: store.features(model, rows) for model in models}
+    return [{model: found[row] for model, found in by_model.items() if row in found} for row in rows]
 
 
 def _contents(records: Sequence[Record], store: CollectionStore) -> list[Image | Text | None]:

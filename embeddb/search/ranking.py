@@ -41,7 +41,8 @@ class Ranking:
     @classmethod
     def of_each(cls, rows: Rows, scores: npt.NDArray[np.floating]) -> list[Ranking]:
         """The rankings of queries whose candidates (q, m) are best first already; -1, for none, is last."""
-        counts = np.count_nonzero(rows >= 0, axis=1).tolist()
+        # Not by count_nonzero, which with an axis takes three times as long for one query.
+        counts = (rows >= 0).sum(axis=1).tolist()
         return [
             cls(its_rows[:count], its_scores[:count])
             for its_rows, its_scores, count in zip(rows, scores.astype(np.float64), counts, strict=True)

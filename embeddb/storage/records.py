@@ -90,11 +90,11 @@ class Committed:
     removed: npt.NDArray[np.int64]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Record:
     """An item as stored, without its payload and features, which are kept apart.
 
-    Not frozen, and no named tuple: a search makes one of each hit, and of these it is the fastest to make.
+    Not frozen, and no named tuple: a search makes one of each hit, and this is the fastest to make.
 
     Attributes:
         metadata_json: a JSON object as text, read by who needs it.

@@ -26,7 +26,7 @@ def columns_message(found: HitColumns) -> search_pb2.HitColumns:
         ids=items.ids,
         scores=found.scores,
     )
-    if any(text != "{}" for text in items.metadata_json):
+    if set(items.metadata_json) - {"{}"}:
         message.metadata_json.extend(items.metadata_json)
     if any(items.modalities):
         message.modalities.extend(map(modality_number, items.modalities))

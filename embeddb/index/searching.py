@@ -109,7 +109,8 @@ class Searching:
             return scan_all(moment, queries, k, allowed)
         amount = state.approximate.tuned.least(self._policy.recall_of(effort)).effort
         found, places = _approximately(state, state.approximate, queries, k, allowed, amount)
-        if effort is Effort.BALANCED and k >= RECALL_K and self._live_recall.due():
+        whole = moment.coming is None
+        if whole and effort is Effort.BALANCED and k >= RECALL_K and self._live_recall.due():
             one = queries[:1]
             self._live_recall.compare(
                 places[0, :RECALL_K], lambda: scan_all(moment, one, RECALL_K, allowed)[1][0]

@@ -269,7 +269,8 @@ def as_vector(field_name: str, values: npt.ArrayLike | Vector) -> Floats:
         raise InvalidArgumentError(field_name, values, "must be a sequence of numbers") from None
     if vector.ndim != 1 or vector.size == 0:
         raise InvalidArgumentError(field_name, f"shape {vector.shape}", "must be one-dimensional, not empty")
-    if not np.isfinite(vector).all():
+    # To count takes half the time that `all` does.
+    if np.count_nonzero(np.isfinite(vector)) < vector.size:
         _refuse_not_finite(field_name, np.array(values, dtype=np.float64))
     vector.setflags(write=False)
     return vector

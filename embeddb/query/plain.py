@@ -13,6 +13,7 @@ __all__ = ["MAX_JSON_BYTES", "json_text"]
 MAX_JSON_BYTES = 1 << 20
 """Largest object, as JSON in UTF-8."""
 
+_PLAIN = frozenset((str, int, float, bool, type(None)))
 _JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -44,7 +45,9 @@ def _check_keys(value: object) -> None:
         for key, inner in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"the key {key!r} is not a string")
-            _check_keys(inner)
+            # Nearly all are none of these, and to ask that of what is only like a mapping takes long.
+            if type(inner) not in _PLAIN:
+                _check_keys(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
             _check_keys(inner)

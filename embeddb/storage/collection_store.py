@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
@@ -45,6 +46,11 @@ class CollectionStore:
         durability: when a write is on the disk.
         create: whether to make the environment if it is not there.
 
+    Attributes:
+        turn: for whoever goes through thousands of operations in Python, as a transaction does until it is
+            made durable: two at once would hand the interpreter to each other at every put of LMDB's, and
+            take half as long again.
+
     Raises:
         DataLossError: the files are damaged or not there.
         ResourceExhaustedError: the disk is full.
@@ -54,6 +60,7 @@ class CollectionStore:
         self, path: Path, name: str, durability: Durability = Durability.SYNC, *, create: bool = False
     ) -> None:
         self.path = path
+        self.turn = threading.Lock()
         self._env = Environment(path, DATABASES, durability, create=create)
         self._items = self._env.database("items")
         self._listener: Callable[[Committed], None] | None = None
@@ -304,7 +311,8 @@ class CollectionStore:
     def _commit(self, operations: Sequence[Operation]) -> tuple[list[Written], Committed]:
         def change(transaction: lmdb.Transaction, *, begin_block: bool) -> tuple[list[Written], Committed]:
             spaces = read_spaces(transaction, self._env.database)
-            return apply(transaction, self._env.database, spaces, operations, begin_block=begin_block)
+            with self.turn:
+                return apply(transaction, self._env.database, spaces, operations, begin_block=begin_block)
 
         try:
             return self._env.write(partial(change, begin_block=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,23 @@ def test_the_map_grows_while_others_read(tmp_path: Path, durability: Durability)
     again = CollectionStore(tmp_path, "test")
     assert again.payloads([200]) == [PAYLOAD + b"199"]
     again.close()
+
+
+@pytest.mark.usefixtures("small_map")
+def test_the_map_grows_while_callers_take_turns(tmp_path: Path) -> None:
+    store = CollectionStore(tmp_path, "test", create=True)
+
+    def compare_and_write(writer: int) -> None:
+        for n in range(30):
+            item = put(f"{writer}-{n}", n, PAYLOAD, features=False)
+            with store.turn:
+                assert store.get([item.id]) == [None]
+            store.write([item])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(compare_and_write, range(4)))
+    assert store.count() == 120
+    store.close()
 
 
 @pytest.mark.usefixtures("small_map")

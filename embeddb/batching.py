@@ -1,8 +1,7 @@
 """Batches that form by themselves: whoever arrives during one goes into the next together.
 
-There is no timer: a lone request starts at once, and may run on its caller's own thread. Queries go before
-bulk loads, so that a load does not starve a search, and a load gets a turn now and then, so that searches do
-not starve it either.
+There is no timer: a lone request starts at once. Queries go before bulk loads, so that a load does not starve
+a search, and a load gets a turn now and then, so that searches do not starve it either.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from embeddb.errors import (
     InternalError,
     ResourceExhaustedError,
     UnavailableError,
-    or_raise,
 )
 
 __all__ = ["Batcher", "Priority", "QueueFigures"]
@@ -92,8 +90,6 @@ class Batcher(Generic[T, R]):
         self._inputs = self._batches = 0
         self._busy_seconds = 0.0
         self._changed = threading.Condition()
-        # Whether a batch runs, on its own thread or on a caller's.
-        self._running = False
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -127,35 +123,6 @@ class Batcher(Generic[T, R]):
             queue.append(waiting)
             self._changed.notify_all()
         return waiting.future
-
-    def call(self, value: T) -> R:
-        """The result of one query, which is run on this thread where nothing else runs or waits.
-
-        To hand it to the batcher's thread and back takes 0.1 ms, as long as some queries take themselves.
-        What is run so should not be parallel: OpenMP keeps a team of threads for each thread that asks.
-
-        Raises:
-            ResourceExhaustedError: the queue of queries is full.
-            DeadlineExceededError, CancelledError: nobody waits for it any more.
-            UnavailableError: the batcher is closed.
-        """
-        deadline = current()
-        with self._changed:
-            alone = not (self._running or self._closed or any(self._queues.values()))
-            if alone:
-                deadline.check()
-                self._running = True
-                self._query_batches += 1
-        if not alone:
-            return self.wait(self.submit(value, Priority.QUERY, deadline))
-        begun = time.perf_counter()
-        try:
-            (outcome,) = self._outcomes([value])
-        except Exception as error:
-            raise self._as_ours(error) from error
-        finally:
-            self._done(1, begun)
-        return or_raise(outcome)
 
     def wait(self, future: Future[R]) -> R:
         """The result of what this thread submitted, or an error if the call's deadline passes first.
@@ -195,26 +162,18 @@ class Batcher(Generic[T, R]):
             if batch:
                 self._serve(batch)
         finally:
-            self._done(len(batch), begun)
-
-    def _done(self, inputs: int, begun: float) -> None:
-        """Count a batch, and let the next one begin."""
-        with self._changed:
-            self._inputs += inputs
-            self._batches += inputs > 0
-            self._busy_seconds += time.perf_counter() - begun
-            self._running = False
-            if self._closed or any(self._queues.values()):
-                self._changed.notify_all()
+            with self._changed:
+                self._inputs += len(batch)
+                self._batches += bool(batch)
+                self._busy_seconds += time.perf_counter() - begun
 
     def _next_batch(self) -> list[_Waiting[T, R]]:
         """Wait for work; an empty batch means that the batcher is closed and everything is done."""
         with self._changed:
-            while self._running or not any(self._queues.values()):
-                if self._closed and not self._running:
+            while not any(self._queues.values()):
+                if self._closed:
                     return []
                 self._changed.wait()
-            self._running = True
             queue = self._queues[self._turn()]
             taken = [queue.popleft() for _ in range(min(len(queue), self._max_batch))]
             self._changed.notify_all()

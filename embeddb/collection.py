@@ -208,6 +208,17 @@ class Collection(CollectionCalls):
         """
         return hit_columns(self._answers(search), search.view, self._store, self._spaces.models)
 
+    def is_prompt(self, model: str | None) -> bool:
+        """Whether a lone search by a vector would be answered on its caller's thread, at this moment.
+
+        Args:
+            model: whose space to search; None for the first one's.
+
+        Raises:
+            NotFoundError, FailedPreconditionError: as the search would.
+        """
+        return self._spaces.get(model).is_prompt
+
     def _answers(self, search: Search) -> list[Found | EmbeddbError]:
         if search.fusion is None:
             return Retrieval(search, self._spaces.get(search.model), self._store, self._selection).answer()

@@ -6,7 +6,6 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +14,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.gate import Gate
 from embeddb.index.exact import best, score
 from embeddb.index.faiss_search import faiss_search, selector
 from embeddb.index.gpu import FAULTS, MOST_SELECTED, Gpu
@@ -111,8 +111,10 @@ class Approximate:
         self.gpu: Gpu | None = None
         self.faulted = False
         self._copy: faiss.Index | None = None
-        # FAISS may not search an index while it adds to it.
-        self.lock = threading.Lock()
+        # FAISS searches an index on many threads at once, but not while it adds to it.
+        self._gate = Gate()
+        # On a GPU not even two searches may run at the same time.
+        self._copying = threading.Lock()
         self._ivf = faiss.try_extract_index_ivf(index)
         self._most_lists = 0 if self._ivf is None else int(self._ivf.nlist)
         self._lists = None if self._ivf is None else self._ivf.invlists
@@ -142,7 +144,7 @@ class Approximate:
             if not go_on():
                 return
             few = vectors[start : start + ADD_AT_ONCE].astype(np.float32, copy=False)
-            with self.lock:
+            with self._gate.alone():
                 if self._ivf is None:
                     self.index.add(few)
                 else:
@@ -161,12 +163,12 @@ class Approximate:
             FAULTS: there is no copy.
         """
         copy = gpu.copy(self.index)
-        with self.lock:
+        with self._copying:
             self._copy, self.gpu = copy, gpu
 
     def leave(self) -> None:
         """Give up the copy, if there is one."""
-        with self.lock:
+        with self._copying:
             self._copy = self.gpu = None
 
     def search(
@@ -177,8 +179,6 @@ class Approximate:
         k: int,
         effort: int,
         allowed: Allowed | None = None,
-        *,
-        locked: bool = True,
     ) -> tuple[Floats, Places]:
         """The nearest living places, of which it may miss some; scored in full precision.
 
@@ -187,29 +187,28 @@ class Approximate:
             end: the place before which to look.
             queries: (q, d) float32, prepared.
             allowed: those that a filter leaves; None for all that live.
-            locked: whether to keep additions off meanwhile; the thread that makes them need not.
 
         Returns:
             As `embeddb.index.exact.scan`.
         """
         if allowed is not None or not moment.dead:
-            places = self._candidates(queries, k, end, effort, allowed, locked)
+            places = self._candidates(queries, k, end, effort, allowed)
         else:
             # FAISS takes long to ask of every place whether it lives, and few of the nearest do not.
             thinned = math.ceil(k * len(moment) / max(moment.living.count, 1))
-            places = self._candidates(queries, min(thinned, k + MAX_EXTRA), end, effort, None, locked)
+            places = self._candidates(queries, min(thinned, k + MAX_EXTRA), end, effort, None)
             places[~moment.are_living(places)] = -1
             short = np.count_nonzero(places >= 0, axis=1) < k
             if short.any():
                 places[short] = -1
-                again = self._candidates(queries[short], k, end, effort, moment.living, locked)
+                again = self._candidates(queries[short], k, end, effort, moment.living)
                 places[short, : again.shape[1]] = again
         return best(score(moment, queries, places), places, k)
 
     def tune(self, moment: Moment, recall: float, go_on: Callable[[], bool] = lambda: True) -> None:
         """Measure what each effort gives; where `go_on` ends it, all stays as it was.
 
-        To be called on the thread that adds: live searches do not wait for those that measure.
+        To be called on the thread that adds.
 
         Args:
             moment: has the places of the index.
@@ -220,7 +219,7 @@ class Approximate:
         covered = moment.until(len(self))
 
         def find(queries: Floats, k: int, effort: int) -> Places:
-            return self.search(covered, len(covered), queries, k, effort, locked=False)[1]
+            return self.search(covered, len(covered), queries, k, effort)[1]
 
         points = curve(covered, find, self._most(), self._ivf is None, go_on)
         if points is not None and points[-1].recall < recall and self._shortlist == SHORT:
@@ -255,6 +254,11 @@ class Approximate:
         return f"{self.factory}, effort {point.effort}: recall {point.recall:.3f}{where}"
 
     @property
+    def is_searchable(self) -> bool:
+        """Whether a search would not wait, at this moment, until something is added."""
+        return self._gate.is_open
+
+    @property
     def swept(self) -> int:
         """How many places were swept out."""
         return self._places - int(self.index.ntotal)
@@ -262,7 +266,7 @@ class Approximate:
     def sweep(self, moment: Moment) -> None:
         """Take the dead out of the lists, so that searches do not read them."""
         living = selector(moment.living)
-        with self.lock:
+        with self._gate.alone():
             self.index.remove_ids(faiss.IDSelectorNot(living))
         # FAISS takes nothing out of lists on a GPU: a new copy is made of what is left.
         self.leave()
@@ -274,9 +278,7 @@ class Approximate:
             faiss.downcast_InvertedLists(self._lists), faiss.ArrayInvertedLists
         )
 
-    def _candidates(
-        self, queries: Floats, k: int, end: int, effort: int, allowed: Allowed | None, locked: bool
-    ) -> Places:
+    def _candidates(self, queries: Floats, k: int, end: int, effort: int, allowed: Allowed | None) -> Places:
         """The places (q, m) int64 that rank best by their codes, k of them and some more; -1 for none."""
         factor, extra = self._shortlist
         size = min(k + min(int((factor - 1) * k) + extra, MAX_EXTRA), int(self.index.ntotal))
@@ -288,7 +290,7 @@ class Approximate:
             copied[copied >= end] = -1
             return copied
         parameters = self._parameters(effort, size, None if allowed is None else selector(allowed))
-        with self.lock if locked else nullcontext():
+        with self._gate:
             places = faiss_search(self.index, queries, size, parameters)[1]
         if end < len(self):
             places[places >= end] = -1
@@ -298,8 +300,7 @@ class Approximate:
         """The candidates that the copy on the GPU finds; None where it cannot be asked."""
         if self._copy is None or max(size, min(effort, self._most_lists)) > MOST_SELECTED:
             return None
-        # Always: on a GPU not even two searches of an index may run at the same time.
-        with self.lock:
+        with self._copying:
             # It may have gone while this thread waited.
             if (copy := self._copy) is None:
                 return None
@@ -310,7 +311,9 @@ class Approximate:
                 return None
 
     def _add_to_copy(self, vectors: Floats, ids: Places) -> None:
-        if self._copy is not None:
+        with self._copying:
+            if self._copy is None:
+                return
             try:
                 self._copy.add_with_ids(vectors, ids)
             except FAULTS as error:

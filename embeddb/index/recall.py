@@ -36,6 +36,7 @@ class LiveRecall:
     def __init__(self, name: str) -> None:
         self._name = name
         self._shares: deque[float] = deque(maxlen=KEPT)
+        self._beginning = threading.Lock()
         self._thread: threading.Thread | None = None
         self._not_before = 0.0
 
@@ -50,17 +51,19 @@ class LiveRecall:
         return self._thread is None and time.monotonic() >= self._not_before
 
     def compare(self, found: Places, exact: Callable[[], Places]) -> None:
-        """Compare a search, where one is due; returns at once. One thread calls it.
+        """Compare a search, unless another one is being compared; returns at once.
 
         Args:
             found: up to ten places, -1 for none.
             exact: finds those that should have been found; called on another thread.
         """
-        shares = self._shares
-        self._thread = threading.Thread(
-            target=self._compare, args=(found, exact, shares), name=self._name, daemon=True
-        )
-        self._thread.start()
+        with self._beginning:
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(
+                target=self._compare, args=(found, exact, self._shares), name=self._name, daemon=True
+            )
+            self._thread.start()
 
     def forget(self) -> None:
         """Start anew, for another index serves."""

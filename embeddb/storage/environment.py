@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TypeVar
 import lmdb
 
 from embeddb.errors import DataLossError, ResourceExhaustedError, UnavailableError
+from embeddb.gate import Gate
 
 __all__ = ["DATA_FILE", "Durability", "Environment", "Use", "as_ours", "sync_folder"]
 
@@ -83,7 +83,7 @@ class Environment:
     ) -> None:
         self._path = path
         self._readonly = readonly
-        self._gate = _Gate()
+        self._gate = Gate()
         size = _size(path / DATA_FILE)
         if not size and not create:
             # LMDB would take an empty file for a new one, and begin again with nothing.
@@ -225,48 +225,6 @@ class Environment:
         # LMDB may move the map only while this process has no transaction open.
         with self._gate.alone():
             self._env.set_mapsize(2 * self._env.info()["map_size"])
-
-
-class _Gate:
-    """Many share it, each as long as its `with` block, or one has it alone.
-
-    Whoever waits to be alone is not overtaken by newcomers.
-    """
-
-    def __init__(self) -> None:
-        # To enter the lock itself takes a tenth of what it takes to enter a condition.
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._inside = 0
-        self._closed = False
-
-    def __enter__(self) -> None:
-        with self._lock:
-            while self._closed:
-                self._changed.wait()
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._closed:
-                self._changed.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Have it alone: wait until those inside have left, and keep others out."""
-        with self._lock:
-            while self._closed:
-                self._changed.wait()
-            self._closed = True
-            while self._inside:
-                self._changed.wait()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._closed = False
-                self._changed.notify_all()
 
 
 def sync_folder(path: Path) -> None:

@@ -196,62 +196,11 @@ def test_the_deadline_of_a_call_goes_with_what_it_submits() -> None:
     assert EXPIRED.seconds == 0.0
 
 
-def test_a_lone_call_runs_on_its_own_thread_and_others_wait_for_it() -> None:
-    run = Doubler()
-    threads: list[int] = []
-
-    def noted(numbers: Sequence[int]) -> list[int | EmbeddbError]:
-        threads.append(threading.get_ident())
-        return run(numbers)
-
-    queue: Batcher[int, int] = Batcher("doubler", noted, 4, 100)
-    with ThreadPoolExecutor(4) as callers:
-        first = callers.submit(lambda: (queue.call(1), threading.get_ident()))
-        assert run.started.acquire(timeout=20)
-        others = [callers.submit(queue.call, number) for number in (2, 3)]
-        while queue.figures().waiting < 2:
-            time.sleep(0.001)
-        closing = callers.submit(queue.close)
-        run.open.set()
-        doubled, thread = first.result(timeout=20)
-        assert [each.result(timeout=20) for each in others] == [4, 6]
-        closing.result(timeout=20)
-    assert doubled == 2
-    assert threads[0] == thread != threads[1]
-    assert sorted(map(sorted, run.batches)) == [[1], [2, 3]]
-    figures = queue.figures()
-    assert (figures.waiting, figures.inputs, figures.batches) == (0, 3, 2)
-    with pytest.raises(UnavailableError):
-        queue.call(4)
-
-
-@pytest.mark.parametrize(
-    ("number", "deadline", "error"),
-    [
-        (1, EXPIRED, DeadlineExceededError),
-        (1, GONE, CancelledError),
-        (-1, NEVER, InvalidArgumentError),
-        (13, NEVER, InternalError),
-    ],
-)
-def test_a_call_that_fails_lets_the_next_one_run(
-    number: int, deadline: Deadline, error: type[EmbeddbError]
-) -> None:
-    run = Doubler()
-    run.open.set()
-    with batcher(run) as queue:
-        with within(deadline), pytest.raises(error):
-            queue.call(number)
-        assert queue.call(1) == 2
-        assert queue.submit(2, Priority.QUERY).result(timeout=20) == 4
-    assert len(run.batches) == (2 if deadline is not NEVER else 3)
-
-
 def test_a_call_that_waits_goes_when_its_deadline_passes() -> None:
     run = Doubler()
     with held_up(run) as queue:
         with within(Deadline(time.monotonic() + 0.05)), pytest.raises(DeadlineExceededError):
-            queue.call(1)
+            queue.wait(queue.submit(1, Priority.QUERY))
         run.open.set()
-        assert queue.call(2) == 4
+        assert queue.wait(queue.submit(2, Priority.QUERY)) == 4
     assert [1] not in run.batches

@@ -10,13 +10,18 @@ change from one of the server's threads to another, because one waits or has had
 from __future__ import annotations
 
 import argparse
+import asyncio
 import multiprocessing
 import resource
+import threading
+from collections.abc import Callable
 from concurrent import futures
+from functools import partial
 from multiprocessing.connection import Connection
 
 import clock
 import grpc
+import grpc.aio
 import machine
 import numpy as np
 import report
@@ -26,23 +31,56 @@ from embeddb_server import Server
 
 CLIENTS = (1, 8)
 ROUNDS = 5
-# The threads of those that have nothing of ours in them; embeddb-server has 128.
-SERVERS = {"gRPC alone, 2 threads": 2, "gRPC alone, 128 threads": 128, "embeddb-server": None}
 REQUEST = health_pb2.HealthCheckRequest()
 
 
-def serve(pipe: Connection, threads: int | None) -> None:
-    """Tell the address, and what was used as often as it is asked; embeddb-server if no threads are named."""
-    if threads is None:
-        ours = Server(None)
-        ours.start()
-        pipe.send(ours.address)
-    else:
-        bare = grpc.server(futures.ThreadPoolExecutor(threads))
-        health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), bare)
-        port = bare.add_insecure_port("127.0.0.1:0")
-        bare.start()
-        pipe.send(f"127.0.0.1:{port}")
+def on_threads(threads: int) -> str:
+    """Start gRPC's server on threads; returns its address."""
+    server = grpc.server(futures.ThreadPoolExecutor(threads))
+    health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    # Nobody else refers to it.
+    SERVING.append(server)
+    return f"127.0.0.1:{port}"
+
+
+def on_a_loop() -> str:
+    """Start gRPC's server on an event loop, with a thread for that; returns its address."""
+
+    async def started() -> str:
+        server = grpc.aio.server()
+        health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        SERVING.append(server)
+        return f"127.0.0.1:{port}"
+
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    return asyncio.run_coroutine_threadsafe(started(), loop).result()
+
+
+def embeddb_server() -> str:
+    """Start ours; returns its address."""
+    server = Server(None)
+    server.start()
+    SERVING.append(server)
+    return server.address
+
+
+SERVING: list[object] = []
+SERVERS: dict[str, Callable[[], str]] = {
+    "gRPC alone, 2 threads": partial(on_threads, 2),
+    "gRPC alone, 128 threads": partial(on_threads, 128),
+    "gRPC alone, event loop": on_a_loop,
+    "embeddb-server": embeddb_server,
+}
+
+
+def serve(pipe: Connection, start: Callable[[], str]) -> None:
+    """Tell the address, and what was used as often as it is asked."""
+    pipe.send(start())
     while pipe.recv():
         pipe.send(usage())
 
@@ -99,9 +137,9 @@ def main() -> None:
     where = machine.describe()
     spawning = multiprocessing.get_context("spawn")
     running = {}
-    for name, threads in SERVERS.items():
+    for name, start in SERVERS.items():
         pipe, theirs = spawning.Pipe()
-        process = spawning.Process(target=serve, args=(theirs, threads), daemon=True)
+        process = spawning.Process(target=serve, args=(theirs, start), daemon=True)
         process.start()
         theirs.close()  # Else the end of a process that failed would not show here.
         running[name] = (pipe.recv(), pipe)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import grpc
-
 from embeddb.errors import PermissionDeniedError, UnauthenticatedError
-from embeddb_server.handlers import Behaviour, CallInterceptor, Method, carried, sent
+from embeddb_server.handlers import Behaviour, Call, CallInterceptor, Method, carried, sent
 from embeddb_server.keys import Key, KeyFile, Role
 
 __all__ = ["OPEN", "REQUIRED", "SERVER_WIDE", "AuthorizationInterceptor"]
@@ -86,7 +84,6 @@ class AuthorizationInterceptor(CallInterceptor):
     """
 
     def __init__(self, keys: KeyFile, required: bool) -> None:
-        super().__init__()
         self._keys = keys
         self._required = required
 
@@ -95,23 +92,23 @@ class AuthorizationInterceptor(CallInterceptor):
         if method.name == OPEN:
             return behaviour
 
-        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
-            key = self._authenticate(context)
+        def guarded(request: Any, call: Call) -> Any:
+            key = self._authenticate(call)
             if key is None:
-                return behaviour(request, context)
+                return behaviour(request, call)
             _check_role(key, method.name)
             if method.takes_stream:
-                return behaviour(_checked(key, method.name, request), context)
+                return behaviour(_checked(key, method.name, request), call)
             _check_request(key, method.name, request)
-            return behaviour(request, context)
+            return behaviour(request, call)
 
         return guarded
 
-    def _authenticate(self, context: grpc.ServicerContext) -> Key | None:
+    def _authenticate(self, call: Call) -> Key | None:
         """The caller's key; None where none is needed."""
         if not self._keys and not self._required:
             return None
-        header = sent(context, "authorization")
+        header = sent(call, "authorization")
         scheme, _, secret = header.partition(" ")
         if not header:
             raise UnauthenticatedError("this server wants an API key: send authorization: Bearer KEY")

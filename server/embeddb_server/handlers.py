@@ -2,20 +2,87 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NoReturn
 
 import grpc
+import grpc.aio
 
-__all__ = ["Behaviour", "CallInterceptor", "Method", "carried", "inside", "sent"]
+__all__ = ["AbortedError", "Behaviour", "Call", "CallInterceptor", "Method", "carried", "inside", "sent"]
 
-# Generic for the type checker alone.
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
-Behaviour = Callable[[Any, grpc.ServicerContext], Any]
+class AbortedError(Exception):
+    """A call ends with a status that is not OK."""
+
+    def __init__(self, status: grpc.Status) -> None:
+        super().__init__(status.details)
+        self.status = status
+
+
+class Call:
+    """One call, as interceptors and services see it on whichever thread they run. Thread-safe.
+
+    It has that part of `grpc.ServicerContext` which they use; gRPC's own for asynchronous servers is for the
+    thread of the event loop alone.
+    """
+
+    def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        self._context = context
+        self._code: grpc.StatusCode | None = None
+        self._changing = threading.Lock()
+        self._callbacks: list[Callable[[], None]] | None = []
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """What the caller sent beside the request."""
+        return self._context.invocation_metadata() or ()  # type: ignore[return-value]
+
+    def time_remaining(self) -> float | None:
+        """How long the caller waits, in seconds; None for ever."""
+        return self._context.time_remaining()
+
+    def is_active(self) -> bool:
+        """Whether somebody waits for the answer: it neither came nor was given up."""
+        return self._callbacks is not None
+
+    def code(self) -> grpc.StatusCode | None:
+        """The status that it has been given; None for one that went well, or is under way."""
+        return self._code
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        """Give it a status, with which it ends."""
+        self._code = code
+        self._context.set_code(code)
+
+    def abort(self, status: grpc.Status) -> NoReturn:
+        """End it with a status.
+
+        Raises:
+            AbortedError: always.
+        """
+        self._code = status.code
+        raise AbortedError(status)
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        """Have something called when it ends; False if it has ended already."""
+        with self._changing:
+            if self._callbacks is None:
+                return False
+            self._callbacks.append(callback)
+            return True
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        with self._changing:
+            callbacks, self._callbacks = self._callbacks or [], None
+        for callback in callbacks:
+            callback()
+
+
+Behaviour = Callable[[Any, Call], Any]
 """Takes a request, or an iterator over a stream of them, and returns a response, or an iterator."""
 
 
@@ -27,82 +94,42 @@ class Method:
         name: the method's full name, such as "/embeddb.v1.SearchService/Search".
         takes_stream: whether there is a stream of requests.
         gives_stream: whether there is a stream of responses.
-        parse: makes a request of its bytes; None where requests are bytes.
+        parse: makes a request of its bytes.
     """
 
     name: str
     takes_stream: bool
     gives_stream: bool
-    parse: Callable[[bytes], Any] | None
+    parse: Callable[[bytes], Any]
 
 
-class CallInterceptor(grpc.ServerInterceptor):
-    """An interceptor that puts something around the behaviour of every method that there is.
-
-    It does so at a method's first call, so that a call costs no more than what it runs through: the
-    interceptors that come after this one must be of this kind, too.
-    """
-
-    parses = False
-    """Whether the behaviour that `around` gives takes requests as the bytes that came."""
-
-    def __init__(self) -> None:
-        self._handlers: dict[str, Handler] = {}
+class CallInterceptor(ABC):
+    """Puts something around the behaviour of every method that there is, once for each."""
 
     @abstractmethod
     def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
         """The behaviour with something around it."""
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """The method's handler with another behaviour; None if there is no such method."""
-        name = handler_call_details.method
-        if name not in self._handlers:
-            handler = continuation(handler_call_details)
-            if handler is None:
-                return None
-            self._handlers[name] = self._wrapped(name, handler)
-        return self._handlers[name]
-
-    def _wrapped(self, name: str, handler: Handler) -> Handler:
-        method = Method(
-            name, handler.request_streaming, handler.response_streaming, handler.request_deserializer
-        )
-        kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
-        behaviour = next(each for each in kinds if each is not None)
-        requests = "stream" if method.takes_stream else "unary"
-        responses = "stream" if method.gives_stream else "unary"
-        make = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
-        made: Handler = make(
-            self.around(behaviour, method), None if self.parses else method.parse, handler.response_serializer
-        )
-        return made
-
 
 def inside(
-    make: Callable[[grpc.ServicerContext], AbstractContextManager[None]],
-    behaviour: Behaviour,
-    method: Method,
+    make: Callable[[Call], AbstractContextManager[None]], behaviour: Behaviour, method: Method
 ) -> Behaviour:
     """The behaviour inside a context: a call is in it until its answer, a stream until its end."""
 
-    def unary(request: Any, context: grpc.ServicerContext) -> Any:
-        with make(context):
-            return behaviour(request, context)
+    def unary(request: Any, call: Call) -> Any:
+        with make(call):
+            return behaviour(request, call)
 
-    def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        with make(context):
-            yield from behaviour(request, context)
+    def stream(request: Any, call: Call) -> Iterator[Any]:
+        with make(call):
+            yield from behaviour(request, call)
 
     return stream if method.gives_stream else unary
 
 
-def sent(context: grpc.ServicerContext, key: str) -> str:
+def sent(call: Call, key: str) -> str:
     """What the caller sent beside the request under a key, in small letters; nothing if that is not there."""
-    return next((str(value) for name, value in context.invocation_metadata() if name == key), "")
+    return next((str(value) for name, value in call.invocation_metadata() if name == key), "")
 
 
 def carried(request: Any) -> Any:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
@@ -19,7 +18,7 @@ from embeddb_protos.v1.common_pb2 import Vectors
 from embeddb_protos.v1.items_pb2 import PutColumns
 from embeddb_protos.wire.errors import status_message
 from embeddb_server import logs
-from embeddb_server.handlers import Behaviour, CallInterceptor, Method, carried, sent
+from embeddb_server.handlers import Behaviour, Call, CallInterceptor, Method, carried, sent
 
 __all__ = ["ErrorInterceptor"]
 
@@ -42,57 +41,51 @@ class ErrorInterceptor(CallInterceptor):
         max_elements: most elements of a list in one request.
     """
 
-    parses = True
-
     def __init__(self, max_elements: int) -> None:
-        super().__init__()
         self._max_elements = max_elements
 
     def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
         """The behaviour, guarded."""
         parsing = _parsing(behaviour, method, self._max_elements)
 
-        def unary(request: Any, context: grpc.ServicerContext) -> Any:
-            request_id = _begin(context)
+        def unary(request: Any, call: Call) -> Any:
+            request_id = _begin(call)
             try:
-                return parsing(request, context)
+                return parsing(request, call)
             except Exception as error:
-                _abort(context, error, method, request_id)
+                _abort(call, error, method, request_id)
 
-        def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            request_id = _begin(context)
+        def stream(request: Any, call: Call) -> Iterator[Any]:
+            request_id = _begin(call)
             try:
-                yield from parsing(request, context)
+                yield from parsing(request, call)
             except Exception as error:
-                _abort(context, error, method, request_id)
+                _abort(call, error, method, request_id)
 
         return stream if method.gives_stream else unary
 
 
-def _begin(context: grpc.ServicerContext) -> str:
+def _begin(call: Call) -> str:
     """Set the call's deadline and request id; returns the id. gRPC runs each call in a context of its own."""
-    request_id = sent(context, REQUEST_ID) or secrets.token_hex(16)
+    request_id = sent(call, REQUEST_ID) or secrets.token_hex(16)
     logs.set_request(request_id)
-    set_current(_deadline(context))
+    set_current(_deadline(call))
     return request_id
 
 
 def _parsing(behaviour: Behaviour, method: Method, max_elements: int) -> Behaviour:
     """The behaviour for the bytes of a request, or a stream of them."""
-    from_bytes = method.parse
-    if from_bytes is None:
-        return behaviour
 
     def parse(data: bytes) -> Any:
         try:
-            request = from_bytes(data)
+            request = method.parse(data)
         except DecodeError:
             raise InvalidArgumentError("request", data, "must be a message as the method takes it") from None
         _check_elements(request, max_elements)
         return request
 
-    def parsing(request: Any, context: grpc.ServicerContext) -> Any:
-        return behaviour(map(parse, request) if method.takes_stream else parse(request), context)
+    def parsing(request: Any, call: Call) -> Any:
+        return behaviour(map(parse, request) if method.takes_stream else parse(request), call)
 
     return parsing
 
@@ -121,21 +114,17 @@ def _rows(value: object) -> int:
     return 0
 
 
-def _deadline(context: grpc.ServicerContext) -> Deadline:
+def _deadline(call: Call) -> Deadline:
     """When the caller stops waiting, and whether it has gone already."""
-    remaining = context.time_remaining()
-    # A call without a deadline is given some centuries, more than waiting can be told.
+    remaining = call.time_remaining()
+    # Some callers mean "no deadline" by one in some centuries, more than waiting can be told.
     unlimited = remaining is None or remaining > CENTURY_SECONDS
-    at = math.inf if unlimited else time.monotonic() + remaining
-    return Deadline(at, gone=lambda: not context.is_active())
+    at = math.inf if remaining is None or unlimited else time.monotonic() + remaining
+    return Deadline(at, gone=lambda: not call.is_active())
 
 
-def _abort(context: grpc.ServicerContext, error: Exception, method: Method, request_id: str) -> NoReturn:
-    if not context.is_active() and not isinstance(error, EmbeddbError):
-        # The handler aborted the call itself, or the caller is gone and there is nobody to tell.
-        raise error
+def _abort(call: Call, error: Exception, method: Method, request_id: str) -> NoReturn:
     if not isinstance(error, EmbeddbError):
         log.error("%s failed, request id %s", method.name, request_id, exc_info=error)
         error = InternalError(f"internal error; the server's log has it under request id {request_id}")
-    context.abort_with_status(rpc_status.to_status(status_message(error, request_id)))
-    raise AssertionError("abort_with_status always raises")
+    call.abort(rpc_status.to_status(status_message(error, request_id)))

@@ -15,7 +15,7 @@ class Limits:
         max_message_bytes: largest message taken or sent.
         max_elements: most elements of a list in one request: items, ids, contents or expressions.
         max_calls: most calls under way.
-        max_streams: most streams among them; each holds a thread for as long as it is open.
+        max_streams: most streams among them; each may hold a thread for as long as it is open.
     """
 
     max_message_bytes: int = 128 << 20

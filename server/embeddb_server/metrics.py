@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from embeddb_server.handlers import Behaviour, CallInterceptor, Method, inside
+from embeddb_server.handlers import Behaviour, Call, CallInterceptor, Method, inside
 
 if TYPE_CHECKING:
     from embeddb.database import Database
@@ -30,7 +30,6 @@ class MetricsInterceptor(CallInterceptor):
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        super().__init__()
         self._calls = Counter("embeddb_calls", "Calls that ended.", ["method", "code"], registry=registry)
         self._seconds = Histogram(
             "embeddb_call_seconds", "How long calls took.", ["method"], buckets=SECONDS, registry=registry
@@ -42,14 +41,13 @@ class MetricsInterceptor(CallInterceptor):
         seconds, running = self._seconds.labels(method.name), self._running.labels(method.name)
 
         @contextmanager
-        def counted(context: grpc.ServicerContext) -> Iterator[None]:
+        def counted(call: Call) -> Iterator[None]:
             begun = time.perf_counter()
             running.inc()
             try:
                 yield
             finally:
-                # gRPC leaves the code out where a call went well; the stubs leave out the method.
-                code = context.code() or grpc.StatusCode.OK  # type: ignore[attr-defined]
+                code = call.code() or grpc.StatusCode.OK
                 self._calls.labels(method.name, code.name).inc()
                 seconds.observe(time.perf_counter() - begun)
                 running.dec()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Callable, Sequence
-from concurrent import futures
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
+import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from embeddb.errors import FailedPreconditionError
 from embeddb_protos.euclides import similar_pb2_grpc
@@ -27,7 +30,9 @@ from embeddb_protos.v1 import (
     search_pb2,
     search_pb2_grpc,
 )
-from embeddb_server.authorization import AuthorizationInterceptor
+from embeddb_server.authorization import OPEN, AuthorizationInterceptor
+from embeddb_server.dispatch import Dispatcher
+from embeddb_server.handlers import CallInterceptor
 from embeddb_server.interceptor import ErrorInterceptor
 from embeddb_server.keys import KeyFile
 from embeddb_server.limits import Limits
@@ -46,6 +51,8 @@ if TYPE_CHECKING:
     from embeddb.database import Database
 
 __all__ = ["Server"]
+
+T = TypeVar("T")
 
 # For calls that are no streams: more than there are cores, for most wait for a model or a disk.
 CALL_THREADS = 64
@@ -77,6 +84,7 @@ class Server:
         credentials: for TLS; connections are in clear if None.
         limits: what callers may ask.
         interceptors: see every call first, in this order.
+        tracing: sees every call before these.
         euclides_collection: serves EuclidesDB's API, too, over this collection; nobody does if None.
         euclides_shutdown: what its Shutdown calls; its callers may not if None.
 
@@ -93,35 +101,35 @@ class Server:
         keys_required: bool = False,
         credentials: grpc.ServerCredentials | None = None,
         limits: Limits | None = None,
-        interceptors: Sequence[grpc.ServerInterceptor] = (),
+        interceptors: Sequence[CallInterceptor] = (),
+        tracing: grpc.aio.ServerInterceptor | None = None,
         euclides_collection: str | None = None,
         euclides_shutdown: Callable[[], None] | None = None,
     ) -> None:
         limits = limits or Limits()
         self._served = Served(database)
         self._is_open = database is not None
+        search = SearchService(self._served)
         authorization = [] if keys is None else [AuthorizationInterceptor(keys, keys_required)]
-        self._server = grpc.server(
-            futures.ThreadPoolExecutor(CALL_THREADS + limits.max_streams, thread_name_prefix="grpc"),
-            interceptors=[
+        self._dispatcher = Dispatcher(
+            [
                 *interceptors,
                 ErrorInterceptor(limits.max_elements),
                 *authorization,
                 StreamInterceptor(limits.max_streams),
             ],
-            maximum_concurrent_rpcs=limits.max_calls,
-            options=[
-                ("grpc.max_receive_message_length", limits.max_message_bytes),
-                ("grpc.max_send_message_length", limits.max_message_bytes),
-                # Clients ask every 30 s whether the server is still there.
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
-                # Without this a second server would share the port and take half of the calls.
-                ("grpc.so_reuseport", 0),
-            ],
+            CALL_THREADS + limits.max_streams,
+            {**search.quick, OPEN: lambda _: True},
         )
-        served, server = self._served, self._server
+        # gRPC's part is this thread's alone.
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="grpc", daemon=True)
+        self._thread.start()
+        outer = [] if tracing is None else [tracing]
+        server = self._server = self._on_loop(_made([*outer, self._dispatcher], limits))
+        served = self._served
         items_pb2_grpc.add_ItemServiceServicer_to_server(ItemService(served), server)
-        search_pb2_grpc.add_SearchServiceServicer_to_server(SearchService(served), server)
+        search_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
         analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(AnalysisService(served), server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(served), server)
         collections_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionService(served), server)
@@ -135,12 +143,18 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-        self.address = _bind(server, address, credentials)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection.ReflectionServicer(names), server
+        )
+        try:
+            self.address = _bind(server, address, credentials)
+        except FailedPreconditionError:
+            self._end()
+            raise
 
     def start(self) -> None:
         """Begin to take calls; health says that they are served, if the database is open."""
-        self._server.start()
+        self._on_loop(self._server.start())
         if self._is_open:
             self._set_health(health_pb2.HealthCheckResponse.SERVING)
 
@@ -151,16 +165,56 @@ class Server:
 
     def stop(self, drain_seconds: float = DRAIN_SECONDS) -> None:
         """Refuse new calls at once, let those under way finish for up to `drain_seconds`, and return."""
+        if self._loop.is_closed():
+            return
         self._health.enter_graceful_shutdown()
         # What does not heed its cancellation is not waited for.
-        self._server.stop(drain_seconds).wait(drain_seconds + CANCEL_SECONDS)
+        with suppress(TimeoutError):
+            self._on_loop(asyncio.wait_for(self._server.stop(drain_seconds), drain_seconds + CANCEL_SECONDS))
+        self._end()
+
+    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _end(self) -> None:
+        """End the loop, and with it whoever waits for requests."""
+        self._on_loop(_cancel_all())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._dispatcher.close()
 
     def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for service in ("", *self._services):
             self._health.set(service, status)
 
 
-def _bind(server: grpc.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
+async def _made(interceptors: Sequence[grpc.aio.ServerInterceptor], limits: Limits) -> grpc.aio.Server:
+    """gRPC's server, which belongs to the loop that this runs on."""
+    return grpc.aio.server(
+        interceptors=interceptors,
+        maximum_concurrent_rpcs=limits.max_calls,
+        options=[
+            ("grpc.max_receive_message_length", limits.max_message_bytes),
+            ("grpc.max_send_message_length", limits.max_message_bytes),
+            # Clients ask every 30 s whether the server is still there.
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
+            # Without this a second server would share the port and take half of the calls.
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+
+
+async def _cancel_all() -> None:
+    """Cancel what runs on this loop, and wait for its end."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
     """Take an address; returns it with the port that was taken.
 
     Raises:

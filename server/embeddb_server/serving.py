@@ -37,10 +37,8 @@ def serve(arguments: Sequence[str]) -> None:
     file = KeyFile(config.data)
     _check_exposure(config, file)
     with ExitStack() as stack:
-        interceptors = [stack.enter_context(tracing())] if config.tracing else []
         figures = CollectorRegistry()
-        if config.metrics_port is not None:
-            interceptors.append(stack.enter_context(_metrics(config, figures)))
+        has_metrics = config.metrics_port is not None
         server = Server(
             None,
             config.listen,
@@ -48,7 +46,8 @@ def serve(arguments: Sequence[str]) -> None:
             keys_required=config.needs_keys,
             credentials=_credentials(config),
             limits=config.limits,
-            interceptors=interceptors,
+            interceptors=[stack.enter_context(_metrics(config, figures))] if has_metrics else [],
+            tracing=stack.enter_context(tracing()) if config.tracing else None,
             euclides_collection=config.euclides_collection,
             euclides_shutdown=end.set if config.euclides_shutdown else None,
         )

@@ -6,19 +6,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import grpc
-
 from embeddb.errors import ResourceExhaustedError
-from embeddb_server.handlers import Behaviour, CallInterceptor, Method, inside
+from embeddb_server.handlers import Behaviour, Call, CallInterceptor, Method, inside
 
 __all__ = ["StreamInterceptor"]
 
 
 class StreamInterceptor(CallInterceptor):
-    """Refuses streams beyond a number, for each holds a thread as long as it lives, even if nothing comes."""
+    """Refuses streams beyond a number: each may hold a thread as long as it lives, even if nothing comes."""
 
     def __init__(self, most: int) -> None:
-        super().__init__()
         self._most = most
         self._free = threading.Semaphore(most)
 
@@ -27,7 +24,7 @@ class StreamInterceptor(CallInterceptor):
         return inside(self._counted, behaviour, method) if method.gives_stream else behaviour
 
     @contextmanager
-    def _counted(self, context: grpc.ServicerContext) -> Iterator[None]:
+    def _counted(self, call: Call) -> Iterator[None]:
         if not self._free.acquire(blocking=False):
             raise ResourceExhaustedError(
                 f"{self._most} streams are open, and max_streams allows no more; use calls, or try again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import grpc
+import grpc.aio
 
 from embeddb.errors import FailedPreconditionError
 
@@ -13,7 +13,7 @@ __all__ = ["tracing"]
 
 
 @contextmanager
-def tracing() -> Iterator[grpc.ServerInterceptor]:
+def tracing() -> Iterator[grpc.aio.ServerInterceptor]:
     """An interceptor that makes a span of every call; the variables OTEL_* say where spans go.
 
     Raises:
@@ -21,7 +21,7 @@ def tracing() -> Iterator[grpc.ServerInterceptor]:
     """
     try:
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-        from opentelemetry.instrumentation.grpc import server_interceptor
+        from opentelemetry.instrumentation.grpc import aio_server_interceptor
         from opentelemetry.sdk.resources import SERVICE_NAME, Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -32,6 +32,6 @@ def tracing() -> Iterator[grpc.ServerInterceptor]:
     provider = TracerProvider(resource=Resource({SERVICE_NAME: "embeddb"}).merge(Resource.create()))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     try:
-        yield server_interceptor(tracer_provider=provider)  # type: ignore[no-untyped-call]
+        yield aio_server_interceptor(tracer_provider=provider)  # type: ignore[no-untyped-call]
     finally:
         provider.shutdown()

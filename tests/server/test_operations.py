@@ -205,7 +205,7 @@ def test_every_call_leaves_a_span(own: Database, monkeypatch: pytest.MonkeyPatch
     collector.start()
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
     with tracing() as interceptor:
-        server = Server(own, interceptors=[interceptor])
+        server = Server(own, tracing=interceptor)
         server.start()
         with Client(server.address) as client:
             client.stats()

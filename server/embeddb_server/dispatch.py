@@ -1,0 +1,215 @@
+"""Where calls run: on threads, but for short ones on the event loop's own.
+
+gRPC's event loop receives requests and sends responses, on one thread. Behaviours block, and so they run on
+threads of a pool. To hand a call over and back takes as long as some calls take themselves, and threads that
+wait for each other's turn with Python's lock make it much more: those that are short stay where they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
+
+import grpc
+import grpc.aio
+
+from embeddb_server.handlers import AbortedError, Behaviour, Call, CallInterceptor, Method
+
+__all__ = ["Dispatcher", "Quick"]
+
+T = TypeVar("T")
+
+# Generic for the type checker alone.
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Write = Callable[[Any], bytes]
+
+Quick = Callable[[bytes], bool]
+"""Whether a request is answered in about as much time as it takes to hand it to another thread."""
+
+# What stays on the loop holds up all other calls, and cores that could share the work: it may take so much of
+# the processor's time on the average of the last so many, ...
+QUICK_SECONDS = 0.002
+REMEMBERED = 10
+# ... or so many times that by the clock, for other programs may have the processor, ...
+PATIENCE = 5
+# ... where no single one counts for more than this; if it takes longer, all go to the threads for a while.
+MOST_SECONDS = 0.01
+PAUSE_SECONDS = 0.1
+
+
+class Dispatcher(grpc.aio.ServerInterceptor):
+    """Makes gRPC's asynchronous handlers of behaviours, with interceptors around them.
+
+    Args:
+        interceptors: the first sees every call first.
+        threads: how many calls are worked on at the same time.
+        quick: which requests may be answered on the loop, by the full name of the method; streams among these
+            answer each request with one response, in order, as soon as it comes.
+    """
+
+    def __init__(
+        self, interceptors: Sequence[CallInterceptor], threads: int, quick: Mapping[str, Quick]
+    ) -> None:
+        self._interceptors = interceptors
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="call")
+        self._quick = quick
+        self._handlers: dict[str, Handler] = {}
+        self._mean_seconds = 0.0
+        self._paused_until = 0.0
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Any],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """The method's handler, as gRPC takes it; None if there is no such method."""
+        name = handler_call_details.method
+        if name not in self._handlers:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            self._handlers[name] = self._dispatched(name, handler)
+        return self._handlers[name]
+
+    def close(self) -> None:
+        """Take no more calls; those under way go on."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _dispatched(self, name: str, handler: Handler) -> Handler:
+        # All of our services are generated, and so have both.
+        assert handler.request_deserializer is not None
+        assert handler.response_serializer is not None
+        method = Method(
+            name, handler.request_streaming, handler.response_streaming, handler.request_deserializer
+        )
+        kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+        behaviour: Behaviour = next(cast("Behaviour", each) for each in kinds if each is not None)
+        for interceptor in reversed(self._interceptors):
+            behaviour = interceptor.around(behaviour, method)
+        answer = self._streaming if method.gives_stream else self._unary
+        requests = "stream" if method.takes_stream else "unary"
+        responses = "stream" if method.gives_stream else "unary"
+        make = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
+        # Requests and responses are bytes for gRPC: to parse and write them is work, too.
+        return cast("Handler", make(answer(behaviour, method, handler.response_serializer)))
+
+    def _unary(self, behaviour: Behaviour, method: Method, write: Write) -> Callable[..., Any]:
+        """What answers with one response."""
+        quick = self._quick.get(method.name, _never)
+
+        async def answer(request: Any, context: Context) -> bytes:
+            call = Call(context)
+            try:
+                source = _Requests(request) if method.takes_stream else request
+                work = partial(copy_context().run, lambda: write(behaviour(source, call)))
+                return await self._run(work, quick=not method.takes_stream and quick(request))
+            except AbortedError as aborted:
+                await _abort(context, aborted.status)
+            finally:
+                call.end()
+
+        return answer
+
+    def _streaming(self, behaviour: Behaviour, method: Method, write: Write) -> Callable[..., Any]:
+        """What answers with a stream of responses."""
+        quick = self._quick.get(method.name, _never)
+        one_by_one = method.takes_stream and method.name in self._quick
+
+        async def answer(request: Any, context: Context) -> AsyncIterator[bytes]:
+            call = Call(context)
+            given: deque[bytes] = deque()
+            waiting = _Requests(request) if method.takes_stream else request
+            responses = behaviour(_taken(given) if one_by_one else waiting, call)
+            work = partial(copy_context().run, partial(_next, responses, write))
+            try:
+                while True:
+                    if one_by_one and (received := await anext(request, None)) is not None:
+                        given.append(received)
+                    response = await self._run(work, quick=quick(given[0]) if given else one_by_one)
+                    if response is None:
+                        break
+                    yield response
+            except AbortedError as aborted:
+                await _abort(context, aborted.status)
+            finally:
+                call.end()
+                # What it still has to end may take its time, even if the caller has gone.
+                self._pool.submit(_close, responses)
+
+        return answer
+
+    async def _run(self, work: Callable[[], T], *, quick: bool) -> T:
+        """Work on a thread, or here and now if that is quick."""
+        begun = time.monotonic()
+        if not quick or begun < self._paused_until:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        worked = time.thread_time()
+        try:
+            return work()
+        finally:
+            now = time.monotonic()
+            self._took(max(time.thread_time() - worked, (now - begun) / PATIENCE), now)
+
+    def _took(self, seconds: float, now: float) -> None:
+        """Work on the loop took so long; if that is the rule, it is not quick."""
+        self._mean_seconds += (min(seconds, MOST_SECONDS) - self._mean_seconds) / REMEMBERED
+        if self._mean_seconds > QUICK_SECONDS:
+            self._mean_seconds = 0.0
+            self._paused_until = now + PAUSE_SECONDS
+
+
+class _Requests(Iterator[bytes]):
+    """The requests of a stream, for a thread that waits for them; to be made on the loop."""
+
+    def __init__(self, received: AsyncIterator[bytes]) -> None:
+        self._received = received
+        self._loop = asyncio.get_running_loop()
+
+    def __next__(self) -> bytes:
+        try:
+            request = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+        except CancelledError:
+            # The server stops.
+            request = None
+        if request is None:
+            raise StopIteration
+        return request
+
+    async def _next(self) -> bytes | None:
+        return await anext(self._received, None)
+
+
+def _taken(given: deque[bytes]) -> Iterator[bytes]:
+    """What is given, as long as there is something whenever the next one is asked for."""
+    while given:
+        yield given.popleft()
+
+
+def _next(responses: Iterator[Any], write: Write) -> bytes | None:
+    """The next response as bytes; None if there is none."""
+    for response in responses:
+        return write(response)
+    return None
+
+
+def _close(responses: Generator[Any]) -> None:
+    # One that another thread works on is closed there, when nobody refers to it any more.
+    with suppress(ValueError):
+        responses.close()
+
+
+def _never(_: bytes) -> bool:
+    return False
+
+
+async def _abort(context: Context, status: grpc.Status) -> NoReturn:
+    await context.abort(status.code, status.details, status.trailing_metadata)
+    raise AssertionError("abort always raises")

@@ -1,0 +1,117 @@
+"""Where calls run: what is quick on the event loop's thread, everything else on threads of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from embeddb.collection import Collection as Engine
+from embeddb.database import Database
+from embeddb.errors import EmbeddbError, NotFoundError, or_raise
+from embeddb.options import Effort
+from embeddb.query import CollectionSettings, Hit, HitColumns, PutItem, Search
+from embeddb_client import Client, Collection
+from embeddb_server import dispatch
+
+VECTOR = [1.0, 0.0, 0.0, 0.0]
+PLAIN = Search([VECTOR], 2)
+
+
+@pytest.fixture(scope="module")
+def collection(database: Database, client: Client) -> Collection:
+    """A collection that has an approximate index."""
+    engine = database.create_collection("indexed", ["given"], CollectionSettings(index="IVF4,Flat"))
+    vectors = np.random.default_rng(0).standard_normal((400, 4)).astype(np.float32)
+    engine.put_many(
+        [PutItem(f"{n}", features={"given": each}, metadata={"n": n}) for n, each in enumerate(vectors)]
+    )
+    engine.settle()
+    return client.collection("indexed")
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The kinds of threads that searched."""
+    names: list[str] = []
+    search_columns = Engine.search_columns
+
+    def noted(engine: Engine, search: Search) -> HitColumns:
+        names.append(threading.current_thread().name.partition("_")[0])
+        return search_columns(engine, search)
+
+    monkeypatch.setattr(Engine, "search_columns", noted)
+    return names
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, nothing takes too long."""
+    monkeypatch.setattr(dispatch, "QUICK_SECONDS", 3600.0)
+
+
+def told(found: Sequence[list[Hit] | EmbeddbError]) -> list[list[tuple[str, float]]]:
+    """The hits of a search, as far as they can be compared."""
+    return [[(hit.id, hit.score) for hit in or_raise(hits)] for hits in found]
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(
+    ("search", "thread"),
+    [
+        (PLAIN, "grpc"),
+        (Search([VECTOR], 2, "given", effort=Effort.SPEED), "grpc"),
+        (Search([VECTOR, VECTOR], 2), "call"),
+        (Search([VECTOR], 101), "call"),
+        (Search([VECTOR], 2, filter="n < 300"), "call"),
+        (Search([VECTOR], 2, effort=Effort.EXACT), "call"),
+        (Search([VECTOR], 2, explain=True), "call"),
+        (Search(["7"], 2, "starter"), "call"),
+    ],
+    ids=["plain", "speed", "batch", "many hits", "filter", "exact", "explain", "text"],
+)
+def test_only_a_plain_search_stays_on_the_loop(
+    search: Search, thread: str, collection: Collection, threads: list[str]
+) -> None:
+    if search.model == "starter":
+        with pytest.raises(NotFoundError):
+            collection.search_many(search)
+    else:
+        found = told(collection.search_many(search))
+        assert [told(each) for each in collection.stream_search([search, search])] == [found, found]
+    assert set(threads) == {thread}
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_collection_without_an_index_is_searched_on_a_thread(client: Client, threads: list[str]) -> None:
+    client.create_collection("unindexed", ["given"]).search(VECTOR)
+    assert threads == ["call"]
+
+
+@pytest.mark.usefixtures("patient")
+def test_an_error_on_the_loop_is_the_call_s(collection: Collection, threads: list[str]) -> None:
+    zero = Search([[0.0] * 4], 2)
+    (refused,) = collection.search_many(zero)
+    assert "zero vector" in str(refused)
+    with pytest.raises(NotFoundError, match="no model of collection 'indexed' named 'nobody'"):
+        collection.search(VECTOR, model="nobody")
+    found, again = map(told, collection.stream_search([PLAIN, PLAIN]))
+    assert found == again
+    assert threads == ["grpc", "call", "grpc", "grpc"]
+
+
+def test_what_takes_long_goes_to_the_threads_for_a_while(
+    collection: Collection, threads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(dispatch, "PAUSE_SECONDS", 0.5)
+    time.sleep(0.6)  # Whatever the tests before have taken is forgotten.
+    for _ in range(3):
+        collection.search_many(PLAIN)
+    assert threads == ["grpc", "call", "call"]
+    time.sleep(0.6)
+    collection.search_many(PLAIN)
+    assert threads[3:] == ["grpc"]

@@ -56,7 +56,7 @@ def recall(index: SpaceIndex, effort: Effort, allowed: npt.NDArray[np.int64] | N
 
 
 @pytest.mark.parametrize("metric", list(Metric))
-@pytest.mark.parametrize("factory", ["IVF32,SQ8", "HNSW16", "PCAR16,IVF32,Flat"])
+@pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs", "HNSW16", "PCAR16,IVF32,Flat"])
 def test_it_is_as_good_as_the_policy_asks(
     factory: str, metric: Metric, make: Callable[..., SpaceIndex], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,8 +79,9 @@ def test_it_is_as_good_as_the_policy_asks(
     assert accuracy > 0.97
 
 
-def test_what_comes_and_goes_is_seen_at_once(make: Callable[..., SpaceIndex]) -> None:
-    index = make()
+@pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs"])
+def test_what_comes_and_goes_is_seen_at_once(factory: str, make: Callable[..., SpaceIndex]) -> None:
+    index = make(factory)
     vectors = clustered(9000)
     add(index, 0, vectors[:2000])
     index.settle()
@@ -222,8 +223,9 @@ def test_codes_that_tell_too_little_apart_get_a_longer_shortlist(
     assert recall(index, Effort.BALANCED) < 0.93
 
 
-def test_half_of_it_replaced_is_as_good_as_new(make: Callable[..., SpaceIndex]) -> None:
-    index, fresh = make(), make()
+@pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs"])
+def test_half_of_it_replaced_is_as_good_as_new(factory: str, make: Callable[..., SpaceIndex]) -> None:
+    index, fresh = make(factory), make(factory)
     vectors = clustered(12_000)
     add(index, 0, vectors[:8000])
     index.settle()

@@ -303,6 +303,8 @@ def test_search_writes_a_page(
     opened: list[str] = []
     monkeypatch.setattr(search_module.webbrowser, "open", opened.append)
     page = tmp_path / "page.html"
+    # Narrower than the path, which is one line all the same.
+    monkeypatch.setenv("COLUMNS", "20")
     ran = run("search", "#cup + <b>", "-c", pets.name, "--html", page, "--open")
     assert ran.code == 1
     ran = run("search", '#cup + "<b>"', "-c", pets.name, "--html", page, "--open")

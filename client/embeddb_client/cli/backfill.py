@@ -40,7 +40,7 @@ def backfill(
         print_json(_facts(progress))
     else:
         for missing in progress.listed:
-            err.print(f"{missing.id}: {missing.error}")
+            err.print(f"{missing.id}: {missing.error}", soft_wrap=True)
         out.print(
             f"{model}: {progress.state}, {progress.embedded:,} of {progress.items:,} items embedded, "
             f"{progress.missing:,} could not be, in {progress.seconds:.1f} s ({progress.rate:.0f} items/s)"

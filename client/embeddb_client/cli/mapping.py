@@ -105,11 +105,12 @@ def map_items(
         if html is not None:
             title = f"{client.name}: {len(found.ids):,} of {found.items:,} items by {by.value.upper()}"
             write_map(html, title, client, found, color=color, labels=labels)
-            err.print(f"wrote {html}")
+            err.print(f"wrote {html}", soft_wrap=True)
         if tensorboard is not None:
             shown = model or first_model(client)
             count = write_projector(tensorboard, client, found.ids, shown, labels=labels)
-            err.print(f"wrote {count:,} items to {tensorboard}; look: tensorboard --logdir {tensorboard}")
+            look = f"tensorboard --logdir {tensorboard}"
+            err.print(f"wrote {count:,} items to {tensorboard}; look: {look}", soft_wrap=True)
     if open_page and html is not None:
         webbrowser.open(html.resolve().as_uri())
     points = found.points.tolist()

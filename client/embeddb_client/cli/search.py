@@ -124,7 +124,7 @@ def _rerank(diverse: float | None, reciprocal: bool) -> Diversify | KReciprocal 
 
 def _write_page(client: Client, path: Path, title: str, expression: Expression, hits: list[Hit]) -> None:
     write_page(path, title, {"": [Answer(expression, hits)]}, pictures=_pictures(client, expression))
-    err.print(f"wrote {path}")
+    err.print(f"wrote {path}", soft_wrap=True)
 
 
 def _pictures(client: Client, expression: Expression) -> dict[str, Image]:

@@ -22,7 +22,7 @@ demo: install
 
 # OpenMP's threads sleep while they wait: models this small keep them waiting, and to spin takes the other core.
 test: install
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m 'not nightly'
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -m 'not nightly' -n 2 --dist loadfile
 
 nightly: install
 	$(BIN)/python -m pytest -m nightly --timeout 3600

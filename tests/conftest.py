@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import skimage.data
+from filelock import FileLock
 from hypothesis import settings
 
 import embeddb
@@ -90,9 +91,11 @@ def scenes_folder(request: pytest.FixtureRequest) -> Path:
     source = hashlib.sha256(Path(scenes.__file__).read_bytes()).hexdigest()
     assert request.config.cache is not None
     folder = request.config.cache.mkdir("embeddb-scenes") / source[:12]
-    if not folder.exists():
-        # Renamed when it is whole, so that a test run that is interrupted leaves no half of it.
-        unfinished = folder.with_name(f"{folder.name}-{os.getpid()}")
-        scenes.train(unfinished / "scenes")
-        unfinished.rename(folder)
+    # Of processes that run tests side by side one trains, and the others wait for it.
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            # Renamed when it is whole, so that a test run that is interrupted leaves no half of it.
+            unfinished = folder.with_name(f"{folder.name}-{os.getpid()}")
+            scenes.train(unfinished / "scenes")
+            unfinished.rename(folder)
     return folder

@@ -51,6 +51,7 @@ STEPS = {
     ),
     "growth": Step(("growth.py",), 12),
     "index": Step(("index.py", "--vectors", "200000"), 8),
+    "threshold": Step(("threshold.py",), 6),
     "million": Step(("million.py",), 12),
     "filters": Step(("filters.py",), 5),
     "writes": Step(("writes.py",), 4),

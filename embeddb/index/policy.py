@@ -1,7 +1,7 @@
 """Which index a space has: exact while it is small, then a FAISS index.
 
-Measured on two cores at 512 dimensions (docs/index.md): the exact scan answers a query over 100,000 vectors
-in a few milliseconds, and below that no index is worth its memory and its misses.
+Exact as long as a lone search takes no more time than one of 100,000 by an index, which is as long as there
+is little to read: docs/index.md has what both take.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ __all__ = ["IndexPolicy", "check_factory"]
 
 AUTO = "auto"
 EXACT = "Flat"
-EXACT_LIMIT = 100_000
+# So many vectors are scanned in any case, more while they have so many numbers, and never more than that.
+EXACT_ALWAYS, EXACT_NUMBERS, EXACT_LIMIT = 10_000, 5_000_000, 100_000
 # k-means wants so many vectors a centroid at least.
 POINTS_PER_LIST = 39
 HNSW_MINIMUM = 10_000
@@ -76,14 +77,20 @@ class IndexPolicy:
         """Whether the exact scan may serve however many vectors there are, where it is fast enough."""
         return self.factory in (AUTO, EXACT) or self.recall == 1
 
-    def choose(self, vectors: int) -> str | None:
+    def can_wait(self, vectors: int) -> bool:
+        """Whether the exact scan of so many vectors will do while a load goes on, which wants the cores."""
+        return self.factory == AUTO and vectors < EXACT_LIMIT
+
+    def choose(self, vectors: int, dimension: int) -> str | None:
         """The factory string of the index that so many vectors should have; None for the exact scan."""
         if self.factory == EXACT or self.recall == 1:
             return None
         if self.factory == AUTO:
+            if vectors < min(max(EXACT_ALWAYS, EXACT_NUMBERS // dimension), EXACT_LIMIT):
+                return None
             # 4 * sqrt(n) lists: FAISS's wiki, "Guidelines to choose an index". Half a byte a dimension, for
             # the vectors are there as well, and with the best scored by them nothing is lost.
-            return f"IVF{round(4 * math.sqrt(vectors))},SQ4" if vectors >= EXACT_LIMIT else None
+            return f"IVF{min(round(4 * math.sqrt(vectors)), vectors // POINTS_PER_LIST)},SQ4"
         lists = re.search(r"IVF(\d+)", self.factory)
         least = POINTS_PER_LIST * int(lists[1]) if lists else HNSW_MINIMUM
         return self.factory if vectors >= least else None

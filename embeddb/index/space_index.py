@@ -199,7 +199,7 @@ class SpaceIndex:
         """The index of the snapshot, and what storage has in its places; None if that cannot be."""
         if self._snapshots is None:
             return None
-        if self._policy.choose(count) is None:
+        if self._policy.choose(count, self.dimension) is None:
             # Once storage has gone on, it might seem to fit.
             self._snapshots.delete()
             return None

@@ -31,6 +31,8 @@ KEPT_DEAD_SHARE = 0.05
 MAX_UNSAVED_GROWTH = 1.25
 # So many vectors are scanned beside an approximate index before they are added to it.
 MAX_TAIL = 1024
+# Vectors are being loaded while there are so many times as many after so many seconds.
+LOAD_GROWTH, LOAD_SECONDS = 1.01, 0.5
 COPIED_AT_ONCE = 8192
 # Fewer are scanned by the processor in about the time that a GPU takes to start a search's kernels.
 LEAST_PLACED = 10_000
@@ -70,7 +72,7 @@ class Upkeep:
         self._gpu = gpu
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._closed = threading.Event()
         # How many places there must be before what failed is tried again.
         self._retry_at = 0
         # And before codes, or a copy of the index, are put on the GPU, or put there again.
@@ -80,7 +82,7 @@ class Upkeep:
     def wake(self) -> None:
         """Begin with what has to be done, if anything; returns at once."""
         with self._lock:
-            if self._thread is None and not self._closed and self._due() is not None:
+            if self._thread is None and not self._closed.is_set() and self._due() is not None:
                 self._thread = threading.Thread(target=self._run, name=f"upkeep-{self._name}", daemon=True)
                 self._thread.start()
 
@@ -92,7 +94,7 @@ class Upkeep:
     def close(self) -> None:
         """Break off what is under way, and keep the index for the next start."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
         self.settle()
         self._save()
 
@@ -101,7 +103,7 @@ class Upkeep:
         faiss.omp_set_num_threads(max(1, faiss.omp_get_max_threads() // 2))
         while True:
             with self._lock:
-                task = None if self._closed else self._due()
+                task = None if self._closed.is_set() else self._due()
                 if task is None:
                     self._thread = None
                     return
@@ -123,7 +125,7 @@ class Upkeep:
             return place
         wanted = self._wanted(count - dead)
         if approximate is None:
-            return None if wanted is None else self._rebuild
+            return None if wanted is None else self._build_first
         outgrown = wanted != approximate.factory and count - dead > MAX_GROWTH * approximate.tuned.built_for
         if outgrown or approximate.tuned.drift > MAX_DRIFT:
             return self._rebuild
@@ -134,7 +136,8 @@ class Upkeep:
     def _wanted(self, living: int) -> str | None:
         """The index that so many vectors should have; None for the exact scan, which a GPU does for all."""
         on_gpu = self._contents.state.codes.gpu is not None
-        return None if on_gpu else self._policy.choose(living)
+        dimension = self._contents.state.moment.vectors.shape[1]
+        return None if on_gpu else self._policy.choose(living, dimension)
 
     def _due_on_gpu(self, state: State) -> Callable[[], None] | None:
         """What has to be put on the GPU, if anything: codes of all places, or else a copy of the index."""
@@ -208,6 +211,15 @@ class Upkeep:
         else:
             self._saved = len(state.approximate)
 
+    def _build_first(self) -> None:
+        """Build an index where there is none; while many are added, and it can wait, they have the cores."""
+        before, count = 0, len(self._contents.state.moment)
+        while self._policy.can_wait(count) and count > LOAD_GROWTH * before and self._goes_on():
+            self._closed.wait(LOAD_SECONDS)
+            before, count = count, len(self._contents.state.moment)
+        if self._goes_on():
+            self._rebuild()
+
     def _rebuild(self) -> None:
         """Build the index anew from the living, beside the one that serves, and put it in its place."""
         before = self._contents.state.moment
@@ -243,7 +255,7 @@ class Upkeep:
         return approximate
 
     def _goes_on(self) -> bool:
-        return not self._closed
+        return not self._closed.is_set()
 
 
 def _living_of(moment: Moment) -> Vectors:

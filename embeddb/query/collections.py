@@ -53,9 +53,10 @@ class CollectionSettings:
             be shown, and another model cannot embed it later.
         metric: how vectors are compared, a `Metric` or its name. With another than the cosine, expressions
             are plain sums: neither their operands nor they are brought to unit length.
-        index: of each space. "auto" is exact up to 100,000 vectors, and then an IVF index; "Flat" is always
-            exact; else it is a factory string of FAISS for an index of the families IVF or HNSW, such as
-            "HNSW32", which is used once there are enough vectors for it.
+        index: of each space. "auto" is exact while there is little to read, up to 10,000 vectors at least and
+            100,000 at most, and then an IVF index; "Flat" is always exact; else it is a factory string of
+            FAISS for an index of the families IVF or HNSW, such as "HNSW32", which is used once there are
+            enough vectors for it.
         recall: the share of the exact ten nearest that searches find with balanced effort, 0.5 to 1; 1 is
             always exact.
 

@@ -168,6 +168,19 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "MAX_TAIL", 500)
 
 
+@pytest.mark.parametrize(("dimension", "exact"), [(2048, 10_000), (384, 13_020), (64, 78_125), (2, 100_000)])
+def test_auto_is_exact_while_there_is_little_to_read(dimension: int, exact: int) -> None:
+    auto = IndexPolicy()
+    assert auto.choose(exact - 1, dimension) is None
+    assert auto.choose(exact, dimension) is not None
+
+
+def test_auto_has_vectors_enough_to_train_each_of_its_lists() -> None:
+    auto = IndexPolicy()
+    assert auto.choose(10_000, 512) == "IVF256,SQ4"
+    assert auto.choose(1_000_000, 512) == "IVF4000,SQ4"
+
+
 @pytest.mark.usefixtures("small_limits")
 def test_the_index_grows_and_shrinks_with_its_space(make: Callable[..., SpaceIndex]) -> None:
     index = make("auto")
@@ -177,13 +190,13 @@ def test_the_index_grows_and_shrinks_with_its_space(make: Callable[..., SpaceInd
     assert repr(index) == "exact"
     add(index, 1999, vectors[1999:3000])
     index.settle()
-    assert repr(index).startswith("IVF219,SQ4")
+    assert repr(index).startswith("IVF76,SQ4")
     add(index, 3000, vectors[3000:5000])
     index.settle()
-    assert repr(index).startswith("IVF219,SQ4")
+    assert repr(index).startswith("IVF76,SQ4")
     add(index, 5000, vectors[5000:])
     index.settle()
-    assert repr(index).startswith("IVF379,SQ4")
+    assert repr(index).startswith("IVF230,SQ4")
     add(index, 9000, vectors[:0], removed=np.arange(8000))
     index.settle()
     assert repr(index) == "exact"

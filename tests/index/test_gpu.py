@@ -134,7 +134,7 @@ def test_without_room_for_the_codes_a_copy_of_the_approximate_index_is_put_there
     monkeypatch.setattr(policy, "EXACT_LIMIT", 4000)
     gpu = Simulated(room=6000 * DIMENSION)
     index = make(gpu)
-    assert repr(index).startswith("IVF310,SQ4, effort ")
+    assert repr(index).startswith("IVF153,SQ4, effort ")
     assert repr(index).endswith(", on cuda:0")
     assert len(gpu.copies) == 1
     assert "codes are not put on cuda:0: " in caplog.text
@@ -145,12 +145,12 @@ def test_without_any_room_the_processor_serves_and_the_log_says_why(
 ) -> None:
     monkeypatch.setattr(policy, "EXACT_LIMIT", 4000)
     index = make(Simulated(room=0))
-    assert repr(index).startswith("IVF310,SQ4, effort ")
+    assert repr(index).startswith("IVF153,SQ4, effort ")
     assert "cuda" not in repr(index)
     refused = [record.getMessage() for record in caplog.records if "not put on cuda:0" in record.getMessage()]
     assert [message.partition(" not put")[0] for message in refused] == [
         "index: 6000 codes are",
-        "index: IVF310,SQ4 is",
+        "index: IVF153,SQ4 is",
     ]
 
 

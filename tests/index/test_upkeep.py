@@ -55,6 +55,36 @@ def approximate(index: SpaceIndex) -> Approximate:
     return found
 
 
+class Loading(threading.Event):
+    """Its waits bring more vectors, until there are none."""
+
+    def __init__(self, index: SpaceIndex, parts: int, builds: list[str]) -> None:
+        super().__init__()
+        self._index, self._parts, self._builds = index, parts, builds
+        self.built: list[str] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.built += self._builds
+        if self._parts:
+            self._parts -= 1
+            first = len(self._index)
+            self._index.update(np.arange(first, first + 1000), clustered(1000, seed=first), NONE)
+        return False
+
+
+def test_while_vectors_are_loaded_nothing_is_built(
+    make: Make, builds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embeddb.index.policy.EXACT_ALWAYS", 2000)
+    monkeypatch.setattr("embeddb.index.policy.EXACT_NUMBERS", 0)
+    index = make("auto")
+    index._upkeep._closed = loading = Loading(index, 3, builds)
+    add(index, 0, clustered(2000, seed=1))
+    assert len(index) == 5000
+    assert loading.built == []
+    assert builds == ["IVF128,SQ4"]
+
+
 def test_more_of_the_same_is_no_drift(make: Make, builds: list[str]) -> None:
     index = make()
     for part in range(8):

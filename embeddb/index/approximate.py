@@ -94,7 +94,6 @@ class Approximate:
 
     Attributes:
         gpu: where a copy is that serves what it can; None where there is none.
-        faulted: whether a copy failed; there is no other one then.
     """
 
     def __init__(
@@ -109,8 +108,8 @@ class Approximate:
         self._tuned = tuned
         self._places = places
         self.gpu: Gpu | None = None
-        self.faulted = False
         self._copy: faiss.Index | None = None
+        self._failed: Callable[[], None] = lambda: None
         # FAISS searches an index on many threads at once, but not while it adds to it.
         self._gate = Gate()
         # On a GPU not even two searches may run at the same time.
@@ -154,17 +153,20 @@ class Approximate:
                     self._add_to_copy(few, ids)
                 self._places += len(few)
 
-    def place(self, gpu: Gpu) -> None:
+    def place(self, gpu: Gpu, failed: Callable[[], None]) -> None:
         """Put a copy on a GPU; to be called on the thread that adds.
 
         It answers searches without a filter, of as many candidates and lists as FAISS has kernels for there.
+
+        Args:
+            failed: is called when the copy has failed, and is there no more.
 
         Raises:
             FAULTS: there is no copy.
         """
         copy = gpu.copy(self.index)
         with self._copying:
-            self._copy, self.gpu = copy, gpu
+            self._copy, self.gpu, self._failed = copy, gpu, failed
 
     def leave(self) -> None:
         """Give up the copy, if there is one."""
@@ -321,8 +323,10 @@ class Approximate:
 
     def _drop_copy(self, error: Exception) -> None:
         log.warning("%s: %s failed, and the processor serves: %s", self.factory, self.gpu, error)
+        if self.gpu is not None:
+            self.gpu.rest()
         self._copy = self.gpu = None
-        self.faulted = True
+        self._failed()
 
     def _has_whole_vectors(self) -> bool:
         """Whether it ranks by the vectors themselves, in float32."""

@@ -51,7 +51,6 @@ class Contents:
 
     Attributes:
         state: as it is now.
-        faulted: whether the GPU failed with the codes on it; nothing is put there again.
     """
 
     state: State
@@ -64,7 +63,6 @@ class Contents:
         sequence: int = 0,
         name: str = "index",
     ) -> None:
-        self.faulted = False
         self._name = name
         self._lock = threading.Lock()
         self._sequence = sequence
@@ -87,7 +85,8 @@ class Contents:
                     if self._codes.gpu is None:
                         raise
                     # Where only room is wanting, there may be enough once the smaller codes are gone.
-                    self.faulted = not isinstance(error, ResourceExhaustedError)
+                    if not isinstance(error, ResourceExhaustedError):
+                        self._codes.gpu.rest()
                     self._leave_gpu(error)
             if len(removed):
                 self._vectors.bury(removed)
@@ -116,7 +115,7 @@ class Contents:
         with self._lock:
             # Another search, or an update, may have met the same.
             if self._codes.gpu is not None and self._codes.gpu is codes.gpu:
-                self.faulted = True
+                self._codes.gpu.rest()
                 self._leave_gpu(error)
                 self._publish()
 

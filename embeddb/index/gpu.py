@@ -7,6 +7,7 @@ lost at any time, and the processor serves from then on.
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import faiss
@@ -33,6 +34,7 @@ PINNED_BYTES = 1 << 20
 # Lists on a GPU have room for what is added to them.
 LIST_ROOM = 1.25
 ID_BYTES = 8
+REST_SECONDS = 600
 
 FAULTS = (RuntimeError, FailedPreconditionError, ResourceExhaustedError)
 """What FAISS and torch raise where a GPU has no room or fails, and what this module raises."""
@@ -49,9 +51,23 @@ class Gpu:
 
     def __init__(self, number: int) -> None:
         self._number = number
+        self._rests_until = 0.0
 
     def __str__(self) -> str:
         return f"cuda:{self._number}"
+
+    def rest(self) -> None:
+        """Have nothing put there for ten minutes, for it has just failed.
+
+        It may have lacked memory that models give back. What is broken for good fails again when something is
+        put there, which nobody waits for, and not once for every search.
+        """
+        self._rests_until = time.monotonic() + REST_SECONDS
+
+    @property
+    def rest_left(self) -> float:
+        """For how many seconds nothing is to be put there."""
+        return max(0.0, self._rests_until - time.monotonic())
 
     def check_room(self, size: int) -> None:
         """Let `size` bytes be taken.

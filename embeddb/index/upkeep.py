@@ -72,6 +72,7 @@ class Upkeep:
         self._gpu = gpu
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._timer: threading.Timer | None = None
         self._closed = threading.Event()
         # How many places there must be before what failed is tried again.
         self._retry_at = 0
@@ -82,9 +83,13 @@ class Upkeep:
     def wake(self) -> None:
         """Begin with what has to be done, if anything; returns at once."""
         with self._lock:
-            if self._thread is None and not self._closed.is_set() and self._due() is not None:
-                self._thread = threading.Thread(target=self._run, name=f"upkeep-{self._name}", daemon=True)
-                self._thread.start()
+            if self._thread is not None or self._closed.is_set():
+                return
+            if self._due() is None:
+                self._wake_later()
+                return
+            self._thread = threading.Thread(target=self._run, name=f"upkeep-{self._name}", daemon=True)
+            self._thread.start()
 
     def settle(self) -> None:
         """Return when nothing has to be done any more."""
@@ -95,6 +100,8 @@ class Upkeep:
         """Break off what is under way, and keep the index for the next start."""
         with self._lock:
             self._closed.set()
+            if self._timer is not None:
+                self._timer.cancel()
         self.settle()
         self._save()
 
@@ -106,6 +113,7 @@ class Upkeep:
                 task = None if self._closed.is_set() else self._due()
                 if task is None:
                     self._thread = None
+                    self._wake_later()
                     return
             try:
                 task()
@@ -121,7 +129,8 @@ class Upkeep:
             return None
         if dead > MAX_DEAD_SHARE * count:
             return self._rebuild
-        if (place := self._due_on_gpu(state)) is not None:
+        place = self._due_on_gpu(state)
+        if place is not None and not self._rest_left():
             return place
         wanted = self._wanted(count - dead)
         if approximate is None:
@@ -133,6 +142,24 @@ class Upkeep:
             return self._sweep
         return self._add_tail if count - len(approximate) > MAX_TAIL else None
 
+    def _wake_later(self) -> None:
+        """Wake when the GPU has rested, if something is to be put there then; called with the lock."""
+        seconds = self._rest_left()
+        if not seconds or self._timer is not None or self._closed.is_set():
+            return
+        if self._due_on_gpu(self._contents.state) is not None:
+            self._timer = threading.Timer(seconds, self._wake_rested)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _wake_rested(self) -> None:
+        with self._lock:
+            self._timer = None
+        self.wake()
+
+    def _rest_left(self) -> float:
+        return 0.0 if self._gpu is None else self._gpu.rest_left
+
     def _wanted(self, living: int) -> str | None:
         """The index that so many vectors should have; None for the exact scan, which a GPU does for all."""
         on_gpu = self._contents.state.codes.gpu is not None
@@ -140,13 +167,16 @@ class Upkeep:
         return None if on_gpu else self._policy.choose(living, dimension)
 
     def _due_on_gpu(self, state: State) -> Callable[[], None] | None:
-        """What has to be put on the GPU, if anything: codes of all places, or else a copy of the index."""
-        if self._gpu is None or self._contents.faulted:
+        """What has to be put on the GPU, if anything: codes of all places, or else a copy of the index.
+
+        As far as it does not rest.
+        """
+        if self._gpu is None:
             return None
         count, approximate = len(state.moment), state.approximate
         if state.codes.gpu is None and self._policy.allows_exact and count >= self._codes_at:
             return self._place_codes
-        if approximate is None or approximate.gpu is not None or approximate.faulted:
+        if approximate is None or approximate.gpu is not None:
             return None
         return self._place_copy if count >= self._copy_at else None
 
@@ -169,7 +199,7 @@ class Upkeep:
         assert self._gpu is not None
         assert state.approximate is not None
         try:
-            state.approximate.place(self._gpu)
+            state.approximate.place(self._gpu, self.wake)
         except FAULTS as error:
             log.warning(
                 "%s: %s is not put on %s: %s", self._name, state.approximate.factory, self._gpu, error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 import embeddb
 from embeddb.errors import InvalidArgumentError, ResourceExhaustedError
 from embeddb.index import Gpu, IndexPolicy, SpaceIndex, find_gpu, policy, upkeep
+from embeddb.index import gpu as gpu_module
 from embeddb.options import Effort
 from embeddb.query import Metric, PutItem
 from tests.index.reference import assert_best, scores
@@ -188,11 +190,66 @@ def test_a_search_that_the_gpu_fails_is_answered_by_the_processor(
     index.settle()
     assert repr(index) == "exact"
     assert_exact(index, 6000)
-    # It is not tried again, whatever comes.
+    # Nor is anything put there again soon, whatever comes.
     add(index, 6000, clustered(100, seed=5))
     index.settle()
     assert repr(index) == "exact"
     assert caplog.text.count("codes leave cuda:0") == 1
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Return when something holds that another thread is about to bring about."""
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def fail(*_: object, **__: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_once_the_gpu_has_rested_the_codes_are_put_there_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_module, "REST_SECONDS", 0.2)
+    index = make(Simulated())
+    codes = index._contents.state.codes
+    with monkeypatch.context() as broken:
+        broken.setattr(type(codes), "shortlist", fail)
+        index.search(clustered(9), 1)
+    # Nothing is written meanwhile, and nothing is asked.
+    until(lambda: repr(index) == "exact, on cuda:0")
+    assert index._contents.state.codes is not codes
+    assert_exact(index, 6000)
+
+
+def test_once_the_gpu_has_rested_a_copy_is_put_there_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_module, "REST_SECONDS", 0.2)
+    gpu = Simulated()
+    index = make(gpu, "IVF32,SQ8")
+    for name in (each for each in ("search", "search_numpy") if hasattr(gpu.copies[0], each)):
+        monkeypatch.setattr(gpu.copies[0], name, fail)
+    assert found_by(index, 10)[0] > 0.93
+    until(lambda: len(gpu.copies) == 2)
+    index.settle()
+    assert repr(index).endswith(", on cuda:0")
+
+
+def test_what_is_closed_waits_for_no_gpu(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Simulated()
+    index = make(gpu)
+    monkeypatch.setattr(type(index._contents.state.codes), "shortlist", fail)
+    index.search(clustered(9), 1)
+    index.settle()
+    timer = index._upkeep._timer
+    assert timer is not None
+    index.close()
+    timer.join(20)
+    assert not timer.is_alive()
+    assert repr(index) == "exact"
 
 
 def found_by(index: SpaceIndex, k: int, allowed: Rows | None = None) -> tuple[float, Rows]:

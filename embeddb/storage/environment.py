@@ -174,14 +174,15 @@ class Environment:
     def use(self) -> Use:
         """What it takes at this moment."""
         with self._gate:
-            info, page = self._env.info(), self._env.stat()["psize"]
-        return Use((info["last_pgno"] + 1) * page, info["map_size"], info["num_readers"])
+            info = self._env.info()
+            return Use(self._length(), info["map_size"], info["num_readers"])
 
     def close(self) -> None:
         """Close the environment when the transactions under way have ended."""
         with self._gate.alone():
             if not self._readonly:
                 self._env.sync(True)
+                self._lengthen()
             self._env.close()
 
     def copy(self, target: Path) -> None:
@@ -212,14 +213,35 @@ class Environment:
                 transaction.put(b"aged", b"")
 
     def _check_length(self) -> None:
-        """Refuse a file that was cut off: to read beyond its end would kill the process."""
-        needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        """Refuse a file that was cut off: to read beyond its end would kill the process.
+
+        Pages that a transaction took at the end and gave up again LMDB counts and does not write. A file that
+        lacks no others is sound: py-lmdb's verifier, which reads it without LMDB, knows them.
+        """
+        needed = self._length()
         # Another process may be writing: the file is looked at after what it must hold, for it only grows.
         size = _size(self._path / DATA_FILE)
-        if size < needed:
+        if size >= needed:
+            return
+        from lmdb.verify import verify  # Which few starts need.
+
+        if any("beyond EOF" in problem for problem in verify(str(self._path / DATA_FILE))):
             raise DataLossError(
                 f"{self._path / DATA_FILE} has {size:,} bytes of {needed:,}; restore a backup"
             )
+
+    def _lengthen(self) -> None:
+        """Have the file hold all pages that LMDB counts, so that the next start need not look at each."""
+        file, needed = self._path / DATA_FILE, self._length()
+        if _size(file) < needed:
+            # Where the disk is full, the next start looks.
+            with suppress(OSError):
+                os.truncate(file, needed)
+
+    def _length(self) -> int:
+        """How long the file is with all pages that LMDB counts."""
+        length: int = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        return length
 
     def _grow(self) -> None:
         # LMDB may move the map only while this process has no transaction open.

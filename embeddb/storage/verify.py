@@ -33,7 +33,7 @@ from embeddb.storage.writing import open_blocks, row_key, row_of
 __all__ = ["verify", "verify_collection"]
 
 
-Check = Callable[[str, Path, bool], list[Finding]]
+Check = Callable[[str, Path, bool, bool], list[Finding]]
 
 
 def verify(
@@ -47,7 +47,8 @@ def verify(
 
     Args:
         repair: whether to mend what can be mended.
-        also: checks what others keep in a collection's folder: given its name, its folder and `repair`.
+        also: checks what others keep in a collection's folder: given its name, its folder, whether what is
+            stored there had to be mended, and `repair`.
         told: is called with how many collections are checked, and how many there are.
 
     Returns:
@@ -75,8 +76,10 @@ def verify(
             if name not in recorded and not findings:
                 findings.append(Finding(name, "the catalogue does not know it, and it is left alone", None))
             folder = path / COLLECTIONS / name
-            findings += verify_collection(name, folder, repair=repair)
-            findings += also(name, folder, repair) if also is not None else []
+            found = verify_collection(name, folder, repair=repair)
+            mended = any(each.repair is not None for each in found)
+            findings += found
+            findings += also(name, folder, mended, repair) if also is not None else []
         return findings
     finally:
         lock.release()
@@ -134,6 +137,8 @@ class _Contents:
         self._findings: list[Finding] = []
         self._repairs: list[Callable[[], object]] = []
         self._ids: dict[int, str] = {}
+        # A row that is marked as dead is taken like one with an item: what came to stand there would be dead.
+        self._last_dead = -1
 
     def check(self, *, repair: bool) -> list[Finding]:
         """Check everything; returns what was found."""
@@ -205,6 +210,7 @@ class _Contents:
             if ghosts:
                 problem = f"there are features of model {model!r} in rows {ghosts}, and no items"
                 self._found(problem, "they are marked as dead", partial(graves.bury, ghosts))
+                self._last_dead = max(self._last_dead, *ghosts)
 
     def _lost_block(self, model: str, block: int, key: bytes) -> None:
         lost = [row for row in rows_of(block) if row in self._ids]
@@ -222,7 +228,9 @@ class _Contents:
     def _check_graves(self) -> None:
         graves = Graves(self._transaction, self._database("graves"))
         for key, _ in self._values("graves"):
-            living = [row for row in rows_of(row_of(key), graves.mask(row_of(key))) if row in self._ids]
+            dead = rows_of(row_of(key), graves.mask(row_of(key)))
+            self._last_dead = max([self._last_dead, *dead])
+            living = [row for row in dead if row in self._ids]
             if living:
                 ids = ", ".join(repr(self._ids[row]) for row in living)
                 problem = f"items {ids} are marked as dead"
@@ -231,7 +239,7 @@ class _Contents:
     def _check_next_row(self) -> None:
         meta = self._database("meta")
         next_row = row_of(self._transaction.get(b"next_row", db=meta, default=row_key(0)))
-        last = max(self._ids, default=-1)
+        last = max([self._last_dead, *self._ids])
         if last >= next_row:
             problem = f"the next row is {next_row}, and row {last} is taken"
             put = self._putting("meta", b"next_row", row_key(last + 1))

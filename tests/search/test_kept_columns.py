@@ -15,6 +15,9 @@ import embeddb
 from embeddb import PutItem
 from embeddb import selection as selection_module
 from embeddb.collection import Collection
+from embeddb.storage.collection_store import DATABASES
+from embeddb.storage.environment import Environment
+from embeddb.storage.writing import row_key
 from embeddb.verify import verify
 
 COUNT = 1200
@@ -137,6 +140,28 @@ def test_a_file_that_is_damaged_is_found_out(
     with embeddb.open(folder) as database:
         check(database.collection("c"), range(COUNT))
     assert sum(read) == COUNT
+
+
+def test_a_repair_of_what_is_stored_deletes_what_was_made_of_it(folder: Path) -> None:
+    """What columns say of deleted rows would be taken for what the items say that get these rows now."""
+    with embeddb.open(folder) as database:
+        database.collection("c").delete_many([str(n) for n in range(100, COUNT)])
+    env = Environment(folder / "collections" / "c", DATABASES)
+    env.write(lambda transaction: transaction.put(b"next_row", row_key(5), db=env.database("meta")))
+    env.close()
+    first, *others = [str(finding) for finding in verify(folder, repair=True)]
+    # Most of the dead were swept out, marks and all.
+    assert first == "c: the next row is 5, and row 127 is taken; the next row is 128"
+    assert others == [
+        "c: the columns file filters.columns is of no use: what is stored is not what it was made of; it is "
+        "deleted; the next filter makes it anew",
+    ]
+    assert not kept(folder).exists()
+    with embeddb.open(folder) as database:
+        collection = database.collection("c")
+        collection.put_many(items(range(3000, 3200)))
+        check(collection, [*range(100), *range(3000, 3200)])
+    assert verify(folder) == []
 
 
 def test_a_missing_file_is_made_anew_and_a_damaged_one_repaired(folder: Path, read: list[int]) -> None:

@@ -168,6 +168,18 @@ def test_what_can_be_mended_without_loss(folder: Path, change: Change, said: lis
     store.close()
 
 
+def test_a_row_that_is_marked_as_dead_is_not_given_to_another_item(folder: Path) -> None:
+    store = opened(folder)
+    store.write([Delete("100")])
+    store.close()
+    changed(folder, putting("meta", b"next_row", row_key(5)))
+    verify(folder, repair=True)
+    store = opened(folder)
+    (written,) = store.write([put("new", 1000)])
+    assert store.features("m", [written.row])[written.row].tolist() == vector(1000).tolist()
+    store.close()
+
+
 def test_damaged_structure_is_found_without_opening_the_file(folder: Path) -> None:
     file = folder / "collections" / "c" / "data.mdb"
     data = bytearray(file.read_bytes())

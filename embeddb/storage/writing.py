@@ -24,8 +24,6 @@ _ROW = struct.Struct(">Q")
 
 Databases = Callable[[str], lmdb._Database]
 
-_ROW = struct.Struct(">Q")
-
 
 @dataclass(frozen=True)
 class SpaceRecord:

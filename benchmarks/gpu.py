@@ -235,7 +235,7 @@ def beside(vectors: torch.Tensor, device: str) -> Figures:
     for name, factory in (("exact", "Flat"), ("IVF", f"IVF{lists},SQ4")):
         index = SpaceIndex(DIMENSION, policy=IndexPolicy(factory), gpu=find_gpu(device))
         start = time.perf_counter()
-        index.fill(lambda: in_pieces(vectors), len(vectors), sequence=0)
+        index.fill(OnCard(vectors), len(vectors), sequence=0)
         index.settle()
         yield f"embeddb, {name}: build, s", time.perf_counter() - start
         print(repr(index), flush=True)
@@ -255,11 +255,22 @@ def asking(search: Callable[..., object], asked: Sequence[Any]) -> Callable[[int
     return lambda number: search(asked[number % len(asked)], K)
 
 
-def in_pieces(vectors: torch.Tensor) -> Iterator[tuple[Any, Any]]:
-    """Rows and vectors as storage gives them."""
-    for start in range(0, len(vectors), PIECE // 10):
-        piece = vectors[start : start + PIECE // 10].cpu().numpy()
-        yield np.arange(start, start + len(piece)), piece
+class OnCard:
+    """Vectors as storage gives them to an index; the number of each is its row."""
+
+    def __init__(self, vectors: torch.Tensor) -> None:
+        self._vectors = vectors
+
+    def rows(self) -> Any:
+        return np.arange(len(self._vectors))
+
+    def scan(self, after: int = -1) -> Iterator[tuple[Any, Any]]:
+        for start in range(after + 1, len(self._vectors), PIECE // 10):
+            piece = self._vectors[start : start + PIECE // 10].cpu().numpy()
+            yield np.arange(start, start + len(piece)), piece
+
+    def read(self, rows: Any) -> dict[int, Any]:
+        return dict(zip(rows.tolist(), self._vectors[torch.from_numpy(rows)].cpu().numpy(), strict=True))
 
 
 def alone(index: SpaceIndex, vectors: torch.Tensor, device: str) -> Callable[..., object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -74,18 +74,7 @@ class Space:
         self._index = SpaceIndex(
             dimension, settings.metric, policy, model, self._snapshots, settings.encoding, gpu
         )
-        self._index.fill(lambda: store.scan(model, self._report_damage), store.count(), store.sequence())
-
-    def _report_damage(self, rows: range, error: DataLossError) -> None:
-        log.error(
-            "%s: the features of model %r in rows %d to %d are damaged, and their items are not found by it; "
-            "`embeddb-server verify` names them, and with --repair they can be put again: %s",
-            self._store.path,
-            self.model,
-            rows.start,
-            rows.stop - 1,
-            error,
-        )
+        self._index.fill(_Stored(store, model), store.count(), store.sequence())
 
     def apply(self, committed: Committed) -> None:
         """Follow a commit."""
@@ -215,3 +204,32 @@ class Space:
     def stats(self) -> SpaceStats:
         """The space's figures."""
         return SpaceStats(self.model, len(self._index), self.dimension, repr(self._index), self._index.recall)
+
+
+class _Stored:
+    """A space's vectors in storage, as its index asks for them; see `embeddb.index.coming.Source`."""
+
+    def __init__(self, store: CollectionStore, model: str) -> None:
+        self._store = store
+        self._model = model
+
+    def rows(self) -> npt.NDArray[np.int64]:
+        return self._store.living(self._model)
+
+    def scan(self, after: int = -1) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
+        return self._store.scan(self._model, self._report_damage, after=after)
+
+    def read(self, rows: npt.NDArray[np.int64]) -> dict[int, Floats]:
+        # The scan tells of all that is damaged.
+        return self._store.features(self._model, rows.tolist(), on_damage=lambda *_: None)
+
+    def _report_damage(self, rows: range, error: DataLossError) -> None:
+        log.error(
+            "%s: the features of model %r in rows %d to %d are damaged, and their items are not found by it; "
+            "`embeddb-server verify` names them, and with --repair they can be put again: %s",
+            self._store.path,
+            self._model,
+            rows.start,
+            rows.stop - 1,
+            error,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,13 +75,16 @@ class Contents:
         Args:
             vectors: (n, dimension) float32, prepared.
         """
+        if len(rows) > self._vectors.room:
+            # Not with the lock, which is taken when the last of those that are coming are here.
+            self.wait()
         with self._lock:
             if len(rows):
                 self._vectors.append(rows, vectors)
                 # All that have none: an update that failed half way, for want of memory, left some without.
                 uncoded = self._codes.first + len(self._codes)
                 try:
-                    self._codes.append(self._vectors.moment().vectors[uncoded:])
+                    self._codes.append(self._vectors.moment().since(uncoded))
                 except FAULTS as error:
                     if self._codes.gpu is None:
                         raise
@@ -93,6 +97,34 @@ class Contents:
             self._sequence = sequence
             self._publish()
 
+    def wait(self) -> None:
+        """Return when the vectors that are coming are here, and those that did not come are buried.
+
+        Raises:
+            UnavailableError: they could not be read.
+            DeadlineExceededError, CancelledError: nobody waits for the answer any more.
+        """
+        if (coming := self.state.moment.coming) is not None:
+            coming.wait()
+
+    def receive(self, go_on: Callable[[], bool]) -> None:
+        """Read the vectors that are coming; to be called on the thread that calls `cover` and `replace`."""
+        coming = self.state.moment.coming
+        assert coming is not None
+        failure = f"{self._name} is closed"
+        try:
+            lost = self._vectors.receive(coming, go_on)
+            if lost is not None:
+                with self._lock:
+                    self._vectors.complete(lost)
+                    self._publish()
+                failure = ""
+        except Exception as error:
+            failure = f"{self._name}: not all vectors could be read from storage: {error}"
+            raise
+        finally:
+            coming.end(failure)
+
     def place(self, gpu: Gpu) -> None:
         """Put codes of all places on a GPU; they stand for an approximate index too, if there is one.
 
@@ -103,7 +135,7 @@ class Contents:
         """
         codes = Codes(0, self.state.moment.vectors, gpu)
         with self._lock:
-            since = self._vectors.moment().vectors[len(codes) :]
+            since = self._vectors.moment().since(len(codes))
             if len(since):
                 codes.append(since)
             self._codes = codes
@@ -126,7 +158,7 @@ class Contents:
                 self._approximate.leave()
             if self._codes.gpu is not None:
                 moment = self._vectors.moment()
-                self._codes = Codes(len(moment), moment.vectors[len(moment) :])
+                self._codes = Codes(len(moment), moment.since(len(moment)))
             self._publish()
 
     def cover(self, approximate: Approximate | None) -> None:
@@ -145,20 +177,20 @@ class Contents:
             now = self._vectors.moment()
             since = len(moment)
             if len(now) > since:
-                vectors.append(now.rows[since:], now.vectors[since:])
+                vectors.append(now.rows[since:], now.since(since))
             vectors.bury(now.rows[~now.living.mask(0, len(now))])
             self._set(vectors, approximate)
 
     def _set(self, vectors: Vectors, approximate: Approximate | None) -> None:
         first = 0 if approximate is None else len(approximate)
         self._vectors = vectors
-        self._codes = Codes(first, vectors.moment().vectors[first:])
+        self._codes = Codes(first, vectors.moment().since(first))
         self._approximate = approximate
         self._publish()
 
     def _leave_gpu(self, error: Exception) -> None:
         log.warning("%s: codes leave %s, and the processor serves: %s", self._name, self._codes.gpu, error)
-        self._codes = Codes(self._codes.first, self._vectors.moment().vectors[self._codes.first :])
+        self._codes = Codes(self._codes.first, self._vectors.moment().since(self._codes.first))
 
     def _publish(self) -> None:
         self.state = State(self._vectors.moment(), self._codes.moment(), self._approximate, self._sequence)

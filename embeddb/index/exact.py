@@ -77,16 +77,15 @@ def score(moment: Moment, queries: Floats, places: Places) -> Floats:
         places: (q, m) int64; -1 for none.
 
     Returns:
-        (q, m) float32, minus infinity for none.
+        (q, m) float32, minus infinity for none, and for one that storage does not have any more.
     """
     step = max(1, MAX_SCORED_BYTES // max(1, 4 * places.shape[1] * queries.shape[1]))
     found = np.empty(places.shape, np.float32)
     for start in range(0, len(queries), step):
         few = slice(start, start + step)
         # The last vector stands where there is none.
-        vectors = moment.vectors.take(places[few], axis=0).astype(np.float32, copy=False)
-        found[few] = scores(moment.metric, queries[few], vectors)
-    found[places < 0] = -np.inf
+        found[few] = scores(moment.metric, queries[few], moment.take(places[few]))
+    found[(places < 0) | np.isnan(found)] = -np.inf
     return found
 
 

@@ -67,7 +67,8 @@ class Searching:
         """Whether a state answers a lone query at once by its index, and scans little that is not in it."""
         approximate = state.approximate
         few = len(state.moment) - state.codes.first <= FEW_PLACES
-        return approximate is not None and few and approximate.is_searchable
+        whole = state.moment.coming is None
+        return approximate is not None and few and whole and approximate.is_searchable
 
     @staticmethod
     def is_quick(state: State, question: Question) -> bool:
@@ -116,7 +117,8 @@ class Searching:
             return scan_all(moment, queries, k, allowed)
         amount = state.approximate.tuned.least(self._policy.recall_of(effort)).effort
         found, places = _approximately(state, state.approximate, queries, k, allowed, amount)
-        if effort is Effort.BALANCED and k >= RECALL_K and self._live_recall.due():
+        whole = moment.coming is None
+        if whole and effort is Effort.BALANCED and k >= RECALL_K and self._live_recall.due():
             one = queries[:1]
             self._live_recall.compare(
                 places[0, :RECALL_K], lambda: scan_all(moment, one, RECALL_K, allowed)[1][0]

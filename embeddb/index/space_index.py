@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +13,7 @@ from embeddb.deadline import current
 from embeddb.errors import DataLossError, InvalidArgumentError
 from embeddb.index.approximate import Approximate
 from embeddb.index.codes import CodeMoment
+from embeddb.index.coming import Source, ahead
 from embeddb.index.contents import Contents
 from embeddb.index.gpu import Gpu
 from embeddb.index.metric import check_finite_scores, prepared
@@ -29,10 +28,8 @@ from embeddb.query import Encoding, Metric
 
 __all__ = ["SpaceIndex"]
 
-T = TypeVar("T")
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-Scan = Callable[[], Iterable[tuple[Rows, Floats]]]
 
 MAX_SEARCHES_AT_ONCE = 64
 MAX_QUEUE = 4096
@@ -95,19 +92,21 @@ class SpaceIndex:
 
     # -- Changing ---------------------------------------------------------------------------------------
 
-    def fill(self, scan: Scan, count: int, sequence: int) -> None:
+    def fill(self, source: Source, count: int, sequence: int) -> None:
         """Fill an index that is new with what storage has, and its snapshot, if that is of any use.
 
+        Where it is, the vectors that the snapshot's index has are read beside the searches. Only those wait
+        that need all of them: searches with a filter, and exact ones.
+
         Args:
-            scan: iterates over storage's rows (n,) int64, ascending, and vectors (n, dimension) float32.
+            source: has the vectors.
             count: how many there are, about.
             sequence: of storage's last commit.
         """
-        restored = self._restored(scan, count, sequence)
+        restored = self._restored(source, count, sequence)
         if restored is None:
             vectors = self._new_vectors(count)
-            for rows, batch in _ahead(scan()):
-                vectors.append(rows, prepared(self.metric, batch))
+            self._append(vectors, source)
             self._hold(Contents(vectors, sequence=sequence, name=self._name))
         else:
             vectors, approximate = restored
@@ -159,11 +158,15 @@ class SpaceIndex:
         Raises:
             InvalidArgumentError: the queries are of another shape, or so long that scores would be infinite.
             ResourceExhaustedError: too many searches wait.
+            UnavailableError: the vectors could not be read from storage.
             DeadlineExceededError, CancelledError: nobody waits for the answer any more.
         """
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
             raise InvalidArgumentError("queries", queries.shape, f"must be (n, {self.dimension})")
         check_finite_scores("queries", queries, self.metric)
+        if allowed is not None or effort is Effort.EXACT:
+            # On this thread, and not on the one that answers others meanwhile.
+            self._contents.wait()
         question = Question(prepared(self.metric, queries), k, allowed, effort)
         state = self._contents.state
         if self._searching.is_quick(state, question):
@@ -195,8 +198,13 @@ class SpaceIndex:
             contents, self._policy, self._live_recall, self._name, self._snapshots, saved, self._gpu
         )
 
-    def _restored(self, scan: Scan, count: int, sequence: int) -> tuple[Vectors, Approximate] | None:
-        """The index of the snapshot, and what storage has in its places; None if that cannot be."""
+    def _append(self, vectors: Vectors, source: Source, after: int = -1) -> None:
+        """Read what storage has beyond a row."""
+        for rows, batch in ahead(source.scan(after)):
+            vectors.append(rows, prepared(self.metric, batch))
+
+    def _restored(self, source: Source, count: int, sequence: int) -> tuple[Vectors, Approximate] | None:
+        """The index of the snapshot, and the vectors, its own still to come; None if that cannot be."""
         if self._snapshots is None:
             return None
         if self._policy.choose(count, self.dimension) is None:
@@ -207,10 +215,11 @@ class SpaceIndex:
         if snapshot is None:
             return None
         vectors = self._new_vectors(max(count, len(snapshot.rows)))
-        vectors.reserve(snapshot.rows)
+        last = int(snapshot.rows[-1])
+        living = source.rows()
         try:
-            for rows, batch in _ahead(scan()):
-                vectors.revive(rows, prepared(self.metric, batch))
+            vectors.expect(snapshot.rows, living[: np.searchsorted(living, last, side="right")], source)
+            self._append(vectors, source, after=last)
             snapshot.check(vectors.moment())
         except DataLossError as error:
             self._snapshots.discard(error)
@@ -218,13 +227,3 @@ class SpaceIndex:
         since = vectors.count - len(snapshot.rows)
         log.info("%s: the index of commit %d, and %d vectors since", self._name, snapshot.sequence, since)
         return vectors, snapshot.approximate
-
-
-def _ahead(batches: Iterable[T]) -> Iterator[T]:
-    """The same batches; the next one is read on another thread while one is worked on."""
-    iterator = iter(batches)
-    with ThreadPoolExecutor(1, "fill") as reader:
-        coming = reader.submit(next, iterator, None)
-        while (batch := coming.result()) is not None:
-            coming = reader.submit(next, iterator, None)
-            yield batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import faiss
 
@@ -124,6 +125,9 @@ class Upkeep:
     def _due(self) -> Callable[[], None] | None:
         """What has to be done about the index, if anything."""
         state = self._contents.state
+        coming = state.moment.coming
+        if coming is not None and not coming.over:
+            return partial(self._contents.receive, self._goes_on)
         approximate, count, dead = state.approximate, len(state.moment), state.moment.dead
         if count < self._retry_at:
             return None
@@ -212,7 +216,7 @@ class Upkeep:
         """Add what is scanned beside the approximate index to it."""
         moment, approximate = self._contents.state.moment, self._contents.state.approximate
         assert approximate is not None
-        approximate.add(moment.vectors[len(approximate) :], self._goes_on)
+        approximate.add(moment.since(len(approximate)), self._goes_on)
         if len(approximate) > MAX_UNTUNED_GROWTH * approximate.tuned.places:
             approximate.tune(moment, self._policy.recall, self._goes_on)
             self._live_recall.forget()

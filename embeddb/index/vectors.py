@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from embeddb.errors import DataLossError
+from embeddb.index.coming import Coming, Source, ahead
+from embeddb.index.metric import prepared
 from embeddb.query import Metric
 
 __all__ = ["GROWTH", "Allowed", "Moment", "Vectors", "grown"]
@@ -54,21 +57,63 @@ class Moment:
 
     Attributes:
         rows: (n,) int64, ascending.
-        vectors: (n, d) float32 or float16, prepared for the metric.
+        kept: (n, d) float32 or float16, prepared for the metric: the vectors that are here.
         bias: (n,) float32, what the scan adds to inner products; None where that is nothing.
         living: those that are alive.
-        longest: the length of the longest vector.
+        length: of the longest vector that is here.
+        coming: the vectors of the first places, as long as they are not all here.
     """
 
     metric: Metric
     rows: Rows
-    vectors: Kept
+    kept: Kept
     bias: Floats | None
     living: Allowed
-    longest: float
+    length: float
+    coming: Coming | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def vectors(self) -> Kept:
+        """(n, d): all of them; whoever asks waits until they are here."""
+        return self.since(0)
+
+    def since(self, place: int) -> Kept:
+        """The vectors (n - place, d) from a place on; whoever asks waits until they are here."""
+        if self.coming is not None and place < self.coming.count:
+            self.coming.wait()
+        return self.kept[place:]
+
+    def take(self, places: Places) -> Floats:
+        """The vectors (..., d) float32 of a few places (...), without waiting for others.
+
+        For a place of -1 they are any, and not a number where storage does not have them any more.
+        """
+        if self.coming is None or self.coming.over:
+            return self.kept.take(places, axis=0).astype(np.float32, copy=False)
+        found = np.zeros((*places.shape, self.kept.shape[1]), np.float32)
+        here = places >= self.coming.count
+        found[here] = self.kept[places[here]]
+        absent = (places >= 0) & ~here
+        found[absent] = self._read(self.coming.source, self.rows[places[absent]])
+        return found
+
+    def _read(self, source: Source, rows: Rows) -> Floats:
+        """Vectors (n, d) as they will be kept."""
+        stored = source.read(rows)
+        known = np.array([row in stored for row in rows.tolist()], np.bool_)
+        vectors = np.full((len(rows), self.kept.shape[1]), np.nan, np.float32)
+        if len(stored):
+            read = prepared(self.metric, np.stack([stored[row] for row in rows[known].tolist()]))
+            vectors[known] = read.astype(self.kept.dtype, copy=False)
+        return vectors
+
+    @property
+    def longest(self) -> float:
+        """The length of the longest vector."""
+        return self.length if self.coming is None else max(self.length, self.coming.longest)
 
     @property
     def dead(self) -> int:
@@ -97,7 +142,7 @@ class Moment:
         """The first n places alone."""
         bias = None if self.bias is None else self.bias[:n]
         living = Allowed(self.living.bits, int(np.count_nonzero(self.living.mask(0, n))))
-        return replace(self, rows=self.rows[:n], vectors=self.vectors[:n], bias=bias, living=living)
+        return replace(self, rows=self.rows[:n], kept=self.kept[:n], bias=bias, living=living)
 
     def places(self, rows: Rows) -> Places:
         """The places of those rows that are here and alive, ascending as the rows do."""
@@ -123,15 +168,17 @@ class Moment:
 
     def part(self, places: Places) -> Moment:
         """Some of the places alone, as if they were all, and all alive; a copy."""
+        vectors = self.vectors[places]
         bias = None if self.bias is None else self.bias[places]
         living = Allowed(np.full(len(places) // 8 + 1, 255, np.uint8), len(places))
-        return Moment(self.metric, self.rows[places], self.vectors[places], bias, living, self.longest)
+        return Moment(self.metric, self.rows[places], vectors, bias, living, self.longest)
 
 
 class Vectors:
     """Places that are filled in order and never moved. One thread changes them; any may read their moments.
 
-    Rows come in ascending order, so the place of a row is found by bisection.
+    Rows come in ascending order, so the place of a row is found by bisection. The first places may be
+    expected: known by their rows, while their vectors are received on a thread of its own.
 
     Args:
         metric: that the vectors are prepared for.
@@ -151,12 +198,19 @@ class Vectors:
         self._vectors: Kept = np.empty((0, dimension), self.dtype)
         self._bias: Floats | None = np.empty(0, np.float32) if metric is Metric.L2 else None
         self._alive: Bits = np.zeros(0, np.uint8)
-        self._grow(max(capacity, FIRST_CAPACITY))
+        self._coming: Coming | None = None
+        capacity = max(capacity, FIRST_CAPACITY)
+        self._grow(grown(capacity, capacity, dimension * self.dtype.itemsize))
 
     @property
     def living(self) -> int:
         """How many places are alive."""
         return self.count - self.dead
+
+    @property
+    def room(self) -> int:
+        """How many places can be filled before all have to be copied."""
+        return len(self._rows) - self.count
 
     def append(self, rows: Rows, vectors: Floats) -> None:
         """Fill the next places, one at least.
@@ -169,33 +223,63 @@ class Vectors:
         if end > len(self._rows):
             self._grow(grown(len(self._rows), end, self._vectors.strides[0]))
         self._rows[self.count : end] = rows
-        self._put(np.arange(self.count, end), vectors)
+        places = np.arange(self.count, end)
+        self._longest = max(self._longest, self._put(places, vectors))
+        np.bitwise_or.at(self._alive, places >> 3, _bit(places))
         self.count = end
 
-    def reserve(self, rows: Rows) -> None:
-        """Fill the first places with rows (n,) int64, ascending, which are dead until they are revived."""
-        self._grow(max(len(rows), len(self._rows)))
-        self._rows[: len(rows)] = rows
-        self.count = self.dead = len(rows)
-
-    def revive(self, rows: Rows, vectors: Floats) -> None:
-        """Let reserved rows live, and append those that are beyond them.
+    def expect(self, rows: Rows, living: Rows, source: Source) -> None:
+        """Have rows in the first places, whose vectors are to be received.
 
         Args:
-            rows: (n,) int64, ascending, n > 0.
-            vectors: (n, dimension) float32, prepared for the metric.
+            rows: (n,) int64, ascending.
+            living: (m,) int64, ascending: those of them that live.
+            source: has their vectors.
 
         Raises:
-            DataLossError: a row is neither reserved nor beyond.
+            DataLossError: a row that lives is not among them.
         """
-        known = int(np.searchsorted(rows, self._rows[self.count - 1], side="right")) if self.count else 0
-        places = _places_of(self._rows[: self.count], rows[:known])
-        if len(places) < known:
-            raise DataLossError(f"{known - len(places):,} of the rows that storage has are not among its own")
-        self._put(places, vectors[:known])
-        self.dead -= known
-        if known < len(rows):
-            self.append(rows[known:], vectors[known:])
+        places = _places_of(rows, living)
+        if len(places) < len(living):
+            raise DataLossError(f"{len(living) - len(places):,} of the rows that storage has are not in it")
+        self._grow(max(len(rows), len(self._rows)))
+        self._rows[: len(rows)] = rows
+        np.bitwise_or.at(self._alive, places >> 3, _bit(places))
+        self.count = len(rows)
+        self.dead = len(rows) - len(living)
+        self._coming = Coming(source, len(rows))
+
+    def receive(self, coming: Coming, go_on: Callable[[], bool]) -> Rows | None:
+        """Put the vectors that are expected in their places; others may append meanwhile.
+
+        Returns:
+            The expected rows that did not come (n,) int64: they are damaged, or were deleted meanwhile. None
+            where `go_on` ended it.
+        """
+        rows = self._rows[: coming.count]
+        living = self.moment().living.mask(0, coming.count)
+        absent = np.ones(coming.count, np.bool_)
+        for found, vectors in ahead(coming.source.scan()):
+            if not go_on():
+                return None
+            # Those that were added meanwhile are not expected.
+            known = found[: np.searchsorted(found, rows[-1], side="right")]
+            places = _places_of(rows, known)
+            if len(places) < len(known):
+                raise DataLossError("storage has rows that it did not have when it was opened")
+            length = self._put(places, prepared(self.metric, vectors[: len(places)]))
+            coming.longest = max(coming.longest, length)
+            absent[places] = False
+        self._vectors[: coming.count][absent] = 0
+        lost: Rows = rows[absent & living]
+        return lost
+
+    def complete(self, lost: Rows) -> None:
+        """Expect nothing any more, and bury the rows that did not come."""
+        assert self._coming is not None
+        self._longest = max(self._longest, self._coming.longest)
+        self._coming = None
+        self.bury(lost)
 
     def bury(self, rows: Rows) -> None:
         """Mark rows as dead; those that are not here, or dead already, are passed over."""
@@ -205,35 +289,41 @@ class Vectors:
         np.bitwise_and.at(self._alive, places >> 3, ~_bit(places))
         self.dead += len(places)
 
-    def _put(self, places: Places, vectors: Floats) -> None:
-        """Set the vectors of places, and let them live."""
+    def _put(self, places: Places, vectors: Floats) -> float:
+        """Set the vectors of places; returns the length of the longest, which is known of unit vectors."""
         if not len(places):
-            return
+            return 0.0
         first, end = int(places[0]), int(places[-1]) + 1
         # A stretch of places is several times faster to fill than as many places one by one.
         where = slice(first, end) if end - first == len(places) else places
         self._vectors[where] = vectors
-        if self.metric is not Metric.COSINE:
-            kept = self._vectors[where].astype(np.float32, copy=False)
-            squares = np.einsum("nd,nd->n", kept, kept)
-            self._longest = max(self._longest, float(np.sqrt(squares.max())))
-            if self._bias is not None:
-                self._bias[where] = -squares / 2
-        np.bitwise_or.at(self._alive, places >> 3, _bit(places))
+        if self.metric is Metric.COSINE:
+            return UNIT_LENGTH
+        kept = self._vectors[where].astype(np.float32, copy=False)
+        squares = np.einsum("nd,nd->n", kept, kept)
+        if self._bias is not None:
+            self._bias[where] = -squares / 2
+        return float(np.sqrt(squares.max()))
 
     def moment(self) -> Moment:
         """All places as they are now."""
         n = self.count
         bias = None if self._bias is None else self._bias[:n]
         living = Allowed(self._alive, self.living)
-        return Moment(self.metric, self._rows[:n], self._vectors[:n], bias, living, self._longest)
+        return Moment(
+            self.metric, self._rows[:n], self._vectors[:n], bias, living, self._longest, self._coming
+        )
 
     def _grow(self, capacity: int) -> None:
+        if self._coming is not None:
+            # They have no other place to come to.
+            self._coming.wait()
         n = self.count
         rows, vectors, alive = self._rows, self._vectors, self._alive
         self._rows = np.empty(capacity, np.int64)
         self._rows[:n] = rows[:n]
-        self._vectors = np.zeros((capacity, self.dimension), self.dtype)
+        # Not zeros, for which numpy asks for no large pages: to fill small ones takes a start a third longer.
+        self._vectors = np.empty((capacity, self.dimension), self.dtype)
         self._vectors[:n] = vectors[:n]
         self._alive = np.zeros(capacity // 8 + 1, np.uint8)
         self._alive[: len(alive)] = alive

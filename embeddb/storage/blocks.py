@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.errors import DataLossError, FailedPreconditionError
-from embeddb.storage.sealed import seal, unseal
+from embeddb.storage.sealed import body_of, seal, unseal
 
 __all__ = ["ROWS_PER_BLOCK", "Blocks", "Graves", "OnDamage", "encode", "rows_of"]
 
@@ -75,6 +75,11 @@ class Graves:
         """The dead slots of a block, bit by bit."""
         stored = self._transaction.get(_number(block), db=self._database)
         return 0 if stored is None else int.from_bytes(stored, "little")
+
+    def masks(self) -> dict[int, int]:
+        """The dead slots of each block that has any, bit by bit, by the block's number."""
+        with self._transaction.cursor(db=self._database) as cursor:
+            return {_block_of(key): int.from_bytes(mask, "little") for key, mask in cursor}
 
     def revive(self, rows: Iterable[int]) -> None:
         """Take the marks off rows; their features are there unless they were swept."""
@@ -143,11 +148,24 @@ class Blocks:
         else:
             self._transaction.delete(self._prefix + _number(block), db=self._database)
 
-    def read(self, rows: Iterable[int]) -> dict[int, Floats]:
-        """The vectors of rows, (dimension,) float32 by row; rows without one are left out."""
+    def read(self, rows: Iterable[int], on_damage: OnDamage | None = None) -> dict[int, Floats]:
+        """The vectors of rows, (dimension,) float32 by row; rows without one are left out.
+
+        Args:
+            on_damage: told of each damaged block, whose rows are left out then.
+
+        Raises:
+            DataLossError: a block is damaged, and there is nobody to be told.
+        """
         found: dict[int, Floats] = {}
         for block, wanted in _by_block(rows).items():
-            slots, stored = self._living(block, *self._block(block))
+            try:
+                slots, stored = self._living(block, *self._block(block))
+            except DataLossError as error:
+                if on_damage is None:
+                    raise
+                on_damage(_range_of(block), error)
+                continue
             places = {slot: place for place, slot in enumerate(slots.tolist())}
             for row in wanted:
                 place = places.get(row % ROWS_PER_BLOCK)
@@ -176,15 +194,35 @@ class Blocks:
             for key, value in cursor:
                 if bytes(key[:-8]) != self._prefix:
                     return
-                (block,) = struct.unpack(">Q", key[-8:])
+                block = _block_of(key[-8:])
                 try:
                     slots, stored = self._living(block, *self._opened(bytes(key), value))
                 except DataLossError as error:
                     if on_damage is None:
                         raise
-                    on_damage(range(block * ROWS_PER_BLOCK, (block + 1) * ROWS_PER_BLOCK), error)
+                    on_damage(_range_of(block), error)
                     continue
                 yield block, slots + block * ROWS_PER_BLOCK, stored
+
+    def living(self) -> Rows:
+        """The living rows of all blocks, (n,) int64, ascending, by their masks alone.
+
+        No checksum is compared: a damaged block may have other rows than it says.
+        """
+        blocks, masks = [], bytearray()
+        with self._transaction.cursor(db=self._database) as cursor:
+            found = cursor.set_range(self._prefix)
+            while found and bytes((key := cursor.key())[:-8]) == self._prefix:
+                blocks.append(_block_of(key[-8:]))
+                masks += bytes(body_of(cursor.value())[:MASK_BYTES]).ljust(MASK_BYTES, b"\0")
+                found = cursor.next()
+        taken = np.frombuffer(masks, "<u8").copy()
+        dead = self._graves.masks()
+        if dead:
+            taken &= ~np.array([dead.get(block, 0) for block in blocks], np.uint64)
+        first = np.array(blocks, np.int64) * ROWS_PER_BLOCK
+        where = np.flatnonzero(np.unpackbits(taken.view(np.uint8), bitorder="little"))
+        return first[where // ROWS_PER_BLOCK] + where % ROWS_PER_BLOCK
 
     def rows(self, block: int, value: bytes | memoryview) -> Rows:
         """The living rows (b,) int64 of a stored block.
@@ -246,6 +284,14 @@ def _by_block(rows: Iterable[int]) -> dict[int, list[int]]:
 def _slots(mask: bytes | memoryview) -> Slots:
     """The slots whose bits are set, ascending."""
     return np.flatnonzero(np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little"))
+
+
+def _range_of(block: int) -> range:
+    return range(block * ROWS_PER_BLOCK, (block + 1) * ROWS_PER_BLOCK)
+
+
+def _block_of(number: bytes | memoryview) -> int:
+    return int.from_bytes(number, "big")
 
 
 def _number(block: int) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 
 from embeddb.errors import DataLossError, FailedPreconditionError
 from embeddb.query import Encoding
-from embeddb.storage.blocks import Floats, OnDamage, Rows
+from embeddb.storage.blocks import ROWS_PER_BLOCK, Floats, OnDamage, Rows
 from embeddb.storage.environment import Durability, Environment, Use
 from embeddb.storage.group_commit import GroupCommit, Operation
 from embeddb.storage.records import Committed, Put, Record, Written
@@ -196,15 +196,35 @@ class CollectionStore:
             features = {model: self._features(transaction, model, rows) for model in models}
         return [record.again(payload, features) for record, payload in zip(records, payloads, strict=True)]
 
-    def features(self, model: str, rows: Iterable[int]) -> dict[int, Floats]:
-        """The features of rows in a space, (d,) float32 by row; rows without them are left out."""
-        with self._env.read() as transaction:
-            return self._features(transaction, model, rows)
+    def features(
+        self, model: str, rows: Iterable[int], on_damage: OnDamage | None = None
+    ) -> dict[int, Floats]:
+        """The features of rows in a space, (d,) float32 by row; rows without them are left out.
 
-    def scan(self, model: str, on_damage: OnDamage | None = None) -> Iterator[tuple[Rows, Floats]]:
+        Args:
+            on_damage: told of each damaged block of vectors, whose rows are left out then.
+
+        Raises:
+            DataLossError: a block is damaged, and there is nobody to be told.
+        """
+        with self._env.read() as transaction:
+            return self._features(transaction, model, rows, on_damage)
+
+    def living(self, model: str) -> Rows:
+        """The rows of a space, (n,) int64, ascending, without a look at their vectors or checksums."""
+        with self._env.read() as transaction:
+            space = read_spaces(transaction, self._env.database).get(model)
+            if space is None:
+                return np.empty(0, np.int64)
+            return open_blocks(transaction, self._env.database, model, space).living()
+
+    def scan(
+        self, model: str, on_damage: OnDamage | None = None, *, after: int = -1
+    ) -> Iterator[tuple[Rows, Floats]]:
         """Iterate over a space.
 
         Args:
+            after: the row before the first one.
             on_damage: told of each damaged block of vectors, which is passed over then.
 
         Yields:
@@ -214,11 +234,12 @@ class CollectionStore:
         Raises:
             DataLossError: a block is damaged, and there is nobody to be told.
         """
-        next_block: int | None = 0
+        next_block: int | None = (after + 1) // ROWS_PER_BLOCK
         while next_block is not None:
             rows, vectors, next_block = self._scan_from(model, next_block, on_damage)
-            if len(rows):
-                yield rows, vectors
+            first = int(np.searchsorted(rows, after, side="right"))
+            if first < len(rows):
+                yield rows[first:], vectors[first:]
 
     def _scan_from(
         self, model: str, first_block: int, on_damage: OnDamage | None
@@ -316,11 +337,17 @@ class CollectionStore:
             for key, value in zip(keys, found, strict=True)
         ]
 
-    def _features(self, transaction: lmdb.Transaction, model: str, rows: Iterable[int]) -> dict[int, Floats]:
+    def _features(
+        self,
+        transaction: lmdb.Transaction,
+        model: str,
+        rows: Iterable[int],
+        on_damage: OnDamage | None = None,
+    ) -> dict[int, Floats]:
         space = read_spaces(transaction, self._env.database).get(model)
         if space is None:
             return {}
-        return open_blocks(transaction, self._env.database, model, space).read(rows)
+        return open_blocks(transaction, self._env.database, model, space).read(rows, on_damage)
 
     def _record(self, transaction: lmdb.Transaction, row: int) -> Record | None:
         key = row_key(row)

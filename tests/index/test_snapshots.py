@@ -28,34 +28,40 @@ class Storage:
 
     def __init__(self, path: Path) -> None:
         self.file = path / "indexes" / "a.index"
-        self.rows: dict[int, npt.NDArray[np.float32]] = {}
+        self.stored: dict[int, npt.NDArray[np.float32]] = {}
         self.sequence = 0
 
     def open(self, identity: dict[str, object] = IDENTITY, metric: Metric = Metric.COSINE) -> SpaceIndex:
         snapshots = SnapshotFile(self.file, identity)
         index = SpaceIndex(DIMENSION, metric, IndexPolicy("IVF16,SQ8"), "a", snapshots)
-        index.fill(self.scan, len(self.rows), self.sequence)
+        index.fill(self, len(self.stored), self.sequence)
         return index
 
-    def scan(self) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-        rows = np.array(sorted(self.rows), np.int64)
-        for part in np.array_split(rows, 7):
+    def rows(self) -> npt.NDArray[np.int64]:
+        return np.array(sorted(self.stored), np.int64)
+
+    def scan(self, after: int = -1) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        rows = self.rows()
+        for part in np.array_split(rows[rows > after], 7):
             if len(part):
-                yield part, np.stack([self.rows[row] for row in part.tolist()])
+                yield part, np.stack([self.stored[row] for row in part.tolist()])
+
+    def read(self, rows: npt.NDArray[np.int64]) -> dict[int, npt.NDArray[np.float32]]:
+        return {row: self.stored[row] for row in rows.tolist() if row in self.stored}
 
     def change(self, index: SpaceIndex | None, rows: range, removed: range = range(0)) -> None:
         self.sequence += 1
-        self.rows.update({row: VECTORS[row] for row in rows})
+        self.stored.update({row: VECTORS[row] for row in rows})
         for row in removed:
-            self.rows.pop(row, None)
+            self.stored.pop(row, None)
         if index is not None:
             added = np.array(rows, np.int64)
             index.update(added, VECTORS[added], np.array(removed, np.int64), self.sequence)
 
     def check(self, index: SpaceIndex) -> None:
         """Every living row is found, exactly and by the index, and no dead one is."""
-        assert len(index) == len(self.rows)
-        rows = np.array(sorted(self.rows))
+        assert len(index) == len(self.stored)
+        rows = np.array(sorted(self.stored))
         for effort, least in ((Effort.EXACT, 1.0), (Effort.ACCURACY, 0.98)):
             found = index.search(VECTORS, 1, effort=effort)[1][:, 0]
             assert np.isin(found, rows).all()
@@ -201,14 +207,14 @@ def older_storage(storage: Storage) -> dict[str, object]:
 
 
 def other_vectors(storage: Storage) -> dict[str, object]:
-    storage.rows = {row: -vector for row, vector in storage.rows.items()}
+    storage.stored = {row: -vector for row, vector in storage.stored.items()}
     return IDENTITY
 
 
 def other_rows(storage: Storage) -> dict[str, object]:
     # The snapshot's rows are 0 to 1999, but storage never forgets a row in the middle and has it again.
-    storage.rows = {2 * row + 1: vector for row, vector in storage.rows.items()}
-    storage.rows[-1] = VECTORS[0]
+    storage.stored = {2 * row + 1: vector for row, vector in storage.stored.items()}
+    storage.stored[-1] = VECTORS[0]
     return IDENTITY
 
 
@@ -221,8 +227,8 @@ def test_a_snapshot_of_other_data_is_found_out(
         index = storage.open(identity)
     assert "built anew" in caplog.text
     assert not storage.file.exists()
-    rows = np.array(sorted(storage.rows))
-    vectors = np.stack([storage.rows[row] for row in rows.tolist()])
+    rows = np.array(sorted(storage.stored))
+    vectors = np.stack([storage.stored[row] for row in rows.tolist()])
     assert (index.search(vectors, 1, effort=Effort.EXACT)[1][:, 0] == rows).mean() > 0.99
     index.close()
 

@@ -19,6 +19,7 @@ from tests.storage.items import vector
 
 SPACES = {"full": (4, Encoding.FLOAT32), "half": (3, Encoding.FLOAT16)}
 IDS = st.integers(0, 199).map(str)
+NO_ROWS = np.empty(0, np.int64)
 STORED = {Encoding.FLOAT32: np.float32, Encoding.FLOAT16: np.float16}
 
 
@@ -125,6 +126,11 @@ class StoreAndDict(RuleBasedStateMachine):
                 for row, each in zip(found.tolist(), vectors, strict=True)
             }
             assert_same(scanned, expected)
+            living = self.store.living(model)
+            assert living.tolist() == list(scanned)
+            after = self.store.last_row() // 2
+            behind = [rows for rows, _ in self.store.scan(model, after=after)]
+            assert np.concatenate([NO_ROWS, *behind]).tolist() == living[living > after].tolist()
             assert_same(self.store.features(model, rows), expected)
             assert_same(self.indexed[model], expected)
 

@@ -1,0 +1,210 @@
+"""A start that took up an index: searches are answered while its vectors are still read from storage."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from embeddb.deadline import Deadline, within
+from embeddb.errors import DeadlineExceededError, UnavailableError
+from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex, vectors
+from embeddb.options import Effort
+from embeddb.query import Encoding, Metric
+
+DIMENSION = 8
+VECTORS = np.random.default_rng(0).normal(size=(3000, DIMENSION)).astype(np.float32)
+QUERIES = np.random.default_rng(1).normal(size=(40, DIMENSION)).astype(np.float32)
+NONE = np.empty(0, np.int64)
+
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+class Gated:
+    """Storage whose scan from the first row waits at a gate; it knows some rows whose vectors it has lost."""
+
+    def __init__(self, path: Path, metric: Metric, encoding: Encoding) -> None:
+        self.stored = dict(enumerate(VECTORS[:2000]))
+        self.lost: set[int] = set()
+        self.fails = False
+        self.gate = threading.Event()
+        self._path = path / "a.index"
+        self._metric, self._encoding = metric, encoding
+
+    def open(self) -> SpaceIndex:
+        snapshots, policy = SnapshotFile(self._path, {}), IndexPolicy("IVF16,SQ8")
+        index = SpaceIndex(DIMENSION, self._metric, policy, "a", snapshots, self._encoding)
+        index.fill(self, len(self.stored), sequence=1)
+        return index
+
+    def rows(self) -> Rows:
+        return np.array(list(self.stored), np.int64)
+
+    def scan(self, after: int = -1) -> Iterator[tuple[Rows, Floats]]:
+        rows = self.rows()
+        for part in np.array_split(rows[rows > after], 5):
+            if after < 0:
+                self.gate.wait()
+                if self.fails:
+                    raise OSError("the disk is gone")
+            part = part[~np.isin(part, list(self.lost))]
+            if len(part):
+                yield part, np.stack([self.stored[row] for row in part.tolist()])
+
+    def read(self, rows: Rows) -> dict[int, Floats]:
+        return {row: self.stored[row] for row in rows.tolist() if row not in self.lost}
+
+
+@pytest.fixture(
+    params=[
+        (Metric.COSINE, Encoding.FLOAT32),
+        (Metric.COSINE, Encoding.FLOAT16),
+        (Metric.L2, Encoding.FLOAT32),
+        (Metric.INNER_PRODUCT, Encoding.FLOAT32),
+    ],
+    ids=["cosine", "float16", "l2", "inner_product"],
+)
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Gated:
+    """Two thousand rows with a snapshot, behind a closed gate."""
+    storage = Gated(tmp_path, *request.param)
+    storage.gate.set()
+    index = storage.open()
+    index.settle()
+    index.close()
+    storage.gate.clear()
+    return storage
+
+
+def test_answers_are_the_same_before_and_after_the_vectors_are_here(storage: Gated) -> None:
+    index = storage.open()
+    one_by_one = [index.search(query[None], 5) for query in QUERIES]
+    together = index.search(QUERIES, 5)
+    assert index._contents.state.moment.coming is not None
+    storage.gate.set()
+    index.settle()
+    assert index._contents.state.moment.coming is None
+    scores, rows = index.search(QUERIES, 5)
+    for early_scores, early_rows in ([np.concatenate(each) for each in zip(*one_by_one)], together):  # noqa: B905
+        np.testing.assert_array_equal(early_rows, rows)
+        np.testing.assert_allclose(early_scores, scores, rtol=1e-6)
+    index.close()
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["exact", "filtered"])
+def test_who_needs_all_vectors_waits_for_them_and_no_one_else(storage: Gated, exact: bool) -> None:
+    index = storage.open()
+    with ThreadPoolExecutor(1) as other:
+        waiting = (
+            other.submit(index.search, QUERIES, 5, effort=Effort.EXACT)
+            if exact
+            else other.submit(index.search, QUERIES, 5, np.arange(0, 2000, 2))
+        )
+        for query in QUERIES:
+            assert (index.search(query[None], 5)[1] >= 0).all()
+        assert not waiting.done()
+        storage.gate.set()
+        early = waiting.result(30)
+    late = index.search(QUERIES, 5, *([] if exact else [np.arange(0, 2000, 2)]), effort=Effort.EXACT)
+    if exact:
+        np.testing.assert_array_equal(early[1], late[1])
+    else:
+        assert (early[1] % 2 == 0).all()
+    index.close()
+
+
+def test_what_is_written_meanwhile_is_seen(storage: Gated) -> None:
+    index = storage.open()
+    index.update(np.arange(2000, 2100), VECTORS[2000:2100], np.array([7, 2001]), 2)
+    nearest = {row: index.search(VECTORS[row][None], 1)[1][0, 0] for row in (7, 2000, 2001, 2099)}
+    assert nearest[7] != 7
+    assert nearest[2001] != 2001
+    if storage._metric is not Metric.INNER_PRODUCT:
+        assert (nearest[2000], nearest[2099]) == (2000, 2099)
+    storage.stored |= dict(zip(range(2000, 2100), VECTORS[2000:2100], strict=True))
+    storage.gate.set()
+    index.settle()
+    assert len(index) == 2098
+    found = index.search(VECTORS[:2100], 1, effort=Effort.EXACT)[1][:, 0]
+    assert not np.isin(found, [7, 2001]).any()
+    if storage._metric is not Metric.INNER_PRODUCT:
+        alive = np.delete(np.arange(2100), [7, 2001])
+        np.testing.assert_array_equal(found[alive], alive)
+    index.close()
+
+
+def test_a_write_that_needs_more_room_waits_for_what_is_coming(
+    storage: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "grown", lambda capacity, needed, size: needed)
+    index = storage.open()
+    with ThreadPoolExecutor(1) as other:
+        putting = other.submit(index.update, np.arange(2000, 3000), VECTORS[2000:], NONE, 2)
+        time.sleep(0.05)
+        assert not putting.done()
+        storage.gate.set()
+        putting.result(30)
+    assert len(index) == 3000
+    if storage._metric is not Metric.INNER_PRODUCT:
+        found = index.search(VECTORS, 1, effort=Effort.EXACT)[1][:, 0]
+        np.testing.assert_array_equal(found, np.arange(3000))
+    index.close()
+
+
+def test_what_storage_has_lost_is_not_found(storage: Gated) -> None:
+    index = storage.open()
+    near = np.unique(index.search(QUERIES[:5], 1)[1])
+    storage.lost = set(near.tolist())
+    assert not np.isin(index.search(QUERIES, 5)[1], near).any()
+    storage.gate.set()
+    index.settle()
+    assert len(index) == 2000 - len(near)
+    for effort in (Effort.BALANCED, Effort.EXACT):
+        rows = index.search(QUERIES, 5, effort=effort)[1]
+        assert (rows >= 0).all()
+        assert not np.isin(rows, near).any()
+    index.close()
+
+
+def test_an_end_does_not_wait_for_what_is_coming(storage: Gated) -> None:
+    index = storage.open()
+    with ThreadPoolExecutor(2) as others:
+        waiting = others.submit(index.search, QUERIES, 5, effort=Effort.EXACT)
+        ending = others.submit(index.close)
+        while not index._upkeep._closed:
+            time.sleep(0.001)
+        storage.gate.set()
+        ending.result(30)
+        with pytest.raises(UnavailableError, match="a is closed"):
+            waiting.result(30)
+
+
+def test_a_caller_waits_no_longer_than_to_its_deadline(storage: Gated) -> None:
+    index = storage.open()
+    with within(Deadline(time.monotonic() + 0.05)), pytest.raises(DeadlineExceededError):
+        index.search(QUERIES, 5, effort=Effort.EXACT)
+    storage.gate.set()
+    index.close()
+
+
+def test_storage_that_fails_fails_those_who_need_all_vectors(
+    storage: Gated, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = storage.open()
+    storage.fails = True
+    storage.gate.set()
+    with caplog.at_level(logging.ERROR):
+        index.settle()
+    assert "could not be brought up to date" in caplog.text
+    with pytest.raises(
+        UnavailableError, match="not all vectors could be read from storage: the disk is gone"
+    ):
+        index.search(QUERIES, 5, effort=Effort.EXACT)
+    index.close()

@@ -31,9 +31,17 @@ def serve(arguments: Sequence[str]) -> None:
     config = load(arguments)
     logs.configure(config.log_level, config.log_format)
     limit_heaps()
-    end = threading.Event()
+    end, opened = threading.Event(), threading.Event()
+
+    def stop(*_: object) -> None:
+        again = end.is_set()
+        end.set()
+        if not opened.is_set() and not again:
+            # Models may load for minutes, and there is nothing to drain yet: what is open is closed.
+            raise SystemExit(0)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: end.set())
+        signal.signal(number, stop)
     file = KeyFile(config.data)
     _check_exposure(config, file)
     with ExitStack() as stack:
@@ -61,6 +69,7 @@ def serve(arguments: Sequence[str]) -> None:
             durability=config.durability,
             index_device=config.index_device,
         ) as database:
+            opened.set()
             figures.register(DatabaseCollector(database))
             server.serve(database)
             # Whoever starts the server in a script waits for this line.

@@ -86,6 +86,33 @@ def test_sigterm_drains_and_exits_with_0(start: Start, tmp_path: Path) -> None:
     assert process.wait(timeout=20) == 0
 
 
+SLOW = """
+import sys, time
+from embeddb.models import Registry
+from embeddb_server.main import main
+
+def restore(*_):
+    print("loading", flush=True)
+    time.sleep(300)
+
+Registry.restore = restore
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_sigterm_while_models_load_ends_at_once(tmp_path: Path) -> None:
+    with embeddb.open(tmp_path) as database:
+        database.register_model("given", {"loader": "vectors", "dimension": 2})
+    command = [sys.executable, "-c", SLOW, "--data", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    with embeddb.open(tmp_path) as database:
+        assert [model.name for model in database.models()] == ["given"]
+
+
 def test_a_folder_in_use_and_a_port_in_use_are_one_line(
     start: Start, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

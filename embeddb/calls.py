@@ -195,7 +195,9 @@ class CollectionCalls(ABC):
         """Embed and store items; each succeeds or fails alone. If an id occurs twice, the last one stays.
 
         Args:
-            items: consumed in batches, so that it may be a generator over more than fits in memory.
+            items: consumed in batches, so that it may be a generator over more than fits in memory. A batch
+                is put once it is full or the generator has ended: what comes in now and then is held until
+                then, and belongs in calls of its own.
             on_progress: called with the results of each batch once it is durable and searchable, while the
                 next one is under way: a generator must not wait for it before it gives more.
 

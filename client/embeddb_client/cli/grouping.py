@@ -50,7 +50,8 @@ def dedupe(
 ) -> None:
     """List the items that are nearly the same, a group a line, the oldest first.
 
-    Two items are in one group if they are near enough or if others join them: look before you --delete.
+    Two items are in one group if they are near enough or if others join them: look before you --delete. It
+    deletes by id: an item that somebody replaces between the list and your yes is deleted as it is then.
     """
     if yes and not delete:
         raise typer.BadParameter("needs --delete", param_hint="--yes")

@@ -8,6 +8,7 @@ The data are random; nothing here depends on what they are.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
+
+# As embeddb-server does for itself, and anybody can: threads of OpenMP that wait leave the cores to others.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import machine
 import numpy as np

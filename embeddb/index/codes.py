@@ -7,8 +7,6 @@ memory, two readers. On a GPU the matrix product reads them all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -129,9 +127,8 @@ class Codes:
             codes[: self._count] = self._codes[: self._count]
             self._codes = codes
         exact = vectors.astype(np.float32, copy=False)
-        with _one_thread():
-            codes = self._coder.sa_encode(exact)
-            off = self._coder.sa_decode(codes)
+        codes = self._coder.sa_encode(exact)
+        off = self._coder.sa_decode(codes)
         off -= exact
         self._error = max(self._error, float(np.sqrt(np.einsum("nd,nd->n", off, off).max())))
         self._codes[self._count : end] = codes if self.gpu is None else self.gpu.tensor(codes)
@@ -145,20 +142,6 @@ class Codes:
         """Memory for so many codes (count, 2 d) uint8: an array, or a tensor on the GPU."""
         shape = count, self._coder.sa_code_size()
         return np.empty(shape, np.uint8) if self.gpu is None else self.gpu.room(*shape)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Have FAISS use the calling thread alone.
-
-    For a thousand vectors two are no faster, and the second one spins for milliseconds when it is done.
-    """
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)
 
 
 def _quantizer(dimension: int) -> faiss.IndexScalarQuantizer:

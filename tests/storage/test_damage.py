@@ -67,8 +67,9 @@ def test_a_damaged_block_is_named_and_the_rest_is_served(
         assert items.get("70").metadata == {}
         with pytest.raises(DataLossError, match="`embeddb-server verify` tells"):
             items.search(Item("70"))
-    (finding,) = verify(folder, repair=True)
+    finding, index = verify(folder, repair=True)
     assert "of items '64', '65', '66'" in finding.problem
+    assert "the index file m.index is of no use: what is stored is not what it was made of" in index.problem
     assert finding.repair == "they are deleted; put the items again"
     with embeddb.open(folder) as database:
         items = database.collection("c")
@@ -92,7 +93,7 @@ def test_what_is_put_behind_a_damaged_block_and_deleted_in_it(folder: Path) -> N
         assert items.search(more[50], k=1)[0].id == "m50"
         assert items.delete_many([f"m{n}" for n in range(36)]) == [None] * 36
         assert items.info().items == 640 + 24
-    (finding,) = verify(folder, repair=True)
+    finding, _ = verify(folder, repair=True)
     assert finding.problem == "the features of model 'm' of items 'm36', 'm37', 'm38', 'm39' are damaged"
     with embeddb.open(folder) as database:
         items = database.collection("c")

@@ -91,7 +91,7 @@ class Moment:
 
         For a place of -1 they are any, and not a number where storage does not have them any more.
         """
-        if self.coming is None or self.coming.over:
+        if self.coming is None:
             return self.kept.take(places, axis=0).astype(np.float32, copy=False)
         found = np.zeros((*places.shape, self.kept.shape[1]), np.float32)
         here = places >= self.coming.count

@@ -198,6 +198,7 @@ def test_storage_that_fails_fails_those_who_need_all_vectors(
     storage: Gated, caplog: pytest.LogCaptureFixture
 ) -> None:
     index = storage.open()
+    before = index.search(QUERIES, 5)
     storage.fails = True
     storage.gate.set()
     with caplog.at_level(logging.ERROR):
@@ -207,4 +208,6 @@ def test_storage_that_fails_fails_those_who_need_all_vectors(
         UnavailableError, match="not all vectors could be read from storage: the disk is gone"
     ):
         index.search(QUERIES, 5, effort=Effort.EXACT)
+    for now, then in zip(index.search(QUERIES, 5), before, strict=True):
+        np.testing.assert_array_equal(now, then)
     index.close()

@@ -125,6 +125,12 @@ class Contents:
         finally:
             coming.end(failure)
 
+    def give_up(self) -> None:
+        """Let those go on who wait for vectors that nobody will read any more."""
+        coming = self.state.moment.coming
+        if coming is not None and not coming.over:
+            coming.end(f"{self._name} is closed")
+
     def place(self, gpu: Gpu) -> None:
         """Put codes of all places on a GPU; they stand for an approximate index too, if there is one.
 

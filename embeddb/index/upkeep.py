@@ -104,6 +104,8 @@ class Upkeep:
             if self._timer is not None:
                 self._timer.cancel()
         self.settle()
+        # Its thread may have ended before it began to read them.
+        self._contents.give_up()
         self._save()
 
     def _run(self) -> None:

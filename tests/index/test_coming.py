@@ -178,7 +178,7 @@ def test_an_end_does_not_wait_for_what_is_coming(storage: Gated) -> None:
     with ThreadPoolExecutor(2) as others:
         waiting = others.submit(index.search, QUERIES, 5, effort=Effort.EXACT)
         ending = others.submit(index.close)
-        while not index._upkeep._closed:
+        while not index._upkeep._closed.is_set():
             time.sleep(0.001)
         storage.gate.set()
         ending.result(30)

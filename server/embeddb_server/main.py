@@ -7,9 +7,6 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-import embeddb
-from embeddb.errors import EmbeddbError
-
 # Each is the function of its name in a module that is imported when it runs: making a key need not wait for
 # what serving takes.
 COMMANDS = {
@@ -24,6 +21,14 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command: serving is the one without a name. Returns the exit code."""
+    # Read when torch, FAISS and numpy are imported. Their threads spin while they wait, and take a core that
+    # others need: of lone exact searches among 20,000 vectors there were 67 a second, and are 320 without.
+    # OpenBLAS takes the logarithm of a number of cycles, of which 4 is the least.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    import embeddb
+    from embeddb.errors import EmbeddbError
+
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments == ["--version"]:
         print(f"embeddb-server {embeddb.__version__}")
@@ -32,11 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(f"embeddb-server: no command {command!r}; there are: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    # Read when torch, FAISS and numpy are imported. Their threads spin while they wait, and take a core that
-    # others need: of lone exact searches among 20,000 vectors there were 67 a second, and are 320 without.
-    # OpenBLAS takes the logarithm of a number of cycles, of which 4 is the least.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     try:
         getattr(import_module(f"embeddb_server.{COMMANDS[command]}"), command)(arguments)
     except EmbeddbError as error:

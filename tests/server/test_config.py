@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -153,3 +155,9 @@ def test_the_document_has_every_limit() -> None:
         f"| a page of a listing | {MAX_PAGE:,} |",
     ):
         assert row in DOCUMENT, row
+
+
+def test_how_threads_wait_is_said_before_they_are_there() -> None:
+    script = "import sys, embeddb_server.main; print(sorted({'numpy', 'torch', 'faiss'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -49,9 +49,10 @@ class Gate:
             while self._closed or self._next:
                 self._changed.wait()
             self._closed = True
-            while self._inside:
-                self._changed.wait()
         try:
+            with self._lock:
+                while self._inside:
+                    self._changed.wait()
             yield
         finally:
             with self._lock:
@@ -62,9 +63,12 @@ class Gate:
     def _wait(self) -> None:
         """Wait until it is open; the lock is held."""
         self._waiting += 1
-        while self._closed:
-            self._changed.wait()
-        self._waiting -= 1
-        self._next -= 1
-        if not self._next:
-            self._changed.notify_all()
+        try:
+            while self._closed:
+                self._changed.wait()
+        finally:
+            # Also for one who was interrupted.
+            self._waiting -= 1
+            if self._next:
+                self._next -= 1
+                self._changed.notify_all()

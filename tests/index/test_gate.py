@@ -6,6 +6,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from embeddb.gate import Gate
 
 SECONDS = 20
@@ -92,3 +94,26 @@ def test_who_has_it_alone_again_and_again_lets_others_in_between() -> None:
                 times += 1
         waits.result(SECONDS)
     assert times <= 1
+
+
+def test_who_is_interrupted_while_it_waits_leaves_it_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate()
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gate._changed, "wait", interrupted)
+        with gate, pytest.raises(KeyboardInterrupt), gate.alone():
+            pass
+        assert gate.is_open
+        with gate.alone(), pytest.raises(KeyboardInterrupt), gate:
+            pass
+    assert gate.is_open
+
+    def alone() -> bool:
+        with gate.alone():
+            return True
+
+    with ThreadPoolExecutor(1) as threads:
+        assert all(threads.submit(alone).result(SECONDS) for _ in range(2))

@@ -217,7 +217,7 @@ class Collection(CollectionCalls):
         Raises:
             NotFoundError, FailedPreconditionError: as the search would.
         """
-        return self._spaces.get(model).is_prompt
+        return self._store.is_open and self._spaces.get(model).is_prompt
 
     def _answers(self, search: Search) -> list[Found | EmbeddbError]:
         if search.fusion is None:

@@ -257,8 +257,8 @@ class Approximate:
 
     @property
     def is_searchable(self) -> bool:
-        """Whether a search would not wait, at this moment, until something is added."""
-        return self._gate.is_open
+        """Whether a search would wait neither for an addition nor for a GPU, at this moment."""
+        return self._gate.is_open and not self._copying.locked()
 
     @property
     def swept(self) -> int:

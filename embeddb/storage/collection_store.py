@@ -301,6 +301,11 @@ class CollectionStore:
         """Copy the collection as it is at this moment into a new folder."""
         self._env.copy(target)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a read would begin at once, at this moment; see `Environment.is_open`."""
+        return self._env.is_open
+
     def close(self) -> None:
         """Commit what is queued, and close."""
         self._commits.close()

@@ -167,6 +167,11 @@ class Environment:
         except lmdb.Error as error:
             raise as_ours(error, self._path) from error
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a read would begin at once, at this moment: the map neither grows nor waits to grow."""
+        return self._gate.is_open
+
     def database(self, name: str) -> lmdb._Database:
         """The handle of a named database."""
         return self._databases[name]

@@ -20,7 +20,9 @@ from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 import grpc
 import grpc.aio
 
+from embeddb.errors import ResourceExhaustedError
 from embeddb_server.handlers import AbortedError, Behaviour, Call, CallInterceptor, Method
+from embeddb_server.interceptor import request_id, status_of
 
 __all__ = ["Dispatcher", "Quick"]
 
@@ -34,15 +36,19 @@ Write = Callable[[Any], bytes]
 Quick = Callable[[bytes], bool]
 """Whether a request is answered in about as much time as it takes to hand it to another thread."""
 
-# What stays on the loop holds up all other calls, and cores that could share the work: it may take so much of
-# the processor's time on the average of the last so many, ...
+# What stays on the loop holds up all other calls, and cores that could share the work. If on the average of
+# the last so many it takes more of the processor's time than this, ...
 QUICK_SECONDS = 0.002
 REMEMBERED = 10
 # ... or so many times that by the clock, for other programs may have the processor, ...
 PATIENCE = 5
-# ... where no single one counts for more than this; if it takes longer, all go to the threads for a while.
-MOST_SECONDS = 0.01
+# ... everything goes to the threads for so long.
 PAUSE_SECONDS = 0.1
+# So does everything after a single one that takes longer than this, for so many times as long.
+LONG_SECONDS = 0.05
+LONG_PAUSES = 20
+# How often a thread that waits for a request looks whether the server has stopped.
+LOOK_SECONDS = 1.0
 
 
 class Dispatcher(grpc.aio.ServerInterceptor):
@@ -51,15 +57,22 @@ class Dispatcher(grpc.aio.ServerInterceptor):
     Args:
         interceptors: the first sees every call first.
         threads: how many calls are worked on at the same time.
+        max_calls: how many may be under way, be they worked on or wait; more are refused.
         quick: which requests may be answered on the loop, by the full name of the method; streams among these
             answer each request with one response, in order, as soon as it comes.
     """
 
     def __init__(
-        self, interceptors: Sequence[CallInterceptor], threads: int, quick: Mapping[str, Quick]
+        self,
+        interceptors: Sequence[CallInterceptor],
+        threads: int,
+        max_calls: int,
+        quick: Mapping[str, Quick],
     ) -> None:
         self._interceptors = interceptors
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="call")
+        self._max_calls = max_calls
+        self._calls = 0
         self._quick = quick
         self._handlers: dict[str, Handler] = {}
         self._mean_seconds = 0.0
@@ -106,7 +119,7 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         quick = self._quick.get(method.name, _never)
 
         async def answer(request: Any, context: Context) -> bytes:
-            call = Call(context)
+            call = await self._admitted(context)
             try:
                 source = _Requests(request) if method.takes_stream else request
                 work = partial(copy_context().run, lambda: write(behaviour(source, call)))
@@ -114,7 +127,7 @@ class Dispatcher(grpc.aio.ServerInterceptor):
             except AbortedError as aborted:
                 await _abort(context, aborted.status)
             finally:
-                call.end()
+                self._end(call)
 
         return answer
 
@@ -124,7 +137,7 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         one_by_one = method.takes_stream and method.name in self._quick
 
         async def answer(request: Any, context: Context) -> AsyncIterator[bytes]:
-            call = Call(context)
+            call = await self._admitted(context)
             given: deque[bytes] = deque()
             waiting = _Requests(request) if method.takes_stream else request
             responses = behaviour(_taken(given) if one_by_one else waiting, call)
@@ -140,11 +153,24 @@ class Dispatcher(grpc.aio.ServerInterceptor):
             except AbortedError as aborted:
                 await _abort(context, aborted.status)
             finally:
-                call.end()
+                self._end(call)
                 # What it still has to end may take its time, even if the caller has gone.
                 self._pool.submit(_close, responses)
 
         return answer
+
+    async def _admitted(self, context: Context) -> Call:
+        """A call of a context, unless there are too many."""
+        call = Call(context)
+        if self._calls >= self._max_calls:
+            message = f"{self._calls} calls are under way, and max_calls allows no more; try again"
+            await _abort(context, status_of(ResourceExhaustedError(message), request_id(call)))
+        self._calls += 1
+        return call
+
+    def _end(self, call: Call) -> None:
+        self._calls -= 1
+        call.end()
 
     async def _run(self, work: Callable[[], T], *, quick: bool) -> T:
         """Work on a thread, or here and now if that is quick."""
@@ -156,11 +182,14 @@ class Dispatcher(grpc.aio.ServerInterceptor):
             return work()
         finally:
             now = time.monotonic()
-            self._took(max(time.thread_time() - worked, (now - begun) / PATIENCE), now)
+            self._took(time.thread_time() - worked, now - begun, now)
 
-    def _took(self, seconds: float, now: float) -> None:
-        """Work on the loop took so long; if that is the rule, it is not quick."""
-        self._mean_seconds += (min(seconds, MOST_SECONDS) - self._mean_seconds) / REMEMBERED
+    def _took(self, worked: float, elapsed: float, now: float) -> None:
+        """Note what something on the loop took; whether that was quick decides where the next ones run."""
+        if elapsed > LONG_SECONDS:
+            self._paused_until = now + LONG_PAUSES * elapsed
+            return
+        self._mean_seconds += (max(worked, elapsed / PATIENCE) - self._mean_seconds) / REMEMBERED
         if self._mean_seconds > QUICK_SECONDS:
             self._mean_seconds = 0.0
             self._paused_until = now + PAUSE_SECONDS
@@ -174,14 +203,22 @@ class _Requests(Iterator[bytes]):
         self._loop = asyncio.get_running_loop()
 
     def __next__(self) -> bytes:
-        try:
-            request = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
-        except CancelledError:
-            # The server stops.
-            request = None
+        request = None if self._loop.is_closed() else self._wait()
         if request is None:
             raise StopIteration
         return request
+
+    def _wait(self) -> bytes | None:
+        """The next request; None if there is none, or the server stops."""
+        coming = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+        while not self._loop.is_closed():
+            try:
+                return coming.result(LOOK_SECONDS)
+            except TimeoutError:
+                continue
+            except CancelledError:
+                break
+        return None
 
     async def _next(self) -> bytes | None:
         return await anext(self._received, None)

@@ -32,13 +32,15 @@ class Call:
 
     def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         self._context = context
+        # Read now: once the caller has gone gRPC frees what it points to, whoever still works for the call.
+        self._metadata = context.invocation_metadata() or ()
         self._code: grpc.StatusCode | None = None
         self._changing = threading.Lock()
         self._callbacks: list[Callable[[], None]] | None = []
 
     def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
         """What the caller sent beside the request."""
-        return self._context.invocation_metadata() or ()  # type: ignore[return-value]
+        return self._metadata  # type: ignore[return-value]
 
     def time_remaining(self) -> float | None:
         """How long the caller waits, in seconds; None for ever."""

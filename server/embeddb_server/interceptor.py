@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
@@ -20,7 +21,7 @@ from embeddb_protos.wire.errors import status_message
 from embeddb_server import logs
 from embeddb_server.handlers import Behaviour, Call, CallInterceptor, Method, carried, sent
 
-__all__ = ["ErrorInterceptor"]
+__all__ = ["ErrorInterceptor", "request_id", "status_of"]
 
 REQUEST_ID = "x-request-id"
 CENTURY_SECONDS = 100 * 365 * 24 * 3600
@@ -67,10 +68,21 @@ class ErrorInterceptor(CallInterceptor):
 
 def _begin(call: Call) -> str:
     """Set the call's deadline and request id; returns the id. gRPC runs each call in a context of its own."""
-    request_id = sent(call, REQUEST_ID) or secrets.token_hex(16)
-    logs.set_request(request_id)
+    own = request_id(call)
+    logs.set_request(own)
     set_current(_deadline(call))
-    return request_id
+    return own
+
+
+def request_id(call: Call) -> str:
+    """The id that a call came with, or a new one."""
+    return sent(call, REQUEST_ID) or secrets.token_hex(16)
+
+
+def status_of(error: EmbeddbError, request_id: str) -> grpc.Status:
+    """What a call that fails with an error of ours ends with."""
+    status: grpc.Status = rpc_status.to_status(status_message(error, request_id))
+    return status
 
 
 def _parsing(behaviour: Behaviour, method: Method, max_elements: int) -> Behaviour:
@@ -127,4 +139,4 @@ def _abort(call: Call, error: Exception, method: Method, request_id: str) -> NoR
     if not isinstance(error, EmbeddbError):
         log.error("%s failed, request id %s", method.name, request_id, exc_info=error)
         error = InternalError(f"internal error; the server's log has it under request id {request_id}")
-    call.abort(rpc_status.to_status(status_message(error, request_id)))
+    call.abort(status_of(error, request_id))

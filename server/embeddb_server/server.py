@@ -119,6 +119,7 @@ class Server:
                 StreamInterceptor(limits.max_streams),
             ],
             CALL_THREADS + limits.max_streams,
+            limits.max_calls,
             {**search.quick, OPEN: lambda _: True},
         )
         # gRPC's part is this thread's alone.
@@ -193,7 +194,9 @@ async def _made(interceptors: Sequence[grpc.aio.ServerInterceptor], limits: Limi
     """gRPC's server, which belongs to the loop that this runs on."""
     return grpc.aio.server(
         interceptors=interceptors,
-        maximum_concurrent_rpcs=limits.max_calls,
+        # Refuses calls before their requests are received. To be exact is for the dispatcher: after a burst
+        # that reached this, gRPC refuses one more call, however late that comes.
+        maximum_concurrent_rpcs=2 * limits.max_calls,
         options=[
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", limits.max_message_bytes),

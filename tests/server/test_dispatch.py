@@ -65,7 +65,7 @@ def told(found: Sequence[list[Hit] | EmbeddbError]) -> list[list[tuple[str, floa
         (PLAIN, "grpc"),
         (Search([VECTOR], 2, "given", effort=Effort.SPEED), "grpc"),
         (Search([VECTOR, VECTOR], 2), "call"),
-        (Search([VECTOR], 101), "call"),
+        (Search([VECTOR], 51), "call"),
         (Search([VECTOR], 2, filter="n < 300"), "call"),
         (Search([VECTOR], 2, effort=Effort.EXACT), "call"),
         (Search([VECTOR], 2, explain=True), "call"),
@@ -115,3 +115,23 @@ def test_what_takes_long_goes_to_the_threads_for_a_while(
     time.sleep(0.6)
     collection.search_many(PLAIN)
     assert threads[3:] == ["grpc"]
+
+
+def test_one_that_takes_very_long_sends_the_next_ones_to_the_threads(
+    collection: Collection, threads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(dispatch, "LONG_PAUSES", 1000)
+    time.sleep(0.6)
+    for _ in range(2):
+        collection.search_many(PLAIN)
+    assert threads == ["grpc", "call"]
+
+
+@pytest.mark.usefixtures("collection")
+def test_nothing_is_searched_on_the_loop_while_storage_lets_no_reader_in(database: Database) -> None:
+    engine = database.collection("indexed")
+    assert engine.is_prompt(None)
+    with engine._store._env._gate.alone():
+        assert not engine.is_prompt(None)
+    assert engine.is_prompt(None)

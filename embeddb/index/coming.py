@@ -66,6 +66,10 @@ class Coming:
         self._failure = failure
         self._ended.set()
 
+    def join(self) -> None:
+        """Return when it is over, however it ended and however long that takes."""
+        self._ended.wait()
+
     def wait(self) -> None:
         """Return when all are in their places.
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from embeddb.errors import ResourceExhaustedError
 from embeddb.index.approximate import Approximate
 from embeddb.index.codes import CodeMoment, Codes
+from embeddb.index.coming import Coming
 from embeddb.index.gpu import FAULTS, Gpu
 from embeddb.index.vectors import Moment, Vectors
 
@@ -75,10 +76,16 @@ class Contents:
         Args:
             vectors: (n, dimension) float32, prepared.
         """
-        if len(rows) > self._vectors.room:
+        while (coming := self._updated(rows, vectors, removed, sequence)) is not None:
             # Not with the lock, which is taken when the last of those that are coming are here.
-            self.wait()
+            coming.join()
+
+    def _updated(self, rows: Rows, vectors: Floats, removed: Rows, sequence: int) -> Coming | None:
+        """Update; or return at once what has to end before there is room."""
         with self._lock:
+            coming = self.state.moment.coming
+            if coming is not None and not coming.over and len(rows) > self._vectors.room:
+                return coming
             if len(rows):
                 self._vectors.append(rows, vectors)
                 # All that have none: an update that failed half way, for want of memory, left some without.
@@ -96,6 +103,7 @@ class Contents:
                 self._vectors.bury(removed)
             self._sequence = sequence
             self._publish()
+            return None
 
     def wait(self) -> None:
         """Return when the vectors that are coming are here, and those that did not come are buried.

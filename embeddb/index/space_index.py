@@ -214,11 +214,13 @@ class SpaceIndex:
         snapshot = self._snapshots.read(sequence)
         if snapshot is None:
             return None
-        vectors = self._new_vectors(max(count, len(snapshot.rows)))
         last = int(snapshot.rows[-1])
         living = source.rows()
+        known = int(np.searchsorted(living, last, side="right"))
+        # The dead of the snapshot have places too.
+        vectors = self._new_vectors(len(snapshot.rows) + len(living) - known)
         try:
-            vectors.expect(snapshot.rows, living[: np.searchsorted(living, last, side="right")], source)
+            vectors.expect(snapshot.rows, living[:known], source)
             self._append(vectors, source, after=last)
             snapshot.check(vectors.moment())
         except DataLossError as error:

@@ -213,7 +213,7 @@ class Vectors:
         return len(self._rows) - self.count
 
     def append(self, rows: Rows, vectors: Floats) -> None:
-        """Fill the next places, one at least.
+        """Fill the next places, one at least; while others are received, no more than there is room for.
 
         Args:
             rows: (n,) int64, ascending, all beyond those that are here.
@@ -315,9 +315,6 @@ class Vectors:
         )
 
     def _grow(self, capacity: int) -> None:
-        if self._coming is not None:
-            # They have no other place to come to.
-            self._coming.wait()
         n = self.count
         rows, vectors, alive = self._rows, self._vectors, self._alive
         self._rows = np.empty(capacity, np.int64)

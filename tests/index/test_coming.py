@@ -158,6 +158,27 @@ def test_a_write_that_needs_more_room_waits_for_what_is_coming(
     index.close()
 
 
+def test_a_start_has_room_for_the_dead_of_the_snapshot_too(
+    storage: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vectors, "grown", lambda capacity, needed, size: needed)
+    # A crash came after most had been put again.
+    storage.stored = dict(zip(range(1500, 3000), VECTORS[1500:], strict=True))
+    opener = threading.Thread(target=lambda: opened.append(storage.open()), daemon=True)
+    opened: list[SpaceIndex] = []
+    opener.start()
+    opener.join(10)
+    assert opened
+    (index,) = opened
+    storage.gate.set()
+    index.settle()
+    assert len(index) == 1500
+    if storage._metric is not Metric.INNER_PRODUCT:
+        found = index.search(VECTORS[1500:], 1, effort=Effort.EXACT)[1][:, 0]
+        np.testing.assert_array_equal(found, np.arange(1500, 3000))
+    index.close()
+
+
 def test_what_storage_has_lost_is_not_found(storage: Gated) -> None:
     index = storage.open()
     near = np.unique(index.search(QUERIES[:5], 1)[1])

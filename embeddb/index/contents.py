@@ -116,9 +116,14 @@ class Contents:
             coming.wait()
 
     def receive(self, go_on: Callable[[], bool]) -> None:
-        """Read the vectors that are coming; to be called on the thread that calls `cover` and `replace`."""
-        coming = self.state.moment.coming
-        assert coming is not None
+        """Read the vectors that are coming; to be called on the thread that calls `cover` and `replace`.
+
+        Raises:
+            Exception: whatever storage raises; it may be called again, and begins anew.
+        """
+        with self._lock:
+            coming = self._vectors.begin()
+            self._publish()
         failure = f"{self._name} is closed"
         try:
             lost = self._vectors.receive(coming, go_on)

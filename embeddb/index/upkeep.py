@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from functools import partial
 
 import faiss
 
@@ -35,6 +35,10 @@ MAX_TAIL = 1024
 # Vectors are being loaded while there are so many times as many after so many seconds.
 LOAD_GROWTH, LOAD_SECONDS = 1.01, 0.5
 COPIED_AT_ONCE = 8192
+# After so many seconds, vectors that could not be read from storage are asked for again.
+RECEIVE_PAUSE = 30.0
+# Between two looks at the clock, of which the first says that it is not yet time.
+SHORTEST_PAUSE = 0.01
 # Fewer are scanned by the processor in about the time that a GPU takes to start a search's kernels.
 LEAST_PLACED = 10_000
 
@@ -77,6 +81,8 @@ class Upkeep:
         self._closed = threading.Event()
         # How many places there must be before what failed is tried again.
         self._retry_at = 0
+        # When the vectors that are coming are asked for, by the clock of `time.monotonic`.
+        self._receive_at = 0.0
         # And before codes, or a copy of the index, are put on the GPU, or put there again.
         self._codes_at = LEAST_PLACED
         self._copy_at = 0
@@ -89,13 +95,18 @@ class Upkeep:
             if self._due() is None:
                 self._wake_later()
                 return
-            self._thread = threading.Thread(target=self._run, name=f"upkeep-{self._name}", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name=f"upkeep-{self._name}", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def settle(self) -> None:
         """Return when nothing has to be done any more."""
-        while (thread := self._thread) is not None:
+        while (thread := self._running()) is not None:
             thread.join()
+
+    def _running(self) -> threading.Thread | None:
+        with self._lock:
+            return self._thread
 
     def close(self) -> None:
         """Break off what is under way, and keep the index for the next start."""
@@ -113,11 +124,13 @@ class Upkeep:
         faiss.omp_set_num_threads(max(1, faiss.omp_get_max_threads() // 2))
         while True:
             with self._lock:
+                # If this raises, the thread ends, and the next to wake begins another.
+                self._thread = None
                 task = None if self._closed.is_set() else self._due()
                 if task is None:
-                    self._thread = None
                     self._wake_later()
                     return
+                self._thread = threading.current_thread()
             try:
                 task()
             except Exception:
@@ -127,9 +140,8 @@ class Upkeep:
     def _due(self) -> Callable[[], None] | None:
         """What has to be done about the index, if anything."""
         state = self._contents.state
-        coming = state.moment.coming
-        if coming is not None and not coming.over:
-            return partial(self._contents.receive, self._goes_on)
+        if state.moment.coming is not None:
+            return self._receive if time.monotonic() >= self._receive_at else None
         approximate, count, dead = state.approximate, len(state.moment), state.moment.dead
         if count < self._retry_at:
             return None
@@ -149,19 +161,38 @@ class Upkeep:
         return self._add_tail if count - len(approximate) > MAX_TAIL else None
 
     def _wake_later(self) -> None:
-        """Wake when the GPU has rested, if something is to be put there then; called with the lock."""
-        seconds = self._rest_left()
-        if not seconds or self._timer is not None or self._closed.is_set():
-            return
-        if self._due_on_gpu(self._contents.state) is not None:
-            self._timer = threading.Timer(seconds, self._wake_rested)
-            self._timer.daemon = True
-            self._timer.start()
+        """Wake after the pause that something waits for, if anything does; called with the lock."""
+        seconds = self._pause()
+        if seconds and self._timer is None and not self._closed.is_set():
+            timer = threading.Timer(seconds, self._wake_rested)
+            timer.daemon = True
+            timer.start()
+            self._timer = timer
+
+    def _pause(self) -> float:
+        """For how many seconds something has to wait: for storage, or for the GPU to have rested."""
+        state = self._contents.state
+        if state.moment.coming is not None:
+            return max(SHORTEST_PAUSE, self._receive_at - time.monotonic())
+        return 0.0 if self._due_on_gpu(state) is None else self._rest_left()
 
     def _wake_rested(self) -> None:
         with self._lock:
             self._timer = None
         self.wake()
+
+    def _receive(self) -> None:
+        """Read the vectors that are coming; nothing else is done about the index before they are here."""
+        try:
+            self._contents.receive(self._goes_on)
+        except Exception:
+            self._receive_at = time.monotonic() + RECEIVE_PAUSE
+            log.exception(
+                "%s: not all vectors could be read from storage: in %g seconds they are asked for again; "
+                "until then, filtered and exact searches fail",
+                self._name,
+                RECEIVE_PAUSE,
+            )
 
     def _rest_left(self) -> float:
         return 0.0 if self._gpu is None else self._gpu.rest_left
@@ -169,7 +200,7 @@ class Upkeep:
     def _wanted(self, living: int) -> str | None:
         """The index that so many vectors should have; None for the exact scan, which a GPU does for all."""
         on_gpu = self._contents.state.codes.gpu is not None
-        dimension = self._contents.state.moment.vectors.shape[1]
+        dimension = self._contents.state.moment.kept.shape[1]
         return None if on_gpu else self._policy.choose(living, dimension)
 
     def _due_on_gpu(self, state: State) -> Callable[[], None] | None:

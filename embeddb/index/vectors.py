@@ -249,6 +249,13 @@ class Vectors:
         self.dead = len(rows) - len(living)
         self._coming = Coming(source, len(rows))
 
+    def begin(self) -> Coming:
+        """What is to be received; if it failed before, those who ask for it now wait again."""
+        assert self._coming is not None
+        if self._coming.over:
+            self._coming = Coming(self._coming.source, self._coming.count)
+        return self._coming
+
     def receive(self, coming: Coming, go_on: Callable[[], bool]) -> Rows | None:
         """Put the vectors that are expected in their places; others may append meanwhile.
 

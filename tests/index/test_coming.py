@@ -15,7 +15,7 @@ import pytest
 
 from embeddb.deadline import Deadline, within
 from embeddb.errors import DeadlineExceededError, UnavailableError
-from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex, vectors
+from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex, upkeep, vectors
 from embeddb.options import Effort
 from embeddb.query import Encoding, Metric
 
@@ -224,11 +224,68 @@ def test_storage_that_fails_fails_those_who_need_all_vectors(
     storage.gate.set()
     with caplog.at_level(logging.ERROR):
         index.settle()
-    assert "could not be brought up to date" in caplog.text
+    assert "not all vectors could be read from storage: in 30 seconds they are asked for again" in caplog.text
     with pytest.raises(
         UnavailableError, match="not all vectors could be read from storage: the disk is gone"
     ):
         index.search(QUERIES, 5, effort=Effort.EXACT)
     for now, then in zip(index.search(QUERIES, 5), before, strict=True):
         np.testing.assert_array_equal(now, then)
+    index.close()
+
+
+def test_storage_that_failed_is_asked_again(storage: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "RECEIVE_PAUSE", 0.1)
+    index = storage.open()
+    storage.fails = True
+    storage.gate.set()
+    index.settle()
+    with pytest.raises(UnavailableError):
+        index.search(QUERIES, 5, effort=Effort.EXACT)
+    storage.fails = False
+    for _ in range(100):
+        if index._contents.state.moment.coming is None:
+            break
+        time.sleep(0.05)
+    assert (index.search(QUERIES, 5, effort=Effort.EXACT)[1] >= 0).all()
+    assert len(index) == 2000
+    index.close()
+
+
+def test_writes_go_on_where_storage_failed(storage: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "grown", lambda capacity, needed, size: needed)
+    index = storage.open()
+    storage.fails = True
+    storage.gate.set()
+    index.settle()
+    # So many that what failed before would be tried again, and that all have to be copied.
+    many = np.random.default_rng(2).normal(size=(3000, DIMENSION)).astype(np.float32)
+    index.update(np.arange(2000, 5000), many, NONE, 2)
+    assert len(index) == 5000
+    if storage._metric is not Metric.INNER_PRODUCT:
+        assert index.search(many[7][None], 1)[1][0, 0] == 2007
+    with ThreadPoolExecutor(1) as other:
+        other.submit(index.close).result(30)
+
+
+def test_a_thread_that_could_not_be_started_is_started_by_the_next_to_wake(
+    storage: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = storage.open()
+    storage.gate.set()
+    index.settle()
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    many = np.random.default_rng(2).normal(size=(1500, DIMENSION)).astype(np.float32)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            index.update(np.arange(2000, 3500), many, NONE, 2)
+    index.update(np.arange(3500, 3501), many[:1], NONE, 3)
+    index.settle()
+    approximate = index._contents.state.approximate
+    assert approximate is not None
+    assert len(approximate) == 3501
     index.close()

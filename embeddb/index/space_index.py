@@ -33,6 +33,7 @@ Floats = npt.NDArray[np.float32]
 
 MAX_SEARCHES_AT_ONCE = 64
 MAX_QUEUE = 4096
+READ_AT_ONCE = 1024
 
 log = logging.getLogger(__name__)
 
@@ -220,7 +221,7 @@ class SpaceIndex:
         # The dead of the snapshot have places too.
         vectors = self._new_vectors(len(snapshot.rows) + len(living) - known)
         try:
-            vectors.expect(snapshot.rows, living[:known], source)
+            vectors.expect(snapshot.rows, _sound(source, living[:known], snapshot.rows), source)
             self._append(vectors, source, after=last)
             snapshot.check(vectors.moment())
         except DataLossError as error:
@@ -229,3 +230,12 @@ class SpaceIndex:
         since = vectors.count - len(snapshot.rows)
         log.info("%s: the index of commit %d, and %d vectors since", self._name, snapshot.sequence, since)
         return vectors, snapshot.approximate
+
+
+def _sound(source: Source, living: Rows, rows: Rows) -> Rows:
+    """The rows that live, (m,) int64, without damaged ones that an index over `rows` was built without."""
+    others = np.setdiff1d(living, rows, assume_unique=True)
+    parts = (others[start : start + READ_AT_ONCE] for start in range(0, len(others), READ_AT_ONCE))
+    if not len(others) or any(source.read(part) for part in parts):
+        return living
+    return np.setdiff1d(living, others, assume_unique=True)

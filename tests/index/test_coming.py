@@ -194,6 +194,27 @@ def test_what_storage_has_lost_is_not_found(storage: Gated) -> None:
     index.close()
 
 
+def test_what_was_damaged_before_the_index_was_built_does_not_cost_the_index(
+    storage: Gated, builds: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    storage._path.unlink()
+    storage.lost = set(range(100, 164))
+    storage.gate.set()
+    index = storage.open()
+    index.settle()
+    index.close()
+    assert builds == ["IVF16,SQ8"]
+    index = storage.open()
+    index.settle()
+    assert len(index) == 2000 - 64
+    found = index.search(QUERIES, 5, effort=Effort.EXACT)[1]
+    assert (found >= 0).all()
+    assert not np.isin(found, list(storage.lost)).any()
+    index.close()
+    assert builds == ["IVF16,SQ8"]
+    assert "built anew" not in caplog.text
+
+
 def test_an_end_does_not_wait_for_what_is_coming(storage: Gated) -> None:
     index = storage.open()
     with ThreadPoolExecutor(2) as others:

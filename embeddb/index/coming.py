@@ -19,6 +19,9 @@ T = TypeVar("T")
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
+# How often who waits looks whether its caller is still there.
+LOOK_SECONDS = 1.0
+
 
 class Source(Protocol):
     """A space's vectors where they are kept."""
@@ -77,8 +80,10 @@ class Coming:
             UnavailableError: they will not come.
             DeadlineExceededError, CancelledError: nobody waits for the answer any more.
         """
-        while not self._ended.wait(current().seconds):
+        while not self._ended.is_set():
             current().check()
+            left = current().seconds
+            self._ended.wait(LOOK_SECONDS if left is None else min(left, LOOK_SECONDS))
         if self._failure:
             raise UnavailableError(self._failure)
 

@@ -78,7 +78,10 @@ class Searching:
         return few and lone and question.effort is not Effort.EXACT
 
     def answer(self, state: State, questions: Sequence[Question]) -> list[tuple[Floats, Rows]]:
-        """Scores and rows of each question, by one search for all that are alike but for their queries."""
+        """Scores and rows of each question, by one search for all that are alike but for their queries.
+
+        While vectors are coming, an answer may have fewer hits than there are: this thread waits for nothing.
+        """
         if len(questions) == 1:
             return list(self._together(state, questions))
         alike: dict[tuple[int, Effort], list[int]] = defaultdict(list)
@@ -155,6 +158,6 @@ def _approximately(
         tail = scan(moment, state.codes, queries, k, allowed)
         found, places = best(np.hstack([found, tail[0]]), np.hstack([places, tail[1]]), k)
     missed = places[:, min(k, present) - 1] < 0 if present else np.zeros(len(queries), np.bool_)
-    if missed.any():
+    if missed.any() and moment.coming is None:
         found[missed], places[missed] = scan_all(moment, queries[missed], k, allowed)
     return found, places

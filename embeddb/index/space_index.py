@@ -97,7 +97,7 @@ class SpaceIndex:
         """Fill an index that is new with what storage has, and its snapshot, if that is of any use.
 
         Where it is, the vectors that the snapshot's index has are read beside the searches. Only those wait
-        that need all of them: searches with a filter, and exact ones.
+        that need all of them: searches with a filter, exact ones, and those that the index finds too few for.
 
         Args:
             source: has the vectors.
@@ -169,11 +169,13 @@ class SpaceIndex:
             # On this thread, and not on the one that answers others meanwhile.
             self._contents.wait()
         question = Question(prepared(self.metric, queries), k, allowed, effort)
-        state = self._contents.state
-        if self._searching.is_quick(state, question):
-            current().check()
-            return self._searching.answer(state, [question])[0]
-        return self._searches.wait(self._searches.submit(question, Priority.QUERY))
+        whole = self._contents.state.moment.coming is None
+        scores, rows = self._ask(question)
+        if not whole and (rows[:, : len(self)] < 0).any():
+            # The index alone found too few. To look at the others takes all vectors.
+            self._contents.wait()
+            return self._ask(question)
+        return scores, rows
 
     @property
     def is_prompt(self) -> bool:
@@ -181,6 +183,14 @@ class SpaceIndex:
         return self._searching.is_prompt(self._contents.state)
 
     # -- Inside -----------------------------------------------------------------------------------------
+
+    def _ask(self, question: Question) -> tuple[Floats, Rows]:
+        """The answer, by this thread where that is quick, otherwise together with others."""
+        state = self._contents.state
+        if self._searching.is_quick(state, question):
+            current().check()
+            return self._searching.answer(state, [question])[0]
+        return self._searches.wait(self._searches.submit(question, Priority.QUERY))
 
     def _answer(self, questions: Sequence[Question]) -> list[tuple[Floats, Rows]]:
         return self._searching.answer(self._contents.state, questions)

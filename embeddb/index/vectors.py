@@ -277,6 +277,8 @@ class Vectors:
             length = self._put(places, prepared(self.metric, vectors[: len(places)]))
             coming.longest = max(coming.longest, length)
             absent[places] = False
+            if found[-1] >= rows[-1]:
+                break
         self._vectors[: coming.count][absent] = 0
         lost: Rows = rows[absent & living]
         return lost

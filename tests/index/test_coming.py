@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from embeddb.deadline import Deadline, within
-from embeddb.errors import DeadlineExceededError, UnavailableError
+from embeddb.errors import CancelledError, DeadlineExceededError, UnavailableError
 from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex, upkeep, vectors
 from embeddb.options import Effort
 from embeddb.query import Encoding, Metric
@@ -35,6 +36,7 @@ class Gated:
         self.stored = dict(enumerate(VECTORS[:2000]))
         self.lost: set[int] = set()
         self.fails = False
+        self.scanned = 0
         self.gate = threading.Event()
         self._path = path / "a.index"
         self._metric, self._encoding = metric, encoding
@@ -57,6 +59,7 @@ class Gated:
                     raise OSError("the disk is gone")
             part = part[~np.isin(part, list(self.lost))]
             if len(part):
+                self.scanned += 1
                 yield part, np.stack([self.stored[row] for row in part.tolist()])
 
     def read(self, rows: Rows) -> dict[int, Floats]:
@@ -117,6 +120,22 @@ def test_who_needs_all_vectors_waits_for_them_and_no_one_else(storage: Gated, ex
         np.testing.assert_array_equal(early[1], late[1])
     else:
         assert (early[1] % 2 == 0).all()
+    index.close()
+
+
+def test_who_gets_too_few_hits_waits_and_keeps_no_one_else_from_an_answer(storage: Gated) -> None:
+    index = storage.open()
+    with ThreadPoolExecutor(2) as others:
+        # More than the lists hold that they look at.
+        waiting = [others.submit(index.search, QUERIES[:2], k) for k in (1500, 2000)]
+        for _ in range(10):
+            assert index.search(QUERIES, 5)[1].min() >= 0
+        assert not any(each.done() for each in waiting)
+        storage.gate.set()
+        for each, k in zip(waiting, (1500, 2000), strict=True):
+            rows = each.result(30)[1]
+            assert rows.min() >= 0
+            np.testing.assert_array_equal(rows, index.search(QUERIES[:2], k, effort=Effort.EXACT)[1])
     index.close()
 
 
@@ -233,6 +252,30 @@ def test_a_caller_waits_no_longer_than_to_its_deadline(storage: Gated) -> None:
     with within(Deadline(time.monotonic() + 0.05)), pytest.raises(DeadlineExceededError):
         index.search(QUERIES, 5, effort=Effort.EXACT)
     storage.gate.set()
+    index.close()
+
+
+def test_a_caller_that_went_away_waits_no_longer(storage: Gated) -> None:
+    index = storage.open()
+    gone = threading.Event()
+    with within(Deadline(gone=gone.is_set)), ThreadPoolExecutor(1) as other:
+        waiting = other.submit(copy_context().run, index.search, QUERIES, 5, effort=Effort.EXACT)
+        time.sleep(0.05)
+        gone.set()
+        with pytest.raises(CancelledError):
+            waiting.result(30)
+        storage.gate.set()
+    index.close()
+
+
+def test_only_what_was_expected_is_read(storage: Gated) -> None:
+    index = storage.open()
+    storage.stored |= dict.fromkeys(range(2000, 10_000), VECTORS[0])
+    storage.scanned = 0
+    storage.gate.set()
+    index.settle()
+    # The first of five parts has them; the second was read ahead.
+    assert storage.scanned == 2
     index.close()
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -101,17 +101,16 @@ class Environment:
             )
         except (lmdb.Error, OSError) as error:
             raise as_ours(error, path) from error
-        try:
-            self._check_length()
-            # A process that was killed while it read would keep LMDB from using pages again.
-            self._env.reader_check()
-            self._databases = {name: self._env.open_db(name.encode()) for name in databases}
-        except lmdb.Error as error:
-            self._env.close()
-            raise as_ours(error, path) from error
-        except DataLossError:
-            self._env.close()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self._env.close)
+            try:
+                self._check_length()
+                # A process that was killed while it read would keep LMDB from using pages again.
+                self._env.reader_check()
+                self._databases = {name: self._env.open_db(name.encode()) for name in databases}
+            except (lmdb.Error, OSError) as error:
+                raise as_ours(error, path) from error
+            undo.pop_all()
         if not size:
             for folder in (path, path.parent):
                 sync_folder(folder)
@@ -187,7 +186,9 @@ class Environment:
         with self._gate.alone():
             if not self._readonly:
                 self._env.sync(True)
-                self._lengthen()
+                # So that the next start need not look at each page; where this fails, it does.
+                with suppress(OSError):
+                    self._lengthen()
             self._env.close()
 
     def copy(self, target: Path) -> None:
@@ -220,28 +221,53 @@ class Environment:
     def _check_length(self) -> None:
         """Refuse a file that was cut off: to read beyond its end would kill the process.
 
-        Pages that a transaction took at the end and gave up again LMDB counts and does not write. A file that
-        lacks no others is sound: py-lmdb's verifier, which reads it without LMDB, knows them.
+        Pages that a transaction took at the end and gave up again LMDB counts and does not write: a file that
+        lacks no others is sound. Whoever may write gives it these pages, and with them zeros for those that a
+        large value has lost, which its checksum tells; whoever may not is refused a file that lacks such.
         """
-        needed = self._length()
+        file, needed = self._path / DATA_FILE, self._length()
         # Another process may be writing: the file is looked at after what it must hold, for it only grows.
-        size = _size(self._path / DATA_FILE)
+        size = _size(file)
         if size >= needed:
             return
-        from lmdb.verify import verify  # Which few starts need.
+        if self._is_cut_off(file):
+            raise DataLossError(f"{file} has {size:,} bytes of {needed:,}; restore a backup")
+        if not self._readonly:
+            self._lengthen()
 
-        if any("beyond EOF" in problem for problem in verify(str(self._path / DATA_FILE))):
-            raise DataLossError(
-                f"{self._path / DATA_FILE} has {size:,} bytes of {needed:,}; restore a backup"
-            )
+    def _is_cut_off(self, file: Path) -> bool:
+        """Whether a file that lacks pages lacks one that is used, by py-lmdb's verifier, which needs no LMDB.
+
+        The verifier itself looks at the first page of a large value alone.
+        """
+        from lmdb.verify import VerifyError, _Verifier  # Which few starts need.
+
+        # Another process may be writing: while this transaction is open, it uses no page again.
+        with self._env.begin():
+            while True:
+                moment = self._env.info()["last_txnid"]
+                with open(file, "rb") as opened:
+                    size = os.fstat(opened.fileno()).st_size
+                    verifier = _Verifier(opened, size)
+                    try:
+                        found = bool(verifier.verify())
+                    except VerifyError:
+                        found = True
+                    else:
+                        found |= self._readonly and any(verifier.live[size // verifier.psize :])
+                # What was committed since the file's length was seen may lie behind it.
+                if not found or self._env.info()["last_txnid"] == moment:
+                    return found
 
     def _lengthen(self) -> None:
-        """Have the file hold all pages that LMDB counts, so that the next start need not look at each."""
+        """Have the file hold all pages that LMDB counts; those it lacks take no room.
+
+        Raises:
+            OSError: the system does not let it.
+        """
         file, needed = self._path / DATA_FILE, self._length()
         if _size(file) < needed:
-            # Where the disk is full, the next start looks.
-            with suppress(OSError):
-                os.truncate(file, needed)
+            os.truncate(file, needed)
 
     def _length(self) -> int:
         """How long the file is with all pages that LMDB counts."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import random
-import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 
-import lmdb
 import pytest
 
 from embeddb.errors import DataLossError
@@ -103,59 +99,6 @@ def test_a_folder_without_its_file_is_not_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "old" / "data.mdb").write_bytes(b"")
     with pytest.raises(DataLossError, match="missing or empty"):
         CollectionStore(tmp_path / "old", "test")
-
-
-def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
-    store = CollectionStore(tmp_path, "test", create=True)
-    store.write([put(str(n), payload=PAYLOAD, features=False) for n in range(20)])
-    store.close()
-    file = tmp_path / "data.mdb"
-    whole = file.read_bytes()
-    for length in (len(whole) // 2, len(whole) - 4096):
-        file.write_bytes(whole[:length])
-        with pytest.raises(DataLossError, match=rf"has {length:,} bytes of [\d,]+; restore a backup"):
-            CollectionStore(tmp_path, "test")
-    file.write_bytes(whole)
-    store = CollectionStore(tmp_path, "test")
-    assert store.count() == 20
-    store.close()
-
-
-def lacking(path: Path, seed: int) -> tuple[Environment, dict[bytes, bytes]] | None:
-    """An environment whose file lacks pages that LMDB counts, and what it holds; None if it came to none."""
-    env, rng, held = Environment(path, ("a",), Durability.ASYNC, create=True), random.Random(seed), {}
-
-    def change(transaction: lmdb.Transaction) -> None:
-        for key in (b"%05d" % rng.randrange(200) for _ in range(rng.randrange(1, 40))):
-            if rng.random() < 0.5:
-                held[key] = bytes(rng.choice([20, 500, 3000, 9000]))
-                transaction.put(key, held[key], db=env.database("a"))
-            else:
-                held.pop(key, None)
-                transaction.delete(key, db=env.database("a"))
-
-    for _ in range(30):
-        env.write(change)
-        if (path / "data.mdb").stat().st_size < env.use().file_bytes:
-            return env, held
-    env.close()
-    return None
-
-
-def test_a_file_that_lacks_pages_that_nobody_uses_is_whole(tmp_path: Path) -> None:
-    found = (lacking(tmp_path / str(seed), seed) for seed in range(200))
-    env, held = next(each for each in found if each is not None)
-    file, killed = env._path / "data.mdb", tmp_path / "killed"
-    # As a process leaves it that is killed now.
-    killed.mkdir()
-    shutil.copy(file, killed)
-    counted = env.use().file_bytes
-    env.close()
-    assert file.stat().st_size == counted
-    for folder in (file.parent, killed):
-        with closing(Environment(folder, ("a",))) as again, again.read() as transaction:
-            cursor = transaction.cursor(again.database("a"))
-            assert {bytes(key): bytes(value) for key, value in cursor} == held
 
 
 def test_a_file_that_is_no_lmdb_file_is_refused(tmp_path: Path) -> None:

@@ -316,14 +316,13 @@ class CollectionStore:
     def _commit(self, operations: Sequence[Operation]) -> tuple[list[Written], Committed]:
         def change(transaction: lmdb.Transaction, *, begin_block: bool) -> tuple[list[Written], Committed]:
             spaces = read_spaces(transaction, self._env.database)
-            with self.turn:
-                return apply(transaction, self._env.database, spaces, operations, begin_block=begin_block)
+            return apply(transaction, self._env.database, spaces, operations, begin_block=begin_block)
 
         try:
-            return self._env.write(partial(change, begin_block=False))
+            return self._env.write(partial(change, begin_block=False), self.turn)
         except DataLossError as error:
             log.error("a write goes into a new block: %s", error)
-            return self._env.write(partial(change, begin_block=True))
+            return self._env.write(partial(change, begin_block=True), self.turn)
 
     def _publish(self, committed: Committed) -> None:
         if self._listener is not None:

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -132,10 +132,17 @@ class Environment:
             except lmdb.Error as error:
                 raise as_ours(error, self._path) from error
 
-    def write(self, change: Callable[[lmdb.Transaction], R]) -> R:
+    def write(
+        self, change: Callable[[lmdb.Transaction], R], turn: AbstractContextManager[object] | None = None
+    ) -> R:
         """Run a change in a write transaction, all or nothing; with SYNC it is durable when this returns.
 
         The change is run again, on a larger map, if it did not fit: it must do nothing but change the data.
+
+        Args:
+            turn: held while the change runs, and not while it is made durable. It is taken before the
+                transaction begins, so that whoever holds it may read: inside, it would be waited for by one
+                whom a growing map waits for, and held by one who waits for the map.
 
         Raises:
             ResourceExhaustedError: the disk is full; nothing was changed.
@@ -143,8 +150,12 @@ class Environment:
         aged = False
         while True:
             try:
-                with self._gate, self._env.begin(write=True) as transaction:
-                    return change(transaction)
+                with ExitStack() as held:
+                    held.enter_context(turn or nullcontext())
+                    with self._gate, self._env.begin(write=True) as transaction:
+                        result = change(transaction)
+                        held.close()
+                    return result
             except lmdb.MapFullError:
                 self._grow()
             except lmdb.Error as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -64,6 +65,44 @@ def test_the_map_grows_while_callers_take_turns(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(compare_and_write, range(4)))
     assert store.count() == 120
+    store.close()
+
+
+@pytest.mark.usefixtures("small_map")
+def test_the_map_grows_between_one_who_has_the_turn_and_one_who_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CollectionStore(tmp_path, "test", create=True)
+    full, growing, writings = threading.Event(), threading.Event(), []
+
+    def grow(env: Environment) -> None:
+        """Grow the map when a write waits for the turn."""
+        full.set()
+        assert growing.wait(30)
+        original(env)
+
+    original = Environment._grow
+    monkeypatch.setattr(Environment, "_grow", grow)
+
+    def compare() -> None:
+        with store.turn:
+            writings.append(store.begin_write([put("a", features=False)]))
+            time.sleep(0.1)
+            growing.set()
+            time.sleep(0.1)
+            assert store.get(["a"]) == [None]
+
+    # Its record alone is larger than the map.
+    creator = threading.Thread(target=store.create_space, args=("m", 4, "f" * (2 << 20)), daemon=True)
+    creator.start()
+    assert full.wait(30)
+    comparer = threading.Thread(target=compare, daemon=True)
+    comparer.start()
+    for thread in (comparer, creator):
+        thread.join(20)
+        assert not thread.is_alive()
+    assert writings[0].result()[0].row == 0
+    assert list(store.spaces()) == ["m"]
     store.close()
 
 

@@ -353,3 +353,25 @@ def test_a_thread_that_could_not_be_started_is_started_by_the_next_to_wake(
     assert approximate is not None
     assert len(approximate) == 3501
     index.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ended_by_an_error_is_not_waited_for(
+    storage: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = storage.open()
+    storage.gate.set()
+    index.settle()
+    tasks = iter([lambda: None])
+    with monkeypatch.context() as patched:
+        patched.setattr(index._upkeep, "_due", lambda: next(tasks))
+        index._upkeep.wake()
+        with ThreadPoolExecutor(1) as other:
+            other.submit(index.settle).result(30)
+    many = np.random.default_rng(2).normal(size=(1500, DIMENSION)).astype(np.float32)
+    index.update(np.arange(2000, 3500), many, NONE, 2)
+    index.settle()
+    approximate = index._contents.state.approximate
+    assert approximate is not None
+    assert len(approximate) == 3500
+    index.close()

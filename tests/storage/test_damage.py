@@ -80,6 +80,18 @@ def test_a_damaged_block_is_named_and_the_rest_is_served(
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
+def test_an_index_that_was_built_without_a_damaged_block_is_taken_up(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flip(folder / "collections/c/data.mdb", VECTORS[70].tobytes())
+    (folder / "collections/c/indexes/m.index").unlink()
+    with embeddb.open(folder) as database:
+        database.collection("c").settle()
+    assert not any(found(folder, range(64, 128)))
+    assert all(found(folder, range(128, 640)))
+    assert "built anew" not in caplog.text
+
+
 def test_what_is_put_behind_a_damaged_block_and_deleted_in_it(folder: Path) -> None:
     more = np.random.default_rng(1).normal(size=(60, 4)).astype(np.float32)
     with embeddb.open(folder) as database:

@@ -116,7 +116,7 @@ class _Evaluation:
         self._rows: Doubles = np.empty((0, space.dimension))
         # Most batches are vectors alone, where the matrix of all leaves is that of all operands.
         alone = [each for each in expressions if isinstance(each, Vector)]
-        self._plain = len(alone) == len(expressions)
+        self._plain = bool(alone) and len(alone) == len(expressions)
         found = alone if self._plain else [leaf for expression in expressions for leaf in leaves(expression)]
         vectors = self._found([leaf for leaf in found if not isinstance(leaf, Vector)])
         fitting: list[tuple[Operand, Floats]] = []

@@ -121,6 +121,10 @@ def test_each_expression_fails_alone_and_everything_is_encoded_once_in_one_call(
     assert sorted(map(repr, space.encoded[0])) == ["Image(<1 bytes>)", "Text('a')", "Text('b')"]
 
 
+def test_of_no_expressions_there_are_no_queries() -> None:
+    assert evaluate([], Letters(), Arithmetic()) == []
+
+
 def test_the_items_that_an_expression_names() -> None:
     nested = unit(Item("b") - Text("c")) + between(Item("d"), -1 * unit(Item("e")))
     assert item_ids(Item("a") + nested - Item("a")) == ["a", "b", "d", "e"]

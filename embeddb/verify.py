@@ -27,14 +27,14 @@ def verify(path: str | Path, *, repair: bool = False) -> list[Finding]:
     return verify_storage(path, repair=repair, also=_verify_caches)
 
 
-def _verify_caches(name: str, folder: Path, mended: bool, repair: bool) -> list[Finding]:
+def _verify_caches(name: str, folder: Path, to_mend: bool, repair: bool) -> list[Finding]:
     columns = folder / "indexes" / NAME
     problems = {file: snapshot_damage(file) for file in sorted((folder / "indexes").glob("*.index"))}
     problems |= {columns: columns_damage(columns)} if columns.exists() else {}
     findings = []
     for file, damage in problems.items():
         # They may know of rows that storage has lost, and gives to other items once it is mended.
-        problem = damage or ("what is stored is not what it was made of" if mended else None)
+        problem = damage or ("what is stored is not what it was made of" if to_mend else None)
         if problem is not None:
             kind, remedy = ("index", "start") if file != columns else ("columns", "filter")
             advice = f"it is deleted; the next {remedy} makes it anew"

@@ -47,8 +47,8 @@ def verify(
 
     Args:
         repair: whether to mend what can be mended.
-        also: checks what others keep in a collection's folder: given its name, its folder, whether what is
-            stored there had to be mended, and `repair`.
+        also: checks what others keep in a collection's folder, before what is stored there is mended: given
+            its name, its folder, whether that has to be mended, and `repair`.
         told: is called with how many collections are checked, and how many there are.
 
     Returns:
@@ -76,10 +76,13 @@ def verify(
             if name not in recorded and not findings:
                 findings.append(Finding(name, "the catalogue does not know it, and it is left alone", None))
             folder = path / COLLECTIONS / name
-            found = verify_collection(name, folder, repair=repair)
-            mended = any(each.repair is not None for each in found)
+            found = verify_collection(name, folder, repair=False)
+            to_mend = any(each.repair is not None for each in found)
             findings += found
-            findings += also(name, folder, mended, repair) if also is not None else []
+            # Before the repair: a crash between the two must not leave what knows of rows that are lost.
+            findings += also(name, folder, to_mend, repair) if also is not None else []
+            if repair and to_mend:
+                verify_collection(name, folder, repair=True)
         return findings
     finally:
         lock.release()

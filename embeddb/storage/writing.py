@@ -171,7 +171,10 @@ def _append_sealed(
     with transaction.cursor(db=database) as cursor:
         given, stored = cursor.putmulti(sealed, append=True)
     if stored != given:
-        raise DataLossError("the number of the next row is behind the rows that are stored; restore a backup")
+        raise DataLossError(
+            "the number of the next row is behind the rows that are stored; `embeddb-server verify --repair` "
+            "sets it"
+        )
 
 
 def _store_features(

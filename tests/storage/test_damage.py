@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import embeddb
 from embeddb.errors import DataLossError
 from embeddb.query import CollectionSettings, Item, PutItem
+from embeddb.storage.environment import Environment
 from embeddb.verify import verify
 
 VECTORS = np.random.default_rng(0).normal(size=(640, 4)).astype(np.float32)
@@ -90,6 +92,23 @@ def test_an_index_that_was_built_without_a_damaged_block_is_taken_up(
     assert not any(found(folder, range(64, 128)))
     assert all(found(folder, range(128, 640)))
     assert "built anew" not in caplog.text
+
+
+def test_a_crash_right_after_a_repair_leaves_no_index_of_lost_rows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_and_crash(env: Environment, *arguments: Any) -> None:
+        write(env, *arguments)
+        raise KeyboardInterrupt
+
+    flip(folder / "collections/c/data.mdb", VECTORS[70].tobytes())
+    with monkeypatch.context() as patched:
+        write = Environment.write
+        patched.setattr(Environment, "write", write_and_crash)
+        with pytest.raises(KeyboardInterrupt):
+            verify(folder, repair=True)
+    assert verify(folder) == []
+    assert not (folder / "collections/c/indexes/m.index").exists()
 
 
 def test_what_is_put_behind_a_damaged_block_and_deleted_in_it(folder: Path) -> None:

@@ -168,6 +168,18 @@ def test_what_can_be_mended_without_loss(folder: Path, change: Change, said: lis
     store.close()
 
 
+def test_a_write_onto_a_row_that_is_taken_is_refused_and_names_the_repair(folder: Path) -> None:
+    changed(folder, putting("meta", b"next_row", row_key(5)))
+    with (
+        closing(opened(folder)) as store,
+        pytest.raises(DataLossError, match="`embeddb-server verify --repair` sets it"),
+    ):
+        store.write([put("new", 1000)])
+    verify(folder, repair=True)
+    with closing(opened(folder)) as store:
+        assert store.write([put("new", 1000)])[0].row == 101
+
+
 def test_a_row_that_is_marked_as_dead_is_not_given_to_another_item(folder: Path) -> None:
     store = opened(folder)
     store.write([Delete("100")])

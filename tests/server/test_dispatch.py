@@ -24,13 +24,13 @@ PLAIN = Search([VECTOR], 2)
 @pytest.fixture(scope="module")
 def collection(database: Database, client: Client) -> Collection:
     """A collection that has an approximate index."""
-    engine = database.create_collection("indexed", ["given"], CollectionSettings(index="IVF4,Flat"))
+    engine = database.create_collection("on-the-loop", ["given"], CollectionSettings(index="IVF4,Flat"))
     vectors = np.random.default_rng(0).standard_normal((400, 4)).astype(np.float32)
     engine.put_many(
         [PutItem(f"{n}", features={"given": each}, metadata={"n": n}) for n, each in enumerate(vectors)]
     )
     engine.settle()
-    return client.collection("indexed")
+    return client.collection("on-the-loop")
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_only_a_plain_search_stays_on_the_loop(
 
 @pytest.mark.usefixtures("patient")
 def test_a_collection_without_an_index_is_searched_on_a_thread(client: Client, threads: list[str]) -> None:
-    client.create_collection("unindexed", ["given"]).search(VECTOR)
+    client.create_collection("on-the-loop-without", ["given"]).search(VECTOR)
     assert threads == ["call"]
 
 
@@ -96,7 +96,7 @@ def test_an_error_on_the_loop_is_the_call_s(collection: Collection, threads: lis
     zero = Search([[0.0] * 4], 2)
     (refused,) = collection.search_many(zero)
     assert "zero vector" in str(refused)
-    with pytest.raises(NotFoundError, match="no model of collection 'indexed' named 'nobody'"):
+    with pytest.raises(NotFoundError, match="no model of collection 'on-the-loop' named 'nobody'"):
         collection.search(VECTOR, model="nobody")
     found, again = map(told, collection.stream_search([PLAIN, PLAIN]))
     assert found == again
@@ -130,7 +130,7 @@ def test_one_that_takes_very_long_sends_the_next_ones_to_the_threads(
 
 @pytest.mark.usefixtures("collection")
 def test_nothing_is_searched_on_the_loop_while_storage_lets_no_reader_in(database: Database) -> None:
-    engine = database.collection("indexed")
+    engine = database.collection("on-the-loop")
     assert engine.is_prompt(None)
     with engine._store._env._gate.alone():
         assert not engine.is_prompt(None)

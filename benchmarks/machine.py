@@ -10,7 +10,8 @@ from pathlib import Path
 
 PROC = Path("/proc")
 IDLE_SHARE = 0.05
-IDLE_SECONDS = 1.0
+# Longer than a space waits for a load to be over before it builds its first index.
+IDLE_SECONDS = 2.0
 
 
 def describe() -> dict[str, str | float]:
@@ -45,7 +46,7 @@ def disk_mb(folder: Path) -> float:
 
 
 def wait_until_idle(pid: int) -> float:
-    """Wait until a process and its children have nothing to do for a second; when that second began."""
+    """Wait until a process and its children have nothing to do for `IDLE_SECONDS`; when these began."""
     while True:
         began, used = time.perf_counter(), _cpu_seconds(pid)
         time.sleep(IDLE_SECONDS)

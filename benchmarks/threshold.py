@@ -9,7 +9,6 @@ is what its caller gets, and the processor's time is what others lack meanwhile:
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from collections.abc import Collection
 
@@ -21,12 +20,12 @@ from report import add_options, finish
 
 import embeddb
 from embeddb.index import IndexPolicy, SpaceIndex
+from embeddb.index.policy import automatic
 
 K = 10
 QUERIES = 200
 BATCH = 64
 BATCHES = 20
-POINTS_PER_LIST = 39
 
 
 def filled(vectors: Floats, factory: str) -> SpaceIndex:
@@ -51,9 +50,7 @@ def timed(indexes: Collection[SpaceIndex], asked: list[Floats]) -> tuple[list[fl
 
 def measured(vectors: Floats, queries: Floats) -> dict[str, float]:
     """What a lone query and a batch take, by the scan and by the index that `auto` would have."""
-    count = len(vectors)
-    lists = min(round(4 * math.sqrt(count)), count // POINTS_PER_LIST)
-    indexes = {"exact": filled(vectors, "Flat"), "IVF": filled(vectors, f"IVF{lists},SQ4")}
+    indexes = {"exact": filled(vectors, "Flat"), "IVF": filled(vectors, automatic(len(vectors)))}
     figures = {}
     alone = [queries[n : n + 1] for n in range(QUERIES)]
     batches = [queries[n : n + BATCH] for n in range(BATCHES)]

@@ -15,7 +15,7 @@ import faiss
 from embeddb.errors import InvalidArgumentError
 from embeddb.options import Effort
 
-__all__ = ["IndexPolicy", "check_factory"]
+__all__ = ["IndexPolicy", "automatic", "check_factory"]
 
 AUTO = "auto"
 EXACT = "Flat"
@@ -54,6 +54,15 @@ def check_factory(factory: str, dimension: int) -> None:
         raise InvalidArgumentError("settings.index", factory, allowed)
 
 
+def automatic(vectors: int) -> str:
+    """The factory string of the index that `auto` has of so many vectors, where it has one.
+
+    4 * sqrt(n) lists: FAISS's wiki, "Guidelines to choose an index". Half a byte a dimension, for the vectors
+    are there as well, and with the best scored by them nothing is lost.
+    """
+    return f"IVF{min(round(4 * math.sqrt(vectors)), vectors // POINTS_PER_LIST)},SQ4"
+
+
 @dataclass(frozen=True)
 class IndexPolicy:
     """What a collection's settings say of its indexes.
@@ -88,9 +97,7 @@ class IndexPolicy:
         if self.factory == AUTO:
             if vectors < min(max(EXACT_ALWAYS, EXACT_NUMBERS // dimension), EXACT_LIMIT):
                 return None
-            # 4 * sqrt(n) lists: FAISS's wiki, "Guidelines to choose an index". Half a byte a dimension, for
-            # the vectors are there as well, and with the best scored by them nothing is lost.
-            return f"IVF{min(round(4 * math.sqrt(vectors)), vectors // POINTS_PER_LIST)},SQ4"
+            return automatic(vectors)
         lists = re.search(r"IVF(\d+)", self.factory)
         least = POINTS_PER_LIST * int(lists[1]) if lists else HNSW_MINIMUM
         return self.factory if vectors >= least else None

@@ -65,17 +65,14 @@ class Searching:
     @staticmethod
     def is_prompt(state: State) -> bool:
         """Whether a state answers a lone query at once by its index, and scans little that is not in it."""
-        approximate = state.approximate
-        few = len(state.moment) - state.codes.first <= FEW_PLACES
-        whole = state.moment.coming is None
-        return approximate is not None and few and whole and approximate.is_searchable
+        approximate = _nearly_alone(state)
+        return approximate is not None and state.moment.coming is None and approximate.is_searchable
 
     @staticmethod
     def is_quick(state: State, question: Question) -> bool:
         """Whether a question takes the calling thread alone, and no longer than to hand it to another one."""
-        few = state.approximate is not None and len(state.moment) - state.codes.first <= FEW_PLACES
         lone = len(question.queries) == 1 and question.allowed is None and question.k <= QUICK_K
-        return few and lone and question.effort is not Effort.EXACT
+        return lone and question.effort is not Effort.EXACT and _nearly_alone(state) is not None
 
     def answer(self, state: State, questions: Sequence[Question]) -> list[tuple[Floats, Rows]]:
         """Scores and rows of each question, by one search for all that are alike but for their queries.
@@ -137,6 +134,11 @@ class Searching:
                 raise
             self._fault(state.codes, error)
             return scan_all(state.moment, queries, k, allowed)
+
+
+def _nearly_alone(state: State) -> Approximate | None:
+    """The approximate index, if it has all places but a few."""
+    return state.approximate if len(state.moment) - state.codes.first <= FEW_PLACES else None
 
 
 def _approximately(

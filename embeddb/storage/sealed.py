@@ -44,4 +44,4 @@ def unseal(key: bytes, value: bytes | memoryview) -> bytes | memoryview:
 
 def body_of(value: bytes | memoryview) -> bytes | memoryview:
     """The body of a value, whose checksum is not compared."""
-    return value[_HEADER.size :]
+    return value[_BODY_START:]

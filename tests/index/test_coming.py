@@ -332,6 +332,13 @@ def test_writes_go_on_where_storage_failed(storage: Gated, monkeypatch: pytest.M
         other.submit(index.close).result(30)
 
 
+def covered(index: SpaceIndex) -> int:
+    """How many places the approximate index has."""
+    approximate = index._contents.state.approximate
+    assert approximate is not None
+    return len(approximate)
+
+
 def test_a_thread_that_could_not_be_started_is_started_by_the_next_to_wake(
     storage: Gated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,9 +356,7 @@ def test_a_thread_that_could_not_be_started_is_started_by_the_next_to_wake(
             index.update(np.arange(2000, 3500), many, NONE, 2)
     index.update(np.arange(3500, 3501), many[:1], NONE, 3)
     index.settle()
-    approximate = index._contents.state.approximate
-    assert approximate is not None
-    assert len(approximate) == 3501
+    assert covered(index) == 3501
     index.close()
 
 
@@ -371,7 +376,5 @@ def test_a_thread_that_ended_by_an_error_is_not_waited_for(
     many = np.random.default_rng(2).normal(size=(1500, DIMENSION)).astype(np.float32)
     index.update(np.arange(2000, 3500), many, NONE, 2)
     index.settle()
-    approximate = index._contents.state.approximate
-    assert approximate is not None
-    assert len(approximate) == 3500
+    assert covered(index) == 3500
     index.close()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import reduce
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import PIL.Image
@@ -32,6 +33,8 @@ from embeddb_client import Client, Collection
 from embeddb_protos.v1 import expressions_pb2, items_pb2, items_pb2_grpc, search_pb2, search_pb2_grpc
 from embeddb_protos.wire.errors import error_from, error_from_call
 from embeddb_server import Limits, Server
+
+R = TypeVar("R")
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +117,16 @@ def test_a_list_in_both_forms(channel: grpc.Channel) -> None:
     assert str(error_from_call(caught.value)).startswith("items: '6 elements' given, must have at most 5")
 
 
+def eventually(call: Callable[[], R], refusal: type[Exception]) -> R:
+    """What a call gives once it is not refused any more, which is to be soon."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return call()
+        except refusal:
+            assert time.monotonic() < deadline
+
+
 def test_streams(caller: Client, channel: grpc.Channel) -> None:
     stub = search_pb2_grpc.SearchServiceStub(channel)
     request = search_pb2.SearchRequest(expressions=[expressions_pb2.Expression()])
@@ -128,15 +141,13 @@ def test_streams(caller: Client, channel: grpc.Channel) -> None:
     assert "max_streams" in str(error)
     caller.stats()  # Calls go on.
     streams[0].cancel()
-    deadline = time.monotonic() + 10
-    while True:
+
+    def opened() -> Iterator[search_pb2.StreamSearchResponse]:
         another = stub.StreamSearch(endless)
-        try:
-            next(another)
-        except grpc.RpcError:
-            assert time.monotonic() < deadline
-        else:
-            break
+        next(another)
+        return another
+
+    another = eventually(opened, grpc.RpcError)
     for stream in (streams[1], another):
         stream.cancel()
 
@@ -154,13 +165,7 @@ def test_calls(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         ):
             client.stats()
         stream.cancel()
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                assert client.stats()
-                break
-            except ResourceExhaustedError:
-                assert time.monotonic() < deadline
+        assert eventually(client.stats, ResourceExhaustedError)
         assert client.stats()
     server.stop(drain_seconds=1)
 

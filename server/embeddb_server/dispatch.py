@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from itertools import islice
 from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import grpc
@@ -31,7 +32,6 @@ T = TypeVar("T")
 # Generic for the type checker alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Write = Callable[[Any], bytes]
 
 Quick = Callable[[bytes], bool]
 """Whether a request is answered in about as much time as it takes to hand it to another thread."""
@@ -101,7 +101,11 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         assert handler.request_deserializer is not None
         assert handler.response_serializer is not None
         method = Method(
-            name, handler.request_streaming, handler.response_streaming, handler.request_deserializer
+            name,
+            handler.request_streaming,
+            handler.response_streaming,
+            handler.request_deserializer,
+            handler.response_serializer,
         )
         kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
         behaviour: Behaviour = next(cast("Behaviour", each) for each in kinds if each is not None)
@@ -112,9 +116,9 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         responses = "stream" if method.gives_stream else "unary"
         make = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
         # Requests and responses are bytes for gRPC: to parse and write them is work, too.
-        return cast("Handler", make(answer(behaviour, method, handler.response_serializer)))
+        return cast("Handler", make(answer(behaviour, method)))
 
-    def _unary(self, behaviour: Behaviour, method: Method, write: Write) -> Callable[..., Any]:
+    def _unary(self, behaviour: Behaviour, method: Method) -> Callable[..., Any]:
         """What answers with one response."""
         quick = self._quick.get(method.name, _never)
 
@@ -122,7 +126,7 @@ class Dispatcher(grpc.aio.ServerInterceptor):
             call = await self._admitted(context)
             try:
                 source = _Requests(request) if method.takes_stream else request
-                work = partial(copy_context().run, lambda: write(behaviour(source, call)))
+                work = partial(copy_context().run, behaviour, source, call)
                 return await self._run(work, quick=not method.takes_stream and quick(request))
             except AbortedError as aborted:
                 await _abort(context, aborted.status)
@@ -131,7 +135,7 @@ class Dispatcher(grpc.aio.ServerInterceptor):
 
         return answer
 
-    def _streaming(self, behaviour: Behaviour, method: Method, write: Write) -> Callable[..., Any]:
+    def _streaming(self, behaviour: Behaviour, method: Method) -> Callable[..., Any]:
         """What answers with a stream of responses."""
         quick = self._quick.get(method.name, _never)
         one_by_one = method.takes_stream and method.name in self._quick
@@ -139,17 +143,17 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         async def answer(request: Any, context: Context) -> AsyncIterator[bytes]:
             call = await self._admitted(context)
             given: deque[bytes] = deque()
-            waiting = _Requests(request) if method.takes_stream else request
-            responses = behaviour(_taken(given) if one_by_one else waiting, call)
-            work = partial(copy_context().run, partial(_next, responses, write))
+            source = _Requests(request) if method.takes_stream else request
+            responses = behaviour(_taken(source, given) if one_by_one else source, call)
+            work = partial(copy_context().run, next, responses, None)
             try:
-                while True:
+                # A thread waits for the first request, inside the interceptors: they see who sends none, too.
+                response = await self._run(work, quick=False)
+                while response is not None:
+                    yield response
                     if one_by_one and (received := await anext(request, None)) is not None:
                         given.append(received)
                     response = await self._run(work, quick=quick(given[0]) if given else one_by_one)
-                    if response is None:
-                        break
-                    yield response
             except AbortedError as aborted:
                 await _abort(context, aborted.status)
             finally:
@@ -224,17 +228,11 @@ class _Requests(Iterator[bytes]):
         return await anext(self._received, None)
 
 
-def _taken(given: deque[bytes]) -> Iterator[bytes]:
-    """What is given, as long as there is something whenever the next one is asked for."""
+def _taken(requests: Iterator[bytes], given: deque[bytes]) -> Iterator[bytes]:
+    """The first request, and then what is given, as long as there is something when it is asked for."""
+    yield from islice(requests, 1)
     while given:
         yield given.popleft()
-
-
-def _next(responses: Iterator[Any], write: Write) -> bytes | None:
-    """The next response as bytes; None if there is none."""
-    for response in responses:
-        return write(response)
-    return None
 
 
 def _close(responses: Generator[Any]) -> None:

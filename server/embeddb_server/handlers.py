@@ -69,12 +69,16 @@ class Call:
         raise AbortedError(status)
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Have something called when it ends; False if it has ended already."""
+        """Have something called when it ends, or now and with False if it has ended already.
+
+        gRPC itself would not call it then, and whoever does not look would wait for it for ever.
+        """
         with self._changing:
-            if self._callbacks is None:
-                return False
-            self._callbacks.append(callback)
-            return True
+            if self._callbacks is not None:
+                self._callbacks.append(callback)
+                return True
+        callback()
+        return False
 
     def end(self) -> None:
         """Nobody waits any more."""
@@ -97,12 +101,14 @@ class Method:
         takes_stream: whether there is a stream of requests.
         gives_stream: whether there is a stream of responses.
         parse: makes a request of its bytes.
+        write: makes bytes of a response.
     """
 
     name: str
     takes_stream: bool
     gives_stream: bool
     parse: Callable[[bytes], Any]
+    write: Callable[[Any], bytes]
 
 
 class CallInterceptor(ABC):

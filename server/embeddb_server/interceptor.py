@@ -7,19 +7,21 @@ import math
 import secrets
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError, EncodeError, Message
 from grpc_status import rpc_status
 
 from embeddb.deadline import Deadline, set_current
-from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError
+from embeddb.errors import EmbeddbError, InternalError, InvalidArgumentError, ResourceExhaustedError
 from embeddb_protos.v1.common_pb2 import Vectors
 from embeddb_protos.v1.items_pb2 import PutColumns
 from embeddb_protos.wire.errors import status_message
 from embeddb_server import logs
 from embeddb_server.handlers import Behaviour, Call, CallInterceptor, Method, carried, sent
+from embeddb_server.limits import Limits
 
 __all__ = ["ErrorInterceptor", "request_id", "status_of"]
 
@@ -35,31 +37,33 @@ class ErrorInterceptor(CallInterceptor):
     An error that is not one of ours is a defect: its traceback goes to the log under the request id, and
     the caller is told that id and nothing else.
 
-    Requests are parsed here. gRPC would do it on the one thread that all calls share, would call bytes that
-    are no message an internal error, and would never count out a stream of them.
+    Requests are parsed and responses are written here. gRPC would do it on the one thread that all calls
+    share, would call bytes that are no message an internal error, would never count out a stream of them, and
+    would say nothing of a response that is too large.
 
     Args:
-        max_elements: most elements of a list in one request.
+        limits: what callers may ask.
     """
 
-    def __init__(self, max_elements: int) -> None:
-        self._max_elements = max_elements
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
 
     def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
         """The behaviour, guarded."""
-        parsing = _parsing(behaviour, method, self._max_elements)
+        parsing = _parsing(behaviour, method, self._limits.max_elements)
+        write = partial(_write, method, most=self._limits.max_message_bytes)
 
-        def unary(request: Any, call: Call) -> Any:
+        def unary(request: Any, call: Call) -> bytes:
             request_id = _begin(call)
             try:
-                return parsing(request, call)
+                return write(parsing(request, call))
             except Exception as error:
                 _abort(call, error, method, request_id)
 
-        def stream(request: Any, call: Call) -> Iterator[Any]:
+        def stream(request: Any, call: Call) -> Iterator[bytes]:
             request_id = _begin(call)
             try:
-                yield from parsing(request, call)
+                yield from map(write, parsing(request, call))
             except Exception as error:
                 _abort(call, error, method, request_id)
 
@@ -100,6 +104,23 @@ def _parsing(behaviour: Behaviour, method: Method, max_elements: int) -> Behavio
         return behaviour(map(parse, request) if method.takes_stream else parse(request), call)
 
     return parsing
+
+
+def _write(method: Method, response: Any, most: int) -> bytes:
+    """The bytes of a response, of which there may be so many."""
+    try:
+        data = method.write(response)
+    except EncodeError:
+        # Ours are well-formed, so that it has more than a message can have.
+        size = "more than 2 GiB"
+    else:
+        if len(data) <= most:
+            return data
+        size = f"{len(data):,} bytes"
+    raise ResourceExhaustedError(
+        f"the response has {size}, and max_message_bytes allows {most:,}: "
+        f"ask for fewer in one call, or leave out features and payloads"
+    )
 
 
 def _check_elements(request: Message, most: int) -> None:

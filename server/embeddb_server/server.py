@@ -114,7 +114,7 @@ class Server:
         self._dispatcher = Dispatcher(
             [
                 *interceptors,
-                ErrorInterceptor(limits.max_elements),
+                ErrorInterceptor(limits),
                 *authorization,
                 StreamInterceptor(limits.max_streams),
             ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,7 @@ from embeddb.errors import (
 from embeddb.questions import Clusters, KMeans
 from embeddb_client import Access, Client, PutItem
 from embeddb_client.cli.options import connect
+from embeddb_protos.v1 import search_pb2, search_pb2_grpc
 from embeddb_server import Server
 from embeddb_server.authorization import REQUIRED
 from embeddb_server.keys import KeyFile, Role
@@ -88,6 +90,20 @@ def test_without_keys_everybody_may_call_and_with_the_first_one_nobody_else(
         keys.add("another", Role.READ)
         with pytest.raises(UnauthenticatedError, match="not known here"):
             reader.search([1.0, 0.0])
+
+
+def test_a_stream_that_is_silent_needs_a_key_like_any_other(address: str, keys: KeyFile) -> None:
+    keys.add("me", Role.READ)
+    over = threading.Event()
+
+    def nothing() -> Iterator[search_pb2.StreamSearchRequest]:
+        over.wait(60)
+        yield from ()
+
+    with grpc.insecure_channel(address) as channel:
+        stream = search_pb2_grpc.SearchServiceStub(channel).StreamSearch(nothing(), timeout=30)
+        assert stream.code() is grpc.StatusCode.UNAUTHENTICATED
+        over.set()
 
 
 def test_a_role_may_do_what_those_below_it_may_and_no_more(address: str, keys: KeyFile) -> None:

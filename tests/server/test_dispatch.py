@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from grpc_health.v1 import health, health_pb2
 
 from embeddb.collection import Collection as Engine
 from embeddb.database import Database
@@ -16,6 +18,7 @@ from embeddb.options import Effort
 from embeddb.query import CollectionSettings, Hit, HitColumns, PutItem, Search
 from embeddb_client import Client, Collection
 from embeddb_server import dispatch
+from embeddb_server.handlers import Call
 
 VECTOR = [1.0, 0.0, 0.0, 0.0]
 PLAIN = Search([VECTOR], 2)
@@ -82,6 +85,8 @@ def test_only_a_plain_search_stays_on_the_loop(
     else:
         found = told(collection.search_many(search))
         assert [told(each) for each in collection.stream_search([search, search])] == [found, found]
+        # A stream begins on a thread.
+        del threads[1]
     assert set(threads) == {thread}
 
 
@@ -100,7 +105,7 @@ def test_an_error_on_the_loop_is_the_call_s(collection: Collection, threads: lis
         collection.search(VECTOR, model="nobody")
     found, again = map(told, collection.stream_search([PLAIN, PLAIN]))
     assert found == again
-    assert threads == ["grpc", "call", "grpc", "grpc"]
+    assert threads == ["grpc", "call", "call", "grpc"]
 
 
 def test_what_takes_long_goes_to_the_threads_for_a_while(
@@ -135,3 +140,20 @@ def test_nothing_is_searched_on_the_loop_while_storage_lets_no_reader_in(databas
     with engine._store._env._gate.alone():
         assert not engine.is_prompt(None)
     assert engine.is_prompt(None)
+
+
+def test_what_is_to_be_called_at_the_end_of_a_call_that_has_ended_is_called() -> None:
+    call, ended = Call(Mock()), list[str]()
+    assert call.add_callback(lambda: ended.append("before"))
+    assert not ended
+    call.end()
+    assert not call.add_callback(lambda: ended.append("after"))
+    call.end()
+    assert ended == ["before", "after"]
+
+
+def test_health_forgets_who_watches_and_left_before_it_began() -> None:
+    servicer, call = health.HealthServicer(), Call(Mock())
+    call.end()
+    assert list(servicer.Watch(health_pb2.HealthCheckRequest(), call))
+    assert not servicer._send_response_callbacks[""]

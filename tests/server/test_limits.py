@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import reduce
 from pathlib import Path
 from typing import TypeVar
+from unittest.mock import Mock
 
 import grpc
 import PIL.Image
 import pytest
+from google.protobuf.message import EncodeError
 
 import embeddb
 from embeddb.database import Database
@@ -25,6 +28,7 @@ from embeddb.query import (
     PutItem,
     Search,
     Text,
+    View,
     unit,
 )
 from embeddb.questions import Compare
@@ -33,6 +37,8 @@ from embeddb_client import Client, Collection
 from embeddb_protos.v1 import expressions_pb2, items_pb2, items_pb2_grpc, search_pb2, search_pb2_grpc
 from embeddb_protos.wire.errors import error_from, error_from_call
 from embeddb_server import Limits, Server
+from embeddb_server.handlers import AbortedError, Call, Method
+from embeddb_server.interceptor import ErrorInterceptor
 
 R = TypeVar("R")
 
@@ -67,6 +73,28 @@ def test_a_message(caller: Client) -> None:
     assert caller.put("small", "x" * 90_000, features={"given": [1, 2]})
     with pytest.raises(ResourceExhaustedError, match=r"larger than max \(\d+ vs\. 100000\)"):
         caller.put("large", "x" * 100_000, features={"given": [1, 2]})
+
+
+def test_a_response(caller: Client) -> None:
+    for item in "one", "two":
+        caller.put(item, "x" * 60_000, features={"given": [1, 2]})
+    assert caller.get("one", with_payload=True)
+    too_large = r"the response has 120,\d{3} bytes, and max_message_bytes allows 100,000: ask for fewer"
+    with pytest.raises(ResourceExhaustedError, match=too_large):
+        caller.get_many(["one", "two"], view=View(payload=True))
+    with pytest.raises(ResourceExhaustedError, match=too_large):
+        list(caller.stream_search([Search([[1, 2]], k=10, view=View(payload=True))]))
+    assert len(caller.get_many(["one", "two"])) == 2
+
+
+def test_a_response_that_no_message_holds() -> None:
+    def write(response: object) -> bytes:
+        raise EncodeError
+
+    method = Method("/a.B/C", False, False, search_pb2.SearchRequest.FromString, write)
+    guarded = ErrorInterceptor(Limits()).around(lambda request, call: request, method)
+    with pytest.raises(AbortedError, match="the response has more than 2 GiB, and max_message_bytes allows"):
+        guarded(b"", Call(Mock(time_remaining=lambda: None, invocation_metadata=lambda: None)))
 
 
 def test_an_image(caller: Client, tmp_path: Path) -> None:
@@ -150,6 +178,26 @@ def test_streams(caller: Client, channel: grpc.Channel) -> None:
     another = eventually(opened, grpc.RpcError)
     for stream in (streams[1], another):
         stream.cancel()
+
+
+def test_streams_that_are_silent(channel: grpc.Channel) -> None:
+    stub, over = search_pb2_grpc.SearchServiceStub(channel), threading.Event()
+
+    def nothing() -> Iterator[search_pb2.StreamSearchRequest]:
+        over.wait(60)
+        yield from ()
+
+    streams = [stub.StreamSearch(nothing()) for _ in range(2)]
+
+    def refused() -> grpc.RpcError:
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stub.StreamSearch(iter([search_pb2.StreamSearchRequest()])))
+        return caught.value
+
+    # Soon: they come on threads of their own.
+    assert "max_streams" in str(error_from_call(eventually(refused, pytest.fail.Exception)))
+    over.set()
+    assert [list(stream) for stream in streams] == [[], []]
 
 
 def test_calls(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from embeddb.query import CollectionSettings, Embedding, Image, Metric, Modality
 from embeddb.search.scoring import unit_rows
 from embeddb.storage import CollectionStore, Committed
 
-__all__ = ["Space"]
+__all__ = ["Space", "index_file"]
 
 Floats = npt.NDArray[np.float32]
 Embed = Callable[[Sequence[EmbedRequest]], Sequence[dict[str, Embedding] | EmbeddbError]]
@@ -69,7 +70,7 @@ class Space:
             "metric": settings.metric,
             "index": settings.index,
         }
-        self._snapshots = SnapshotFile(store.path / "indexes" / f"{model}.index", identity)
+        self._snapshots = SnapshotFile(index_file(store, model), identity)
         policy = IndexPolicy(settings.index, settings.recall)
         self._index = SpaceIndex(
             dimension, settings.metric, policy, model, self._snapshots, settings.encoding, gpu
@@ -206,6 +207,11 @@ class Space:
         return SpaceStats(self.model, len(self._index), self.dimension, repr(self._index), self._index.recall)
 
 
+def index_file(store: CollectionStore, model: str) -> Path:
+    """Where a space keeps its index from one start to the next."""
+    return store.path / "indexes" / f"{model}.index"
+
+
 class _Stored:
     """A space's vectors in storage, as its index asks for them; see `embeddb.index.coming.Source`."""
 
@@ -213,8 +219,8 @@ class _Stored:
         self._store = store
         self._model = model
 
-    def rows(self) -> npt.NDArray[np.int64]:
-        return self._store.living(self._model)
+    def are_dead(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        return self._store.are_dead(rows)
 
     def scan(self, after: int = -1) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
         return self._store.scan(self._model, self._report_damage, after=after)

@@ -12,7 +12,7 @@ from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionE
 from embeddb.index import Gpu, check_factory
 from embeddb.models import EmbedRequest, Priority, Registry
 from embeddb.query import Backfill, BackfillState, CollectionSettings, Embedding, ModelInfo
-from embeddb.space import Space
+from embeddb.space import Space, index_file
 from embeddb.storage import CollectionStore, Committed
 
 __all__ = ["Spaces"]
@@ -60,6 +60,7 @@ class Spaces:
         self._puts: list[object] = []
         self._puts_changed = threading.Condition()
         for leftover in store.spaces().keys() - {model.name for model in models}:
+            index_file(store, leftover).unlink(missing_ok=True)
             store.drop_space(leftover)
         for model in models:
             self._open(model)
@@ -175,8 +176,9 @@ class Spaces:
             # From here on the features are a leftover, which the next start drops if this one cannot.
             self._save(kept, list(self._filling))
             self._settle()
-            self._store.drop_space(model)
+            # What the index kept goes first, or else it might be taken up with the next space of this name.
             space.drop()
+            self._store.drop_space(model)
 
     def _check_replaces(self, model: str, old: str, *, force: bool) -> None:
         """Let a model take another's place if nothing is lost by it."""

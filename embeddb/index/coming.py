@@ -18,6 +18,7 @@ __all__ = ["Coming", "Source", "ahead"]
 T = TypeVar("T")
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 # How often who waits looks whether its caller is still there.
 LOOK_SECONDS = 1.0
@@ -26,8 +27,11 @@ LOOK_SECONDS = 1.0
 class Source(Protocol):
     """A space's vectors where they are kept."""
 
-    def rows(self) -> Rows:
-        """The rows that live, (n,) int64, ascending; their vectors are not looked at."""
+    def are_dead(self, rows: Rows) -> Mask:
+        """(n,) bool: whether each of some rows (n,) int64, ascending, that were here is dead now.
+
+        Their vectors are not looked at: one that is damaged is not dead.
+        """
 
     def scan(self, after: int = -1) -> Iterable[tuple[Rows, Floats]]:
         """Iterate over the living rows beyond one, (b,) int64, ascending, and their vectors (b, d) float32.

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.errors import ResourceExhaustedError
+from embeddb.errors import DataLossError, ResourceExhaustedError
 from embeddb.index.approximate import Approximate
 from embeddb.index.codes import CodeMoment, Codes
-from embeddb.index.coming import Coming
+from embeddb.index.coming import Coming, ahead
 from embeddb.index.gpu import FAULTS, Gpu
+from embeddb.index.metric import prepared
 from embeddb.index.vectors import Moment, Vectors
 
 __all__ = ["Contents", "State"]
@@ -115,8 +116,13 @@ class Contents:
         if (coming := self.state.moment.coming) is not None:
             coming.wait()
 
-    def receive(self, go_on: Callable[[], bool]) -> None:
+    def receive(self, go_on: Callable[[], bool], unfit: Callable[[DataLossError], None]) -> None:
         """Read the vectors that are coming; to be called on the thread that calls `cover` and `replace`.
+
+        Args:
+            go_on: whether to.
+            unfit: told why, where storage has rows that the approximate index should have and has not. There
+                is none then, and what storage has is scanned.
 
         Raises:
             Exception: whatever storage raises; it may be called again, and begins anew.
@@ -126,17 +132,44 @@ class Contents:
             self._publish()
         failure = f"{self._name} is closed"
         try:
-            lost = self._vectors.receive(coming, go_on)
-            if lost is not None:
-                with self._lock:
-                    self._vectors.complete(lost)
-                    self._publish()
+            if self._received(coming, go_on, unfit):
                 failure = ""
         except Exception as error:
             failure = f"{self._name}: not all vectors could be read from storage: {error}"
             raise
         finally:
             coming.end(failure)
+
+    def _received(
+        self, coming: Coming, go_on: Callable[[], bool], unfit: Callable[[DataLossError], None]
+    ) -> bool:
+        """Receive; whether all are here, for `go_on` may have ended it."""
+        try:
+            lost = self._vectors.receive(coming, go_on)
+        except DataLossError as error:
+            unfit(error)
+            return self._read_anew(coming, go_on)
+        if lost is None:
+            return False
+        with self._lock:
+            self._vectors.complete(lost)
+            self._publish()
+        return True
+
+    def _read_anew(self, coming: Coming, go_on: Callable[[], bool]) -> bool:
+        """Put what storage has in the place of what was expected; whether all is here."""
+        expected = self.state.moment.until(coming.count)
+        vectors = Vectors(expected.metric, self._vectors.dimension, self._vectors.dtype, len(expected))
+        for rows, batch in ahead(coming.source.scan()):
+            if not go_on():
+                return False
+            end = int(np.searchsorted(rows, expected.rows[-1], side="right"))
+            if end:
+                vectors.append(rows[:end], prepared(expected.metric, batch[:end]))
+            if end < len(rows):
+                break
+        self.replace(expected, vectors, None)
+        return True
 
     def give_up(self) -> None:
         """Let those go on who wait for vectors that nobody will read any more."""

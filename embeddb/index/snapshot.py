@@ -1,9 +1,9 @@
 """An approximate index in a file, so that a start need not build it again.
 
 The file is a cache: what storage holds decides. Rows are never reused and their vectors never change, so a
-snapshot is brought up to date by what storage has beyond its rows, and by what it no longer has among them.
+snapshot is brought up to date by what storage has beyond its rows, and by which of them it marks as dead.
 
-    b"embeddb index 3\\n" | 4 bytes: n | n bytes: header, JSON | rows, int64 | sample, float32 | FAISS's own
+    b"embeddb index 4\\n" | 4 bytes: n | n bytes: header, JSON | rows, int64 | sample, float32 | FAISS's own
     format | 4 bytes: CRC-32 of all before
 
 Numbers are little-endian. A few sampled vectors are kept to tell a folder that was put together from others.
@@ -15,10 +15,10 @@ import json
 import logging
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import faiss
 import numpy as np
@@ -35,9 +35,12 @@ __all__ = ["Snapshot", "SnapshotFile", "snapshot_damage"]
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-MAGIC = b"embeddb index 3\n"
+# Files of version 3 may have rows that died before storage kept its marks.
+MAGIC = b"embeddb index 4\n"
 CHUNK_BYTES = 4 << 20
-MAX_SAMPLE = 64
+CHECKED_BYTES = 1 << 20
+# To read a vector from a disk takes a start a few milliseconds.
+MAX_SAMPLE = 16
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +80,13 @@ class Snapshot:
         """Compare the sample with what storage has at its places now.
 
         Raises:
-            DataLossError: it has other vectors there.
+            DataLossError: it has other vectors there, or none.
         """
         alive = moment.are_living(self.sampled)
         stored = moment.take(self.sampled[alive])
         known = ~np.isnan(stored).any(axis=1)
+        if alive.any() and not known.any():
+            raise DataLossError("storage has no vectors in its rows")
         # Features that are stored as float16 come back with as many bits.
         if not np.allclose(stored[known], self.sample[alive][known], rtol=2e-3, atol=1e-4):
             raise DataLossError("the vectors of its rows are not those that storage has")
@@ -151,7 +156,7 @@ class SnapshotFile:
         """Delete the snapshot, if there is one."""
         self._path.unlink(missing_ok=True)
 
-    def _parse(self, file: BinaryIO, sequence: int) -> Snapshot:
+    def _parse(self, file: BufferedReader, sequence: int) -> Snapshot:
         if file.read(len(MAGIC)) != MAGIC:
             raise DataLossError("it is none, or of another version")
         _verify(file)
@@ -198,7 +203,7 @@ def snapshot_damage(path: Path) -> str | None:
 class _Checked:
     """Writes to a file and sums up what it wrote."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BufferedWriter) -> None:
         self._file = file
         self.checksum = 0
 
@@ -207,21 +212,19 @@ class _Checked:
         return self._file.write(data)
 
 
-def _verify(file: BinaryIO) -> None:
+def _verify(file: BufferedReader) -> None:
     """Check the whole file against the checksum at its end.
 
     Raises:
         DataLossError: it does not fit.
     """
-    end = os.fstat(file.fileno()).st_size - 4
+    left = os.fstat(file.fileno()).st_size - 4
     file.seek(0)
     checksum = 0
-    for chunk in _chunks(file, end):
-        checksum = crc32(chunk, checksum)
+    # One piece of memory that stays in the processor's caches, and not mapped: a disk that fails is an error.
+    buffer = memoryview(bytearray(CHECKED_BYTES))
+    while left > 0 and (count := file.readinto(buffer[: min(left, CHECKED_BYTES)])):
+        checksum = crc32(buffer[:count], checksum)
+        left -= count
     if file.read(4) != struct.pack("<I", checksum):
         raise DataLossError("its checksum does not fit: it is damaged or cut short")
-
-
-def _chunks(file: BinaryIO, end: int) -> Iterator[bytes]:
-    while (left := end - file.tell()) > 0:
-        yield file.read(min(CHUNK_BYTES, left))

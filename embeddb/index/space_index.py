@@ -33,7 +33,6 @@ Floats = npt.NDArray[np.float32]
 
 MAX_SEARCHES_AT_ONCE = 64
 MAX_QUEUE = 4096
-READ_AT_ONCE = 1024
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +95,9 @@ class SpaceIndex:
     def fill(self, source: Source, count: int, sequence: int) -> None:
         """Fill an index that is new with what storage has, and its snapshot, if that is of any use.
 
-        Where it is, the vectors that the snapshot's index has are read beside the searches. Only those wait
-        that need all of them: searches with a filter, exact ones, and those that the index finds too few for.
+        Where it is, the vectors that the snapshot's index has are read beside the searches, after the first
+        ones. Only those wait that need all of them: searches with a filter, exact ones, and those that the
+        index finds too few for.
 
         Args:
             source: has the vectors.
@@ -167,13 +167,13 @@ class SpaceIndex:
         check_finite_scores("queries", queries, self.metric)
         if allowed is not None or effort is Effort.EXACT:
             # On this thread, and not on the one that answers others meanwhile.
-            self._contents.wait()
+            self._wait()
         question = Question(prepared(self.metric, queries), k, allowed, effort)
         whole = self._contents.state.moment.coming is None
         scores, rows = self._ask(question)
         if not whole and (rows[:, : len(self)] < 0).any():
             # The index alone found too few. To look at the others takes all vectors.
-            self._contents.wait()
+            self._wait()
             return self._ask(question)
         return scores, rows
 
@@ -183,6 +183,11 @@ class SpaceIndex:
         return self._searching.is_prompt(self._contents.state)
 
     # -- Inside -----------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Return when all vectors are here; see `Contents.wait`."""
+        self._upkeep.hurry()
+        self._contents.wait()
 
     def _ask(self, question: Question) -> tuple[Floats, Rows]:
         """The answer, by this thread where that is quick, otherwise together with others."""
@@ -225,14 +230,13 @@ class SpaceIndex:
         snapshot = self._snapshots.read(sequence)
         if snapshot is None:
             return None
-        last = int(snapshot.rows[-1])
-        living = source.rows()
-        known = int(np.searchsorted(living, last, side="right"))
+        dead = source.are_dead(snapshot.rows)
         # The dead of the snapshot have places too.
-        vectors = self._new_vectors(len(snapshot.rows) + len(living) - known)
+        since = max(0, count - int(np.count_nonzero(~dead)))
+        vectors = self._new_vectors(len(snapshot.rows) + since)
+        vectors.expect(snapshot.rows, dead, source)
         try:
-            vectors.expect(snapshot.rows, _sound(source, living[:known], snapshot.rows), source)
-            self._append(vectors, source, after=last)
+            self._append(vectors, source, after=int(snapshot.rows[-1]))
             snapshot.check(vectors.moment())
         except DataLossError as error:
             self._snapshots.discard(error)
@@ -240,12 +244,3 @@ class SpaceIndex:
         since = vectors.count - len(snapshot.rows)
         log.info("%s: the index of commit %d, and %d vectors since", self._name, snapshot.sequence, since)
         return vectors, snapshot.approximate
-
-
-def _sound(source: Source, living: Rows, rows: Rows) -> Rows:
-    """The rows that live, (m,) int64, without damaged ones that an index over `rows` was built without."""
-    others = np.setdiff1d(living, rows, assume_unique=True)
-    parts = (others[start : start + READ_AT_ONCE] for start in range(0, len(others), READ_AT_ONCE))
-    if not len(others) or any(source.read(part) for part in parts):
-        return living
-    return np.setdiff1d(living, others, assume_unique=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import faiss
 
+from embeddb.errors import DataLossError
 from embeddb.index.approximate import Approximate
 from embeddb.index.contents import Contents, State
 from embeddb.index.gpu import FAULTS, Gpu
@@ -35,6 +36,8 @@ MAX_TAIL = 1024
 # Vectors are being loaded while there are so many times as many after so many seconds.
 LOAD_GROWTH, LOAD_SECONDS = 1.01, 0.5
 COPIED_AT_ONCE = 8192
+# For so many seconds after a start its searches have the cores and the disk, unless one needs all vectors.
+RECEIVE_DELAY = 1.0
 # After so many seconds, vectors that could not be read from storage are asked for again.
 RECEIVE_PAUSE = 30.0
 # Between two looks at the clock, of which the first says that it is not yet time.
@@ -82,7 +85,7 @@ class Upkeep:
         # How many places there must be before what failed is tried again.
         self._retry_at = 0
         # When the vectors that are coming are asked for, by the clock of `time.monotonic`.
-        self._receive_at = 0.0
+        self._receive_at = time.monotonic() + RECEIVE_DELAY
         # And before codes, or a copy of the index, are put on the GPU, or put there again.
         self._codes_at = LEAST_PLACED
         self._copy_at = 0
@@ -99,8 +102,16 @@ class Upkeep:
             thread.start()
             self._thread = thread
 
+    def hurry(self) -> None:
+        """Begin to read the vectors that are coming, if that was not tried yet: somebody waits for them."""
+        coming = self._contents.state.moment.coming
+        if coming is not None and not coming.over:
+            self._receive_at = 0.0
+            self.wake()
+
     def settle(self) -> None:
         """Return when nothing has to be done any more."""
+        self.hurry()
         while (thread := self._running()) is not None:
             thread.join()
 
@@ -184,7 +195,7 @@ class Upkeep:
     def _receive(self) -> None:
         """Read the vectors that are coming; nothing else is done about the index before they are here."""
         try:
-            self._contents.receive(self._goes_on)
+            self._contents.receive(self._goes_on, self._unfit)
         except Exception:
             self._receive_at = time.monotonic() + RECEIVE_PAUSE
             log.exception(
@@ -193,6 +204,12 @@ class Upkeep:
                 self._name,
                 RECEIVE_PAUSE,
             )
+
+    def _unfit(self, error: DataLossError) -> None:
+        """Delete a snapshot that lacks what storage had when it was made."""
+        assert self._snapshots is not None
+        self._snapshots.discard(error)
+        self._saved = 0
 
     def _rest_left(self) -> float:
         return 0.0 if self._gpu is None else self._gpu.rest_left

@@ -228,25 +228,19 @@ class Vectors:
         np.bitwise_or.at(self._alive, places >> 3, _bit(places))
         self.count = end
 
-    def expect(self, rows: Rows, living: Rows, source: Source) -> None:
-        """Have rows in the first places, whose vectors are to be received.
+    def expect(self, rows: Rows, dead: Mask, source: Source) -> None:
+        """Have rows in the first places, whose vectors are to be received; there is room for them.
 
         Args:
             rows: (n,) int64, ascending.
-            living: (m,) int64, ascending: those of them that live.
+            dead: (n,) bool: which of them are dead.
             source: has their vectors.
-
-        Raises:
-            DataLossError: a row that lives is not among them.
         """
-        places = _places_of(rows, living)
-        if len(places) < len(living):
-            raise DataLossError(f"{len(living) - len(places):,} of the rows that storage has are not in it")
-        self._grow(max(len(rows), len(self._rows)))
         self._rows[: len(rows)] = rows
-        np.bitwise_or.at(self._alive, places >> 3, _bit(places))
+        alive = np.packbits(~dead, bitorder="little")
+        self._alive[: len(alive)] = alive
         self.count = len(rows)
-        self.dead = len(rows) - len(living)
+        self.dead = int(np.count_nonzero(dead))
         self._coming = Coming(source, len(rows))
 
     def begin(self) -> Coming:
@@ -262,6 +256,9 @@ class Vectors:
         Returns:
             The expected rows that did not come (n,) int64: they are damaged, or were deleted meanwhile. None
             where `go_on` ended it.
+
+        Raises:
+            DataLossError: the source has rows between the first and the last that are not expected.
         """
         rows = self._rows[: coming.count]
         living = self.moment().living.mask(0, coming.count)
@@ -273,7 +270,7 @@ class Vectors:
             known = found[: np.searchsorted(found, rows[-1], side="right")]
             places = _places_of(rows, known)
             if len(places) < len(known):
-                raise DataLossError("storage has rows that it did not have when it was opened")
+                raise DataLossError(f"storage has {len(known) - len(places):,} rows more than were expected")
             length = self._put(places, prepared(self.metric, vectors[: len(places)]))
             coming.longest = max(coming.longest, length)
             absent[places] = False

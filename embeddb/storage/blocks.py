@@ -5,7 +5,8 @@ space runs at memory speed. A value is sealed; its body is a mask of 64 bits, th
 row's slot is its number modulo 64), and then their vectors, little-endian, in the order of slots.
 
 To take one vector out of a block means to write the whole block again, so the dead are only marked, in a
-mask of 64 bits a block that all spaces of the collection share, until half of a block is dead.
+mask of 64 bits a block that all spaces of the collection share, until half of a block is dead. The marks stay
+for good: a start asks them which rows of a kept index still live, and need not look at the blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.errors import DataLossError, FailedPreconditionError
-from embeddb.storage.sealed import body_of, seal, unseal
+from embeddb.storage.sealed import seal, unseal
 
 __all__ = ["ROWS_PER_BLOCK", "Blocks", "Graves", "OnDamage", "encode", "rows_of"]
 
@@ -31,6 +32,7 @@ Rows = npt.NDArray[np.int64]
 Slots = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Encoded = npt.NDArray[np.floating]
+Mask = npt.NDArray[np.bool_]
 OnDamage = Callable[[range, DataLossError], None]
 """Told which rows a damaged block had, and what is wrong with it."""
 
@@ -49,7 +51,7 @@ def encode(vectors: Floats, encoding: str) -> Encoded:
 
 
 class Graves:
-    """Which slots of each block are dead, within one transaction.
+    """Which slots of each block are dead, or were until they were swept, within one transaction.
 
     Args:
         database: holds a mask of 64 bits by block number.
@@ -63,11 +65,11 @@ class Graves:
         """Mark rows as dead; returns the blocks that are worth sweeping since."""
         full = []
         for block, dead in _by_block(rows).items():
-            mask = self.mask(block)
+            before = mask = self.mask(block)
             for row in dead:
                 mask |= 1 << (row % ROWS_PER_BLOCK)
             self._transaction.put(_number(block), mask.to_bytes(MASK_BYTES, "little"), db=self._database)
-            if mask.bit_count() >= MAX_DEAD_ROWS:
+            if mask.bit_count() // MAX_DEAD_ROWS > before.bit_count() // MAX_DEAD_ROWS:
                 full.append(block)
         return full
 
@@ -76,10 +78,29 @@ class Graves:
         stored = self._transaction.get(_number(block), db=self._database)
         return 0 if stored is None else int.from_bytes(stored, "little")
 
-    def masks(self) -> dict[int, int]:
-        """The dead slots of each block that has any, bit by bit, by the block's number."""
+    def are_dead(self, rows: Rows) -> Mask:
+        """(n,) bool: whether each of some rows (n,) int64, ascending, is marked as dead."""
+        dead = np.zeros(len(rows), np.bool_)
+        blocks, masks = self._marks(rows // ROWS_PER_BLOCK)
+        if len(blocks):
+            places = np.searchsorted(blocks[:-1], rows // ROWS_PER_BLOCK)
+            marked = np.flatnonzero(blocks[places] == rows // ROWS_PER_BLOCK)
+            slots = (rows[marked] % ROWS_PER_BLOCK).astype(np.uint64)
+            dead[marked] = masks[places[marked]] >> slots & np.uint64(1)
+        return dead
+
+    def _marks(self, blocks: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """The marked ones (b,) between the first and the last of some blocks, and their marks, bit by bit."""
+        keys, masks = bytearray(), bytearray()
         with self._transaction.cursor(db=self._database) as cursor:
-            return {_block_of(key): int.from_bytes(mask, "little") for key, mask in cursor}
+            if len(blocks) and cursor.set_range(_number(int(blocks[0]))):
+                last = _number(int(blocks[-1]))
+                for key, mask in cursor:
+                    if bytes(key) > last:
+                        break
+                    keys += key
+                    masks += mask
+        return np.frombuffer(keys, ">u8").astype(np.int64), np.frombuffer(masks, "<u8")
 
     def revive(self, rows: Iterable[int]) -> None:
         """Take the marks off rows; their features are there unless they were swept."""
@@ -88,10 +109,6 @@ class Graves:
             for row in living:
                 mask &= ~(1 << (row % ROWS_PER_BLOCK))
             self._transaction.put(_number(block), mask.to_bytes(MASK_BYTES, "little"), db=self._database)
-
-    def forget(self, block: int) -> None:
-        """Drop the marks of a block, after its dead were swept out of every space."""
-        self._transaction.delete(_number(block), db=self._database)
 
 
 class Blocks:
@@ -204,26 +221,6 @@ class Blocks:
                     continue
                 yield block, slots + block * ROWS_PER_BLOCK, stored
 
-    def living(self) -> Rows:
-        """The living rows of all blocks, (n,) int64, ascending, by their masks alone.
-
-        No checksum is compared: a damaged block may have other rows than it says.
-        """
-        blocks, masks = [], bytearray()
-        with self._transaction.cursor(db=self._database) as cursor:
-            found = cursor.set_range(self._prefix)
-            while found and bytes((key := cursor.key())[:-8]) == self._prefix:
-                blocks.append(_block_of(key[-8:]))
-                masks += bytes(body_of(cursor.value())[:MASK_BYTES]).ljust(MASK_BYTES, b"\0")
-                found = cursor.next()
-        taken = np.frombuffer(masks, "<u8").copy()
-        dead = self._graves.masks()
-        if dead:
-            taken &= ~np.array([dead.get(block, 0) for block in blocks], np.uint64)
-        first = np.array(blocks, np.int64) * ROWS_PER_BLOCK
-        where = np.flatnonzero(np.unpackbits(taken.view(np.uint8), bitorder="little"))
-        return first[where // ROWS_PER_BLOCK] + where % ROWS_PER_BLOCK
-
     def rows(self, block: int, value: bytes | memoryview) -> Rows:
         """The living rows (b,) int64 of a stored block.
 
@@ -244,8 +241,9 @@ class Blocks:
         dead = self._graves.mask(block)
         if not dead:
             return slots, vectors
-        living = ~np.isin(slots, _slots(dead.to_bytes(MASK_BYTES, "little")))
-        return slots[living], vectors[living]
+        living = (np.uint64(dead) >> slots.astype(np.uint64) & np.uint64(1)) == 0
+        # Of most blocks that were swept all that are left live, and need not be copied.
+        return (slots, vectors) if living.all() else (slots[living], vectors[living])
 
     def _block(self, block: int) -> tuple[Slots, Encoded]:
         """The taken slots (b,) of a block, ascending, and their vectors (b, dimension), dead or not."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from embeddb.errors import DataLossError, FailedPreconditionError
 from embeddb.query import Encoding
-from embeddb.storage.blocks import ROWS_PER_BLOCK, Floats, OnDamage, Rows
+from embeddb.storage.blocks import ROWS_PER_BLOCK, Floats, Graves, Mask, OnDamage, Rows
 from embeddb.storage.environment import Durability, Environment, Use
 from embeddb.storage.group_commit import GroupCommit, Operation
 from embeddb.storage.records import Committed, Put, Record, Written
@@ -210,13 +210,13 @@ class CollectionStore:
         with self._env.read() as transaction:
             return self._features(transaction, model, rows, on_damage)
 
-    def living(self, model: str) -> Rows:
-        """The rows of a space, (n,) int64, ascending, without a look at their vectors or checksums."""
+    def are_dead(self, rows: Rows) -> Mask:
+        """(n,) bool: whether each of some rows (n,) int64, ascending, that were once stored is dead now.
+
+        No vector is looked at, nor a block of them.
+        """
         with self._env.read() as transaction:
-            space = read_spaces(transaction, self._env.database).get(model)
-            if space is None:
-                return np.empty(0, np.int64)
-            return open_blocks(transaction, self._env.database, model, space).living()
+            return Graves(transaction, self._env.database("graves")).are_dead(rows)
 
     def scan(
         self, model: str, on_damage: OnDamage | None = None, *, after: int = -1

@@ -13,7 +13,7 @@ from isal.isal_zlib import crc32
 
 from embeddb.errors import DataLossError
 
-__all__ = ["body_of", "seal", "unseal"]
+__all__ = ["seal", "unseal"]
 
 _HEADER = struct.Struct("<I4x")
 _BODY_START = _HEADER.size
@@ -40,8 +40,3 @@ def unseal(key: bytes, value: bytes | memoryview) -> bytes | memoryview:
             f"`embeddb-server verify` tells what else is damaged"
         )
     return body
-
-
-def body_of(value: bytes | memoryview) -> bytes | memoryview:
-    """The body of a value, whose checksum is not compared."""
-    return value[_BODY_START:]

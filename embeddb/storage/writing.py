@@ -144,10 +144,8 @@ def _bury(
             for model, space in spaces.items():
                 open_blocks(transaction, database, model, space).sweep(block)
         except DataLossError as error:
-            # The marks keep what is dead out of every space until the damage is repaired.
+            # The marks keep what is dead out of every space.
             log.error("block %d keeps its dead vectors: %s", block, error)
-        else:
-            graves.forget(block)
 
 
 def _store_items(transaction: lmdb.Transaction, database: Databases, changes: _Changes) -> None:

@@ -47,11 +47,11 @@ class Gated:
         index.fill(self, len(self.stored), sequence=1)
         return index
 
-    def rows(self) -> Rows:
-        return np.array(list(self.stored), np.int64)
+    def are_dead(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        return ~np.isin(rows, list(self.stored))
 
     def scan(self, after: int = -1) -> Iterator[tuple[Rows, Floats]]:
-        rows = self.rows()
+        rows = np.array(list(self.stored), np.int64)
         for part in np.array_split(rows[rows > after], 5):
             if after < 0:
                 self.gate.wait()

@@ -16,6 +16,7 @@ from embeddb.database import Database
 from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex, approximate
 from embeddb.options import Effort
 from embeddb.query import CollectionSettings, Metric, PutItem
+from embeddb.space import Space
 
 DIMENSION = 8
 VECTORS = np.random.default_rng(0).normal(size=(4000, DIMENSION)).astype(np.float32)
@@ -29,6 +30,7 @@ class Storage:
     def __init__(self, path: Path) -> None:
         self.file = path / "indexes" / "a.index"
         self.stored: dict[int, npt.NDArray[np.float32]] = {}
+        self.dead: set[int] = set()
         self.sequence = 0
 
     def open(self, identity: dict[str, object] = IDENTITY, metric: Metric = Metric.COSINE) -> SpaceIndex:
@@ -37,11 +39,11 @@ class Storage:
         index.fill(self, len(self.stored), self.sequence)
         return index
 
-    def rows(self) -> npt.NDArray[np.int64]:
-        return np.array(sorted(self.stored), np.int64)
+    def are_dead(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        return np.isin(rows, list(self.dead))
 
     def scan(self, after: int = -1) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-        rows = self.rows()
+        rows = np.array(sorted(self.stored), np.int64)
         for part in np.array_split(rows[rows > after], 7):
             if len(part):
                 yield part, np.stack([self.stored[row] for row in part.tolist()])
@@ -52,6 +54,7 @@ class Storage:
     def change(self, index: SpaceIndex | None, rows: range, removed: range = range(0)) -> None:
         self.sequence += 1
         self.stored.update({row: VECTORS[row] for row in rows})
+        self.dead.update(removed)
         for row in removed:
             self.stored.pop(row, None)
         if index is not None:
@@ -158,7 +161,7 @@ def flipped(place: float) -> Callable[[bytes], bytes]:
 
 
 def other_version(data: bytes) -> bytes:
-    return data.replace(b"embeddb index 3", b"embeddb index 4", 1)
+    return data.replace(b"embeddb index 4", b"embeddb index 3", 1)
 
 
 def lengthened(data: bytes) -> bytes:
@@ -233,6 +236,45 @@ def test_a_snapshot_of_other_data_is_found_out(
     index.close()
 
 
+def test_a_snapshot_without_vectors_in_storage_is_found_out(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage.stored = {row: VECTORS[row] for row in range(2000, 4000)}
+    with caplog.at_level(logging.WARNING):
+        index = storage.open()
+    assert "storage has no vectors in its rows" in caplog.text
+    assert not storage.file.exists()
+    storage.check(index)
+    index.close()
+
+
+def test_rows_that_a_snapshot_lacks_are_found_out_beside_the_searches(
+    storage: Storage, builds: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    # The index was built while these could not be read, and now they can.
+    storage.file.unlink()
+    missing = {row: storage.stored.pop(row) for row in range(700, 760)}
+    index = storage.open()
+    index.settle()
+    index.close()
+    builds.clear()
+    storage.stored |= missing
+    with caplog.at_level(logging.WARNING):
+        index = storage.open()
+        storage.change(index, range(2000, 2100), removed=range(30, 40))
+        assert index.search(VECTORS[50:51], 1)[1][0, 0] == 50
+        index.settle()
+    assert "storage has 60 rows more than were expected" in caplog.text
+    assert "is of no use, and the index is built anew" in caplog.text
+    assert builds == ["IVF16,SQ8"]
+    storage.check(index)
+    index.close()
+    again = storage.open()
+    storage.check(again)
+    again.close()
+    assert builds == ["IVF16,SQ8"]
+
+
 def test_a_disk_that_is_full_costs_the_snapshot_alone(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -272,3 +314,25 @@ def test_a_database_opens_with_the_index_that_was(tmp_path: Path, builds: list[s
         (stats,) = things.space_stats()
         assert stats.index.startswith("IVF16,SQ8, effort ")
     assert builds == ["IVF16,SQ8"]
+
+
+def test_an_index_whose_model_was_being_dropped_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(space: Space) -> None:
+        raise RuntimeError("killed")
+
+    kept = tmp_path / "collections" / "things" / "indexes" / "given.index"
+    settings = CollectionSettings(index="IVF16,SQ8")
+    with embeddb.open(tmp_path) as database:
+        database.register_model("given", {"loader": "vectors", "dimension": DIMENSION})
+        things = database.create_collection("things", ["given"], settings)
+        things.put_many(PutItem(f"{n}", features={"given": VECTORS[n]}) for n in range(1000))
+        things.settle()
+        with monkeypatch.context() as patch:
+            patch.setattr(Space, "drop", killed)
+            with pytest.raises(RuntimeError, match="killed"):
+                things.drop_model("given")
+    assert kept.exists()
+    with embeddb.open(tmp_path):
+        assert not kept.exists()

@@ -43,6 +43,7 @@ class StoreAndDict(RuleBasedStateMachine):
         self.items: dict[str, Put] = {}
         self.seed = 0
         self.sequence = 0
+        self.stored: set[int] = set()
         self.indexed: dict[str, dict[int, np.ndarray]] = {model: {} for model in SPACES}
         self.open()
 
@@ -109,6 +110,10 @@ class StoreAndDict(RuleBasedStateMachine):
         assert [record.id for record in records] == sorted(self.items, key=str.encode)
         assert self.store.count() == len(self.items)
         rows = [record.row for record in records]
+        self.stored.update(rows)
+        for some in (sorted(self.stored), sorted(self.stored)[5::3]):
+            dead = self.store.are_dead(np.array(some, np.int64))
+            assert dead.tolist() == [row not in rows for row in some]
         payloads = self.store.payloads(rows)
         for record, payload in zip(records, payloads, strict=True):
             put = self.items[record.id]
@@ -126,11 +131,9 @@ class StoreAndDict(RuleBasedStateMachine):
                 for row, each in zip(found.tolist(), vectors, strict=True)
             }
             assert_same(scanned, expected)
-            living = self.store.living(model)
-            assert living.tolist() == list(scanned)
             after = self.store.last_row() // 2
             behind = [rows for rows, _ in self.store.scan(model, after=after)]
-            assert np.concatenate([NO_ROWS, *behind]).tolist() == living[living > after].tolist()
+            assert np.concatenate([NO_ROWS, *behind]).tolist() == [row for row in scanned if row > after]
             assert_same(self.store.features(model, rows), expected)
             assert_same(self.indexed[model], expected)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["fingerprint", "tokenizer_facts"]
 
@@ -42,5 +43,7 @@ def tokenizer_facts(
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:
+    import torch  # Which is there already where there is a tensor, and not where there is none.
+
     # numpy has no bfloat16 and others, but the bytes of every tensor can be seen as uint8.
     return tensor.reshape(-1).view(torch.uint8).numpy().data

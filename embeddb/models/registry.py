@@ -16,9 +16,11 @@ from embeddb.errors import (
     AlreadyExistsError,
     EmbeddbError,
     FailedPreconditionError,
+    InvalidArgumentError,
     NotFoundError,
 )
 from embeddb.models.contents import Contents, EmbedRequest
+from embeddb.models.given import Given
 from embeddb.models.loaders import LOADERS
 from embeddb.models.recent import TextCacheFigures
 from embeddb.models.spec import Spec
@@ -26,8 +28,12 @@ from embeddb.query import Embedding, Image, Modality, ModelInfo, RunOptions
 from embeddb.settings import ModelSettings
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     from embeddb.models.model import Model
     from embeddb.models.runner import Choices
+
+    Loaded: TypeAlias = Model | Given
 
 __all__ = ["Registry"]
 
@@ -39,7 +45,7 @@ class _Entry:
     """A registered model: what it is, itself while it is loaded, and why it cannot be, where it cannot."""
 
     info: ModelInfo
-    model: Model | None = None
+    model: Loaded | None = None
     refusal: str | None = None
     changing: threading.Lock = field(default_factory=threading.Lock)
     idle: threading.Timer | None = None
@@ -99,19 +105,18 @@ class Registry:
     def restore(self, info: ModelInfo) -> None:
         """Have a model again that was registered before; it is loaded now unless its options say later.
 
-        One that cannot be loaded is refused by name from now on, and the others are not affected. One that
-        encodes nothing has nothing to load.
+        One that cannot be loaded is refused by name from now on, and the others are not affected.
         """
         self._names_taken.add(info.name)
         self._entries[info.name] = _Entry(info)
-        if info.options.lazy or not info.modalities:
+        if info.options.lazy:
             return
         try:
             self.load(info.name)
         except EmbeddbError as error:
             log.error("%s", error)
 
-    def get(self, name: str) -> Model:
+    def get(self, name: str) -> Loaded:
         """The model of that name, loaded if it was not.
 
         Raises:
@@ -125,7 +130,7 @@ class Registry:
             raise FailedPreconditionError(f"model {name!r} is not available: {entry.refusal}")
         return self.load(name)
 
-    def load(self, name: str) -> Model:
+    def load(self, name: str) -> Loaded:
         """Load a model that is not loaded, even where that failed before.
 
         Raises:
@@ -193,8 +198,9 @@ class Registry:
 
     def text_caches(self) -> dict[str, TextCacheFigures]:
         """What the loaded models' caches of texts have done since they were loaded, by the models' names."""
-        models = [entry.model for entry in list(self._entries.values()) if entry.model is not None]
-        reading = [model for model in models if Modality.TEXT in model.info.modalities]
+        models = [entry.model for entry in list(self._entries.values())]
+        loaded = [model for model in models if not isinstance(model, Given | None)]
+        reading = [model for model in loaded if Modality.TEXT in model.info.modalities]
         return {model.info.name: model.text_cache() for model in reading}
 
     # -- Contents ---------------------------------------------------------------------------------------
@@ -239,6 +245,8 @@ class Registry:
         try:
             while True:
                 model = self.get(name)
+                if isinstance(model, Given):
+                    return InvalidArgumentError("model", name, "encodes nothing: its features are given")
                 # It may have been unloaded since, and then is loaded again.
                 if model.usage.enter():
                     until.callback(model.usage.leave)
@@ -246,7 +254,7 @@ class Registry:
         except EmbeddbError as error:
             return error
 
-    def _watch(self, entry: _Entry, model: Model) -> None:
+    def _watch(self, entry: _Entry, model: Loaded) -> None:
         """Look, when that can be, whether a model was not used for as long as its options say."""
         limit = entry.info.options.unload_after
         if limit is not None:
@@ -255,7 +263,7 @@ class Registry:
             entry.idle.daemon = True
             entry.idle.start()
 
-    def _unload_if_idle(self, entry: _Entry, model: Model, limit: float) -> None:
+    def _unload_if_idle(self, entry: _Entry, model: Loaded, limit: float) -> None:
         idle = model.usage.idle_seconds()
         if idle >= limit:
             log.info("model %r: not used for %.1f s", entry.info.name, idle)
@@ -265,7 +273,7 @@ class Registry:
             if entry.model is model:
                 self._watch(entry, model)
 
-    def _unload(self, entry: _Entry, only: Model | None = None) -> None:
+    def _unload(self, entry: _Entry, only: Loaded | None = None) -> None:
         """Unload what is loaded, or this one alone, while nobody loads it again: memory may not hold two."""
         with entry.changing:
             model = entry.model
@@ -278,9 +286,11 @@ class Registry:
             model.close()
         log.info("model %r: unloaded", entry.info.name)
 
-    def _make(self, name: str, spec: Mapping[str, Any], options: RunOptions) -> Model:
+    def _make(self, name: str, spec: Mapping[str, Any], options: RunOptions) -> Loaded:
         reading = Spec(spec)
-        loader = reading.choose("loader", tuple(LOADERS), "")
+        loader = reading.choose("loader", (*LOADERS, "vectors"), "")
+        if loader == "vectors":
+            return Given(name, spec, options, reading)
         with self._loading:
             begun = time.monotonic()
             log.info("model %r: loading with %s", name, loader)
@@ -293,7 +303,7 @@ class Registry:
             log.info("model %r: loaded in %.1f s, %.0f MB on %s", *facts)
             return model
 
-    def _load_again(self, entry: _Entry) -> Model:
+    def _load_again(self, entry: _Entry) -> Loaded:
         info = entry.info
         try:
             model = self._make(info.name, info.spec, info.options)

@@ -101,7 +101,7 @@ class ModelInfo:
         labels: how many classes it predicts; 0 for none.
         fingerprint: a hash over weights, architecture and preprocessing.
         options: how it is to be run.
-        running: how it runs; None while it is not loaded.
+        running: how it runs; None while it is not loaded, and for a model that encodes nothing.
     """
 
     name: str

@@ -10,23 +10,21 @@ from typing import Any
 import pytest
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.models import ModelSettings
+from embeddb.models import ModelSettings, Registry
 from embeddb.models.loaders import LOADERS
-from embeddb.models.spec import Spec
+from embeddb.query import RunOptions
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"
 SPECS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", DOCUMENT.read_text(), re.S)]
 
 
 def test_every_loader_has_an_example() -> None:
-    assert {spec["loader"] for spec in SPECS} == set(LOADERS)
+    assert {spec["loader"] for spec in SPECS} == {*LOADERS, "vectors"}
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec["loader"])
 def test_only_the_key_that_is_none_is_refused(spec: dict[str, Any]) -> None:
     """Loaders refuse unknown keys before they load anything, the first one first."""
-    reading = Spec(spec | {"no-such-key": 1})
-    reading.choose("loader", tuple(LOADERS), "")
     with pytest.raises(InvalidArgumentError) as caught:
-        LOADERS[spec["loader"]](reading, ModelSettings())
+        Registry(ModelSettings()).register("a", spec | {"no-such-key": 1}, RunOptions())
     assert caught.value.details["field"] == "spec.no-such-key"

@@ -1,4 +1,4 @@
-"""A database of given vectors opens and answers without torch, which takes seconds and much memory."""
+"""A database of given vectors is made and answers without torch, which takes seconds and much memory."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from embeddb import Effort, PutItem, Search
 from embeddb.models import gpu_memory
 
 with embeddb.open(sys.argv[1]) as db:
+    db.register_model("more", {"loader": "vectors", "dimension": 8})
+    db.create_collection("another", ["more"]).put("a", features={"more": np.ones(8, np.float32)})
     exact, graph = db.collection("exact"), db.collection("lists")
     query = np.ones(8, np.float32)
     print(len(exact.search(query)), len(graph.search(query)))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.query import ModelInfo, Precision, Running, RunOptions
+from embeddb.query import ModelInfo, Precision, RunOptions
 from embeddb_client.cli.backfill import backfill
 from embeddb_client.cli.completion import collection_names, model_names
 from embeddb_client.cli.options import (
@@ -129,7 +129,7 @@ def list_models(server: Server = None, as_json: Json = False) -> None:
             " ".join(info.modalities),
             info.dimension,
             info.labels or "",
-            _how(info.running),
+            _how(info),
             info.fingerprint[:12],
         )
         for info in models
@@ -196,11 +196,13 @@ def _print(info: ModelInfo, as_json: bool) -> None:
     if as_json:
         print_json(asdict(info))
     else:
-        out.print(f"{info.name}: {_how(info.running)}")
+        out.print(f"{info.name}: {_how(info)}")
 
 
-def _how(running: Running | None) -> str:
-    if running is None:
+def _how(info: ModelInfo) -> str:
+    if not info.modalities:
+        return "nothing to run"
+    if (running := info.running) is None:
         return "not loaded"
     compiled = ", compiled" if running.compiled else ""
     return f"{running.device}, {running.precision}{compiled}, {running.bytes / 1e6:,.0f} MB"

@@ -1,4 +1,4 @@
-"""The loaders, by the name that a spec gives under "loader"."""
+"""The loaders of networks, by the name that a spec gives under "loader"."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ NAMES = (
     "torchscript",
     "torchvision",
     "triplet",
-    "vectors",
 )
 
 

@@ -19,6 +19,7 @@ BATCH_ITEMS = 1000
 BATCH_CONTENTS = 64
 BATCH_BYTES = 16 << 20
 IN_FLIGHT = 2
+FLOAT_BYTES = 4
 # So many payloads are asked for in one call; an answer has room for those of 8 MB.
 PAYLOADS = 16
 
@@ -103,5 +104,5 @@ def _size(element: PutItem | items_pb2.PutItem | PutResult) -> int:
         return 0
     if isinstance(element, items_pb2.PutItem):
         return element.ByteSize()
-    vectors: int = sum(values.nbytes for values in element.features.values())
-    return len(element.id) + len(element.metadata_json) + vectors
+    numbers = sum(map(len, element.features.values()))
+    return len(element.id) + len(element.metadata_json) + FLOAT_BYTES * numbers

@@ -29,6 +29,7 @@ __all__ = [
     "as_expression",
     "as_expressions",
     "as_vector",
+    "as_vectors",
     "item_ids",
 ]
 
@@ -256,24 +257,36 @@ def as_vector(field_name: str, values: npt.ArrayLike | Vector) -> Floats:
     Raises:
         InvalidArgumentError: it is not one-dimensional, is empty, or is not finite everywhere in float32.
     """
-    if isinstance(values, Vector):
-        return values.values
+    return values.values if isinstance(values, Vector) else _floats(field_name, values, 1)
+
+
+def as_vectors(field_name: str, values: npt.ArrayLike) -> Floats:
+    """Return a read-only float32 copy of shape (n, d), whose rows are what `as_vector` makes of each.
+
+    Raises:
+        InvalidArgumentError: it is not two-dimensional, d is 0, or it is not finite everywhere in float32.
+    """
+    return _floats(field_name, values, 2)
+
+
+def _floats(field_name: str, values: npt.ArrayLike, dimensions: int) -> Floats:
     try:
         if _is_floats(values):
-            vector = values.copy()
+            copy = values.copy()
         else:
             # A warning of numbers beyond float32 would say less than what refuses them below.
             with np.errstate(over="ignore"):
-                vector = np.array(values, dtype=np.float32)
+                copy = np.array(values, dtype=np.float32, order="C")
     except (TypeError, ValueError, OverflowError):
         raise InvalidArgumentError(field_name, values, "must be a sequence of numbers") from None
-    if vector.ndim != 1 or vector.size == 0:
-        raise InvalidArgumentError(field_name, f"shape {vector.shape}", "must be one-dimensional, not empty")
+    if copy.ndim != dimensions or copy.shape[-1] == 0:
+        shape = "one-dimensional" if dimensions == 1 else "two-dimensional"
+        raise InvalidArgumentError(field_name, f"shape {copy.shape}", f"must be {shape}, not empty")
     # To count takes half the time that `all` does.
-    if np.count_nonzero(np.isfinite(vector)) < vector.size:
+    if np.count_nonzero(np.isfinite(copy)) < copy.size:
         _refuse_not_finite(field_name, np.array(values, dtype=np.float64))
-    vector.setflags(write=False)
-    return vector
+    copy.setflags(write=False)
+    return copy
 
 
 def _is_floats(value: object) -> TypeGuard[Floats]:
@@ -283,7 +296,7 @@ def _is_floats(value: object) -> TypeGuard[Floats]:
 
 def _refuse_not_finite(field_name: str, values: npt.NDArray[np.float64]) -> NoReturn:
     if np.isfinite(values).all():
-        largest = float(values[np.abs(values).argmax()])
+        largest = float(values.flat[np.abs(values).argmax()])
         allowed = f"must be within ±{np.finfo(np.float32).max:.6g}, which is what float32 holds"
         raise InvalidArgumentError(field_name, largest, allowed)
     raise InvalidArgumentError(field_name, "NaN or infinity", "must be finite everywhere")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
@@ -140,6 +141,58 @@ def test_vectors_of_a_batch_are_those_made_alone(rows: int, dimension: int, data
     assert Vector.rows(matrix) == alone
     matrix += 1
     assert not any(vector.values.flags.writeable for vector in Vector.rows(matrix))
+
+
+@given(
+    st.integers(0, 4), st.integers(1, 5), st.sampled_from(["<f4", ">f8"]), st.sampled_from("CF"), st.data()
+)
+def test_items_of_a_matrix_are_those_made_alone(
+    rows: int, dimension: int, dtype: str, order: Literal["C", "F"], data: st.DataObject
+) -> None:
+    numbers = st.floats(-1e6, 1e6, width=32)
+    drawn = data.draw(arrays.arrays(dtype, (rows, dimension), elements=numbers))
+    matrix = np.array(drawn, order=order)
+    metadata = data.draw(st.none() | st.lists(st.just({"a": 1}) | st.just({}), min_size=rows, max_size=rows))
+    ids = [str(row) for row in range(rows)]
+    items = PutItem.rows(ids, {"m": matrix, "n": matrix[:, :1]}, metadata)
+    matrix[:] = 0
+    for row, item in enumerate(items):
+        about = {} if metadata is None else metadata[row]
+        alone = PutItem(ids[row], None, about, {"m": drawn[row], "n": drawn[row, :1]})
+        for name in ("id", "content", "metadata", "metadata_json", "predictions"):
+            assert getattr(item, name) == getattr(alone, name)
+        assert list(item.features) == ["m", "n"]
+        for model, vector in item.features.items():
+            np.testing.assert_array_equal(vector, alone.features[model])
+            assert vector.dtype == np.float32
+            assert vector.flags.c_contiguous
+            assert not vector.flags.writeable
+
+
+ROWS = np.ones((2, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("ids", "features", "metadata", "field"),
+    [
+        (["a", ""], {"m": ROWS}, None, "item.id"),
+        (["a", "b"], {}, None, "item.features"),
+        (["a", "b"], ROWS, None, "item.features"),
+        (["a", "b"], {"m": ROWS[0]}, None, "item.features[m]"),
+        (["a", "b"], {"m": ROWS[:, :0]}, None, "item.features[m]"),
+        (["a", "b"], {"m": ROWS[:1]}, None, "item.features[m]"),
+        (["a", "b"], {"m": np.array([[1, 2], [3, 1e300]])}, None, "item.features[m]"),
+        (["a", "b"], {"m": [[1, 2], [3]]}, None, "item.features[m]"),
+        (["a", "b"], {"m": ROWS}, [{}], "item.metadata"),
+        (["a", "b"], {"m": ROWS}, [{}, {"a": np.nan}], "item.metadata"),
+    ],
+)
+def test_items_of_a_matrix_name_what_is_wrong(
+    ids: list[str], features: Any, metadata: list[dict[str, Any]] | None, field: str
+) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        PutItem.rows(ids, features, metadata)
+    assert refused.value.details["field"] == field
 
 
 def test_features_may_be_vectors_that_are_checked_already() -> None:

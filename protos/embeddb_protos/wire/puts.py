@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.query import PutItem, PutResult, PutStatus, Vector
+from embeddb.query import PutItem, PutResult, PutStatus
 from embeddb_protos.v1 import common_pb2, items_pb2
 from embeddb_protos.wire.errors import error_from, error_message, parse_each
 from embeddb_protos.wire.expressions import vector_from, vectors_from, vectors_message
@@ -131,9 +132,9 @@ def _result_from(message: items_pb2.PutResult) -> PutResult:
     return PutResult(message.id, _STATUSES_BACK[message.status], error)
 
 
-def _shape(item: PutItem) -> tuple[tuple[str, int], ...]:
+def _shape(item: PutItem) -> tuple[str | int, ...]:
     """Of which models an item has features, and of which dimensions."""
-    return tuple((model, len(values)) for model, values in item.features.items())
+    return (*item.features, *map(len, item.features.values()))
 
 
 def _columns_message(items: Sequence[PutItem]) -> items_pb2.PutColumns:
@@ -149,34 +150,35 @@ def _columns_message(items: Sequence[PutItem]) -> items_pb2.PutColumns:
 
 
 def _columns_from(message: items_pb2.PutColumns) -> list[PutItem | EmbeddbError]:
-    ids = list(message.ids)
-    metadata = list(message.metadata_json) or [""] * len(ids)
+    ids, metadata = list(message.ids), list(message.metadata_json)
     features = {
-        model: _vectors(f"columns.features[{model}]", each) for model, each in message.features.items()
+        model: vectors_from(f"columns.features[{model}]", each) for model, each in message.features.items()
     }
-    lengths = {"columns.metadata_json": len(metadata)}
-    lengths |= {f"columns.features[{model}]": len(vectors) for model, vectors in features.items()}
+    lengths = {f"columns.features[{model}]": len(vectors) for model, vectors in features.items()}
+    if metadata:
+        lengths["columns.metadata_json"] = len(metadata)
     for field, length in lengths.items():
         if length != len(ids):
             raise InvalidArgumentError(field, f"{length:,}", f"must be one for each of the {len(ids):,} ids")
-
-    def item(place: int) -> PutItem:
-        return PutItem(
-            ids[place],
-            metadata=json_object("item.metadata", metadata[place]),
-            features={model: vectors[place] for model, vectors in features.items()},
-        )
-
-    return parse_each(item, range(len(ids)))
-
-
-def _vectors(field: str, message: common_pb2.Vectors) -> Sequence[Vector | npt.NDArray[np.float32]]:
-    """Vectors that are checked already, or as they are where one is malformed, which its item then says."""
-    vectors = vectors_from(field, message)
+    objects = (json_object("item.metadata", text) for text in metadata)
     try:
-        return Vector.rows(vectors)
+        return [*PutItem.rows(ids, features, list(objects) or None)]
     except InvalidArgumentError:
-        return list(vectors)
+        # One of them is malformed: each is made alone, and that one says what is wrong with it.
+        return parse_each(partial(_item_at, ids, metadata, features), range(len(ids)))
+
+
+def _item_at(
+    ids: Sequence[str],
+    metadata: Sequence[str],
+    features: Mapping[str, npt.NDArray[np.float32]],
+    place: int,
+) -> PutItem:
+    return PutItem(
+        ids[place],
+        metadata=json_object("item.metadata", metadata[place] if metadata else ""),
+        features={model: vectors[place] for model, vectors in features.items()},
+    )
 
 
 def _status(outcome: PutResult | EmbeddbError) -> items_pb2.PutStatus:

@@ -46,7 +46,10 @@ def write_data(folder: Path, count: int, dimension: int, queries: int) -> None:
 
 def run(command: list[object]) -> None:
     """Run a contender; with it ends whatever server it has started, however it ends."""
-    with subprocess.Popen([str(each) for each in command], cwd=HERE, start_new_session=True) as child:
+    # What pip has installed has its bytecode; of a checkout the first start writes it, if it may.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    words = [str(each) for each in command]
+    with subprocess.Popen(words, cwd=HERE, env=environ, start_new_session=True) as child:
         try:
             code = child.wait()
         finally:

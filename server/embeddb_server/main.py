@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from embeddb_server.garbage import collect_rarely
+
 # Each is the function of its name in a module that is imported when it runs: making a key need not wait for
 # what serving takes.
 COMMANDS = {
@@ -26,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenBLAS takes the logarithm of a number of cycles, of which 4 is the least.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    # Imports make many objects, and hardly any garbage.
+    collect_rarely()
     import embeddb
     from embeddb.errors import EmbeddbError
 

@@ -15,7 +15,7 @@ import embeddb
 from embeddb.errors import FailedPreconditionError
 from embeddb_server import logs
 from embeddb_server.config import Config, load
-from embeddb_server.garbage import collect_rarely
+from embeddb_server.garbage import keep_what_is_here
 from embeddb_server.heaps import limit_heaps
 from embeddb_server.keys import KeyFile
 from embeddb_server.metrics import DatabaseCollector, MetricsInterceptor
@@ -72,7 +72,7 @@ def serve(arguments: Sequence[str]) -> None:
         ) as database:
             opened.set()
             figures.register(DatabaseCollector(database))
-            collect_rarely()
+            keep_what_is_here()
             server.serve(database)
             # Whoever starts the server in a script waits for this line.
             data = config.data.resolve()

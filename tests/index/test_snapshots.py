@@ -336,3 +336,34 @@ def test_an_index_whose_model_was_being_dropped_goes_with_it(
     assert kept.exists()
     with embeddb.open(tmp_path):
         assert not kept.exists()
+
+
+def test_what_died_after_the_index_was_kept_is_known_at_once(tmp_path: Path, builds: list[str]) -> None:
+    kept = tmp_path / "collections" / "things" / "indexes" / "given.index"
+    with embeddb.open(tmp_path) as database:
+        database.register_model("given", {"loader": "vectors", "dimension": DIMENSION})
+        settings = CollectionSettings(index="IVF16,SQ8")
+        things = database.create_collection("things", ["given"], settings)
+        things.put_many(PutItem(f"{n}", features={"given": VECTORS[n]}) for n in range(1000))
+        things.settle()
+    before = kept.read_bytes()
+    with embeddb.open(tmp_path) as database:
+        things = database.collection("things")
+        # Whole blocks, so that nothing is left of them, parts of some, and a few of which little is.
+        dead = [*range(128, 256), *range(300, 340), *range(510, 520, 3)]
+        things.delete_many([f"{n}" for n in dead])
+        things.put_many(PutItem(f"{n}", features={"given": VECTORS[1000 + n]}) for n in range(20))
+        things.settle()
+    # As if it had been killed before anything was kept.
+    kept.write_bytes(before)
+    with embeddb.open(tmp_path) as database:
+        things = database.collection("things")
+        (stats,) = things.space_stats()
+        assert stats.index.startswith("IVF16,SQ8, effort ")
+        assert stats.vectors == 1000 - len(dead)
+        for effort in (Effort.ACCURACY, Effort.EXACT):
+            gone = [things.search(VECTORS[n], k=1, effort=effort)[0].id for n in dead]
+            assert not {f"{n}" for n in dead} & set(gone)
+            found = [things.search(VECTORS[1000 + n], k=1, effort=effort)[0].id for n in range(20)]
+            assert found == [f"{n}" for n in range(20)]
+    assert builds == ["IVF16,SQ8"]

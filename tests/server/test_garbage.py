@@ -8,12 +8,13 @@ import sys
 # A cycle that is made afterwards is found without being asked for, though not before there are many objects.
 PROGRAM = """
 import gc, weakref
-from embeddb_server.garbage import MORE_OBJECTS, collect_rarely
+from embeddb_server.garbage import MORE_OBJECTS, collect_rarely, keep_what_is_here
 
 class Node:
     pass
 
 collect_rarely()
+keep_what_is_here()
 assert gc.get_freeze_count() > 1000
 node = Node()
 node.itself = node

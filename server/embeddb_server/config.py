@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import DirectoryPath, Field, FilePath, ValidationError, model_validator
+from pydantic import DirectoryPath, Field, FilePath, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -118,6 +118,14 @@ class Config(BaseSettings):
         if self.tls_client_ca is not None and self.tls_key is None:
             raise ValueError("tls_client_ca needs tls_certificate and tls_key")
         return self
+
+    @field_validator("address")
+    @classmethod
+    def _check_address(cls, address: str) -> str:
+        host, colon, port = address.rpartition(":")
+        if colon and port.isdigit() and (":" not in host or host.endswith("]")):
+            raise ValueError(f"the port goes into a setting of its own: address {host}, port {port}")
+        return address
 
     @property
     def is_local(self) -> bool:

@@ -27,6 +27,8 @@ def configure(level: str, style: str) -> None:
     handler.addFilter(_add_request_id)
     handler.setFormatter(JsonFormatter(FIELDS) if style == "json" else logging.Formatter(LINE))
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    # It tells, as of errors, of each build of FAISS that the package lacks, until it finds the one that is there.
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)
 
 
 def set_request(request_id: str) -> None:

@@ -55,6 +55,17 @@ def test_duplicates_are_deleted_once_they_were_seen(
     assert again.json == {"groups": [], "deleted": 0}
 
 
+def test_what_is_replaced_before_the_yes_is_not_deleted(
+    run: Run, bundles: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace_one(question: str, abort: bool, err: bool) -> None:
+        bundles.put("a-05", features={"given": [-1, 0, 0, 0]})
+
+    monkeypatch.setattr("typer.confirm", replace_one)
+    assert "deleted 15" in run("dedupe", "--threshold", 0.99, "--delete", "-c", bundles.name).out
+    assert [item.id for item in bundles.items()] == ["a-00", "a-05", "b-00"]
+
+
 def test_nothing_is_deleted_without_a_yes(on_terminal: OnTerminal, run: Run, bundles: Collection) -> None:
     ran = run("dedupe", "--threshold", 0.99, "--delete", "-c", bundles.name)
     assert ran.code == 1

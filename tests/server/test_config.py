@@ -121,6 +121,13 @@ def test_addresses_of_this_machine_are_known(address: str, is_local: bool) -> No
     assert load(["--data", "d", "--address", address]).is_local is is_local
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "db.example", "[::1]"])
+def test_an_address_with_a_port_is_refused_with_the_remedy(host: str) -> None:
+    with pytest.raises(FailedPreconditionError) as caught:
+        load(["--data", "d", "--address", f"{host}:7080"])
+    assert f"a setting of its own: address {host}, port 7080" in str(caught.value)
+
+
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 
 

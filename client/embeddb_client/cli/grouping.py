@@ -50,28 +50,39 @@ def dedupe(
 ) -> None:
     """List the items that are nearly the same, a group a line, the oldest first.
 
-    Two items are in one group if they are near enough or if others join them: look before you --delete. It
-    deletes by id: an item that somebody replaces between the list and your yes is deleted as it is then.
+    Two items are in one group if they are near enough or if others join them: look before you --delete. What
+    has changed by the time of your yes, so that it would not be deleted any more, is left.
     """
     if yes and not delete:
         raise typer.BadParameter("needs --delete", param_hint="--yes")
     if delete and as_json and not yes:
         raise typer.BadParameter("needs --yes with --json, which asks nothing", param_hint="--delete")
     with connect(server, collection) as client:
-        with following(hidden=as_json) as show:
-            groups = client.ask(Duplicates(threshold, where, model), on_progress=show)
+
+        def find() -> list[list[str]]:
+            with following(hidden=as_json) as show:
+                return client.ask(Duplicates(threshold, where, model), on_progress=show)
+
+        groups = find()
         if not as_json:
             print_table(["items", "ids"], [(len(group), ", ".join(group)) for group in groups])
-        surplus = [item_id for group in groups for item_id in group[1:]]
-        deleted = 0
+        surplus, deleted = _surplus(groups), 0
         if delete and surplus:
             if not yes:
                 typer.confirm(f"delete {len(surplus):,} items?", abort=True, err=True)
+                # To answer takes as long as it takes, and somebody may have replaced what was shown.
+                still = set(_surplus(find()))
+                surplus = [item_id for item_id in surplus if item_id in still]
             deleted = sum(error is None for error in client.delete_many(surplus))
     if as_json:
         print_json({"groups": groups, "deleted": deleted} if delete else groups)
     elif delete:
         out.print(f"deleted {deleted:,}")
+
+
+def _surplus(groups: list[list[str]]) -> list[str]:
+    """All items of each group but the oldest."""
+    return [item_id for group in groups for item_id in group[1:]]
 
 
 def cluster(

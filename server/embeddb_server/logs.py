@@ -27,7 +27,7 @@ def configure(level: str, style: str) -> None:
     handler.addFilter(_add_request_id)
     handler.setFormatter(JsonFormatter(FIELDS) if style == "json" else logging.Formatter(LINE))
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    # It tells, as of errors, of each build of FAISS that the package lacks, until it finds the one that is there.
+    # It tells of each build of FAISS that the package lacks as of an error, until it finds one.
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)
 
 

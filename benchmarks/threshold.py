@@ -50,7 +50,7 @@ def timed(indexes: Collection[SpaceIndex], asked: list[Floats]) -> tuple[list[fl
 
 def measured(vectors: Floats, queries: Floats) -> dict[str, float]:
     """What a lone query and a batch take, by the scan and by the index that `auto` would have."""
-    indexes = {"exact": filled(vectors, "Flat"), "IVF": filled(vectors, automatic(len(vectors)))}
+    indexes = {"exact": filled(vectors, "Flat"), "IVF": filled(vectors, automatic(*vectors.shape))}
     figures = {}
     alone = [queries[n : n + 1] for n in range(QUERIES)]
     batches = [queries[n : n + BATCH] for n in range(BATCHES)]

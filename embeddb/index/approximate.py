@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -18,11 +17,22 @@ from embeddb.gate import Gate
 from embeddb.index.exact import best, score
 from embeddb.index.faiss_search import faiss_search, selector
 from embeddb.index.gpu import FAULTS, MOST_SELECTED, Gpu
-from embeddb.index.tuning import Point, curve, least
+from embeddb.index.tuning import (
+    MAX_EXTRA,
+    TUNED_K,
+    WHOLE,
+    WIDE_K,
+    Sample,
+    Tuned,
+    candidates,
+    curve,
+    least,
+    long_enough,
+)
 from embeddb.index.vectors import Allowed, Kept, Moment
 from embeddb.query import Metric
 
-__all__ = ["Approximate", "Tuned"]
+__all__ = ["Approximate"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -31,49 +41,10 @@ TRAINING_POINTS_PER_LIST = 64
 # A search waits for no more than so many vectors to be added.
 ADD_AT_ONCE = 256
 MAX_EFFORT = 4096
-# How many candidates are scored again for k hits: so many times k, and so many more. Whole vectors rank as
-# they score. Codes of half a byte a dimension or more rank nearly so where vectors lie in clusters; shorter
-# ones take a longer list, and so do vectors that are all equally far apart.
-WHOLE, SHORT, LONG = (1.0, 0), (1.5, 5), (4.0, 24)
-MAX_EXTRA = 1000
 # A graph that keeps fewer candidates than twice the hits misses many of the last of them.
 GRAPH_FACTOR = 2
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What was measured of an index.
-
-    Attributes:
-        curve: what efforts give, ascending; one point at least.
-        places: how many there were.
-        work: what share of its vectors a search that is as good as asked for reads.
-        built_for: how many vectors lived when the index was built.
-        built_work: the work then.
-        shortlist: how many candidates a search scores again, as a factor of its hits, and so many more.
-    """
-
-    curve: Sequence[Point]
-    places: int
-    work: float
-    built_for: int
-    built_work: float
-    shortlist: tuple[float, int]
-
-    def least(self, recall: float) -> Point:
-        """The least effort that gave a recall; the most that was tried if none did."""
-        return least(self.curve, recall)
-
-    @property
-    def drift(self) -> float:
-        """How many times as large a share of its vectors a search reads as when the index was new.
-
-        What was added since may lie where few lists are, which grow long, or where the codes do not reach, so
-        that more lists have to be probed.
-        """
-        return self.work / self.built_work
 
 
 _METRICS = {
@@ -118,7 +89,6 @@ class Approximate:
         self._most_lists = 0 if self._ivf is None else int(self._ivf.nlist)
         self._lists = None if self._ivf is None else self._ivf.invlists
         self._transforms = isinstance(faiss.downcast_index(index), faiss.IndexPreTransform)
-        self._shortlist = self._first_shortlist() if tuned is None else tuned.shortlist
 
     @classmethod
     def train(cls, factory: str, moment: Moment) -> Approximate:
@@ -181,6 +151,7 @@ class Approximate:
         k: int,
         effort: int,
         allowed: Allowed | None = None,
+        shortlist: tuple[float, int] | None = None,
     ) -> tuple[Floats, Places]:
         """The nearest living places, of which it may miss some; scored in full precision.
 
@@ -189,21 +160,25 @@ class Approximate:
             end: the place before which to look.
             queries: (q, d) float32, prepared.
             allowed: those that a filter leaves; None for all that live.
+            shortlist: as in `Tuned`; None for the one that was found to be long enough.
 
         Returns:
             As `embeddb.index.exact.scan`.
         """
+        shortlist = self.tuned.shortlist if shortlist is None else shortlist
         if allowed is not None or not moment.dead:
-            places = self._candidates(queries, k, end, effort, allowed)
+            places = self._candidates(queries, candidates(k, shortlist), end, effort, allowed)
         else:
             # FAISS takes long to ask of every place whether it lives, and few of the nearest do not.
             thinned = math.ceil(k * len(moment) / max(moment.living.count, 1))
-            places = self._candidates(queries, min(thinned, k + MAX_EXTRA), end, effort, None)
+            size = candidates(min(thinned, k + MAX_EXTRA), shortlist)
+            places = self._candidates(queries, size, end, effort, None)
             places[~moment.are_living(places)] = -1
             short = np.count_nonzero(places >= 0, axis=1) < k
             if short.any():
                 places[short] = -1
-                again = self._candidates(queries[short], k, end, effort, moment.living)
+                size = candidates(k, shortlist)
+                again = self._candidates(queries[short], size, end, effort, moment.living)
                 places[short, : again.shape[1]] = again
         return best(score(moment, queries, places), places, k)
 
@@ -219,28 +194,34 @@ class Approximate:
         if not go_on():
             return
         covered = moment.until(len(self))
+        graph, most = self._ivf is None, self._most()
+        sample = Sample.draw(covered, graph)
+
+        def rank(queries: Floats, size: int, effort: int) -> Places:
+            return self._candidates(queries, size, len(covered), effort, covered.allowed(None))
+
+        whole = self._has_whole_vectors()
+        shortlist = WHOLE if whole else long_enough(sample, rank, recall, most, graph, go_on)
+        if shortlist is None:
+            return
 
         def find(queries: Floats, k: int, effort: int) -> Places:
-            return self.search(covered, len(covered), queries, k, effort)[1]
+            return self.search(covered, len(covered), queries, k, effort, shortlist=shortlist)[1]
 
-        points = curve(covered, find, self._most(), self._ivf is None, go_on)
-        if points is not None and points[-1].recall < recall and self._shortlist == SHORT:
-            # No effort is enough, for the codes do not tell apart what is near.
-            self._shortlist = LONG
-            points = curve(covered, find, self._most(), self._ivf is None, go_on)
-        if points is None:
-            if self._tuned is not None:
-                self._shortlist = self._tuned.shortlist
+        points = curve(sample, TUNED_K, find, most, graph, go_on)
+        wide = curve(sample, WIDE_K, find, most, graph, go_on)
+        if points is None or wide is None:
             return
         before = self._tuned
         work = self._work(least(points, recall).effort)
         self._tuned = Tuned(
             points,
+            wide,
             len(covered),
             work,
             built_for=covered.living.count if before is None else before.built_for,
             built_work=work if before is None else before.built_work,
-            shortlist=self._shortlist,
+            shortlist=shortlist,
         )
 
     @property
@@ -280,13 +261,14 @@ class Approximate:
             faiss.downcast_InvertedLists(self._lists), faiss.ArrayInvertedLists
         )
 
-    def _candidates(self, queries: Floats, k: int, end: int, effort: int, allowed: Allowed | None) -> Places:
-        """The places (q, m) int64 that rank best by their codes, k of them and some more; -1 for none."""
-        factor, extra = self._shortlist
-        size = min(k + min(int((factor - 1) * k) + extra, MAX_EXTRA), int(self.index.ntotal))
+    def _candidates(
+        self, queries: Floats, size: int, end: int, effort: int, allowed: Allowed | None
+    ) -> Places:
+        """The places (q, size) int64 that rank best by their codes, at most all; -1 for none."""
+        size = min(size, int(self.index.ntotal))
         if not size:
             # All were swept out since the moment.
-            return np.full((len(queries), k), -1, np.int64)
+            return np.full((len(queries), 1), -1, np.int64)
         copied = self._candidates_of_copy(queries, size, effort) if allowed is None else None
         if copied is not None:
             copied[copied >= end] = -1
@@ -331,16 +313,9 @@ class Approximate:
     def _has_whole_vectors(self) -> bool:
         """Whether it ranks by the vectors themselves, in float32."""
         if self._ivf is not None:
-            return not self._transforms and isinstance(self._ivf, faiss.IndexIVFFlat)
+            return not self._transforms and isinstance(faiss.downcast_index(self._ivf), faiss.IndexIVFFlat)
         graph: Any = faiss.downcast_index(self.index)
         return isinstance(faiss.downcast_index(graph.storage), faiss.IndexFlat)
-
-    def _first_shortlist(self) -> tuple[float, int]:
-        """What is tried first; to be called once FAISS's index is known."""
-        if self._has_whole_vectors():
-            return WHOLE
-        short_codes = self._ivf is not None and 2 * self._ivf.code_size < self.index.d
-        return LONG if short_codes else SHORT
 
     def _most(self) -> int:
         return self._most_lists or min(MAX_EFFORT, len(self))

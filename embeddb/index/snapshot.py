@@ -3,7 +3,7 @@
 The file is a cache: what storage holds decides. Rows are never reused and their vectors never change, so a
 snapshot is brought up to date by what storage has beyond its rows, and by which of them it marks as dead.
 
-    b"embeddb index 4\\n" | 4 bytes: n | n bytes: header, JSON | rows, int64 | sample, float32 | FAISS's own
+    b"embeddb index 5\\n" | 4 bytes: n | n bytes: header, JSON | rows, int64 | sample, float32 | FAISS's own
     format | 4 bytes: CRC-32 of all before
 
 Numbers are little-endian. A few sampled vectors are kept to tell a folder that was put together from others.
@@ -26,8 +26,8 @@ import numpy.typing as npt
 from isal.isal_zlib import crc32
 
 from embeddb.errors import DataLossError
-from embeddb.index.approximate import Approximate, Tuned
-from embeddb.index.tuning import Point
+from embeddb.index.approximate import Approximate
+from embeddb.index.tuning import Point, Tuned
 from embeddb.index.vectors import Moment
 
 __all__ = ["Snapshot", "SnapshotFile", "snapshot_damage"]
@@ -35,8 +35,8 @@ __all__ = ["Snapshot", "SnapshotFile", "snapshot_damage"]
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# Files of version 3 may have rows that died before storage kept its marks.
-MAGIC = b"embeddb index 4\n"
+# Files of version 3 may have rows that died before storage kept its marks; 4 has no efforts for many hits.
+MAGIC = b"embeddb index 5\n"
 CHUNK_BYTES = 4 << 20
 CHECKED_BYTES = 1 << 20
 # To read a vector from a disk takes a start a few milliseconds.
@@ -175,11 +175,16 @@ class SnapshotFile:
         reader = faiss.PyCallbackIOReader(file.read, CHUNK_BYTES)  # type: ignore[attr-defined]
         index = faiss.read_index(reader)
         tuned = header["tuned"]
-        curve = tuple(Point(**point) for point in tuned.pop("curve"))
+        curve, wide_curve = (
+            tuple(Point(**point) for point in tuned.pop(name)) for name in ("curve", "wide_curve")
+        )
         factor, extra = tuned.pop("shortlist")
         return Snapshot(
             Approximate(
-                index, header["factory"], len(rows), Tuned(curve, shortlist=(factor, extra), **tuned)
+                index,
+                header["factory"],
+                len(rows),
+                Tuned(curve, wide_curve, shortlist=(factor, extra), **tuned),
             ),
             rows,
             np.array(header["sampled"], np.int64),

@@ -218,7 +218,7 @@ class Upkeep:
         """The index that so many vectors should have; None for the exact scan, which a GPU does for all."""
         on_gpu = self._contents.state.codes.gpu is not None
         dimension = self._contents.state.moment.kept.shape[1]
-        return None if on_gpu else self._policy.choose(living, dimension)
+        return None if on_gpu else self._policy.choose(living, dimension, self._gpu is not None)
 
     def _due_on_gpu(self, state: State) -> Callable[[], None] | None:
         """What has to be put on the GPU, if anything: codes of all places, or else a copy of the index.

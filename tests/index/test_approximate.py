@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import faiss
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import pytest
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.index import IndexPolicy, SpaceIndex, approximate, check_factory, policy, upkeep
+from embeddb.index import IndexPolicy, SpaceIndex, check_factory, policy, tuning, upkeep
 from embeddb.index.approximate import Approximate
 from embeddb.options import Effort
 from embeddb.query import Metric
@@ -138,9 +139,12 @@ def test_an_index_that_cannot_be_so_good_says_so(
     assert "asks for 0.95" in caplog.text
 
 
+@pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs"])
 @pytest.mark.parametrize("share", [0.5, 0.15, 0.05, 0.001])
-def test_filtered_searches_find_k_and_the_right_ones(share: float, make: Callable[..., SpaceIndex]) -> None:
-    index = make()
+def test_filtered_searches_find_k_and_the_right_ones(
+    share: float, factory: str, make: Callable[..., SpaceIndex]
+) -> None:
+    index = make(factory)
     add(index, 0, clustered(20_000))
     index.settle()
     allowed = np.flatnonzero(np.random.default_rng(5).random(20_000) < share)
@@ -177,8 +181,35 @@ def test_auto_is_exact_while_there_is_little_to_read(dimension: int, exact: int)
 
 def test_auto_has_vectors_enough_to_train_each_of_its_lists() -> None:
     auto = IndexPolicy()
-    assert auto.choose(10_000, 512) == "IVF256,SQ4"
-    assert auto.choose(1_000_000, 512) == "IVF4000,SQ4"
+    assert auto.choose(10_000, 512) == "IVF256,PQ256x4fs"
+    assert auto.choose(1_000_000, 512) == "IVF4000,PQ256x4fs"
+
+
+@pytest.mark.parametrize("dimension", [64, 126, 129, 1023])
+def test_auto_has_longer_codes_where_dimensions_are_few_or_odd(dimension: int) -> None:
+    assert IndexPolicy().choose(100_000, dimension) == "IVF1265,SQ4"
+
+
+def test_auto_has_codes_for_a_gpu_that_faiss_has_there() -> None:
+    assert IndexPolicy().choose(100_000, 512, gpu=True) == "IVF1265,SQ4"
+
+
+def test_auto_is_as_good_as_asked_for_in_many_dimensions(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the codes that it has from 128 dimensions on, of which this module's other vectors have fewer."""
+    monkeypatch.setattr(policy, "EXACT_NUMBERS", 0)
+    index = SpaceIndex(128, policy=IndexPolicy("auto"))
+    request.addfinalizer(index.close)
+    wide = np.random.default_rng(3).normal(size=(DIMENSION, 128)).astype(np.float32)
+    index.update(np.arange(12_000), clustered(12_000) @ wide, NONE)
+    index.settle()
+    assert repr(index).startswith("IVF307,PQ64x4fs, effort ")
+    queries = clustered(300, seed=7) @ wide
+    for k in (10, 100):
+        exact = index.search(queries, k, effort=Effort.EXACT)[1]
+        found = index.search(queries, k)[1]
+        assert np.mean([len(set(a) & set(b)) / k for a, b in zip(exact, found, strict=True)]) > 0.93
 
 
 @pytest.mark.usefixtures("small_limits")
@@ -220,20 +251,59 @@ def test_an_index_that_has_grown_is_tuned_anew(
     assert recall(index, Effort.BALANCED) >= 0.93
 
 
-def test_codes_that_tell_too_little_apart_get_a_longer_shortlist(
+def test_the_shortlist_is_as_long_as_the_codes_need_it(
     make: Callable[..., SpaceIndex], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As the usual one is too short for a hundred thousand vectors of noise.
-    monkeypatch.setattr(approximate, "SHORT", (1.0, 0))
-    index = make("IVF16,SQ4")
-    add(index, 0, clustered(3000))
+    def shortlist(factory: str) -> tuple[float, int]:
+        index = make(factory)
+        add(index, 0, clustered(3000))
+        index.settle()
+        short = recall(index, Effort.BALANCED) < 0.93
+        assert short == (factory == "IVF16,PQ8x4" and len(tuning.SHORTLISTS) == 1)
+        serving = index._contents.state.approximate
+        assert serving is not None
+        return serving.tuned.shortlist
+
+    assert shortlist("IVF16,Flat") == tuning.WHOLE
+    assert shortlist("IVF16,SQ8") == tuning.SHORTLISTS[0]
+    assert shortlist("IVF16,PQ8x4") > tuning.SHORTLISTS[0]
+    monkeypatch.setattr(tuning, "SHORTLISTS", tuning.SHORTLISTS[:1])
+    assert shortlist("IVF16,PQ8x4") == tuning.SHORTLISTS[0]
+
+
+@pytest.mark.parametrize("k", [100, 200])
+def test_more_hits_take_more_effort(k: int, make: Callable[..., SpaceIndex]) -> None:
+    index = make("IVF256,SQ8")
+    add(index, 0, clustered(12_000))
     index.settle()
-    assert recall(index, Effort.BALANCED) >= 0.93
-    monkeypatch.setattr(approximate, "LONG", approximate.SHORT)
-    index = make("IVF16,SQ4")
-    add(index, 0, clustered(3000))
+    serving = index._contents.state.approximate
+    assert serving is not None
+    efforts = [serving.tuned.effort(0.95, each) for each in (1, 10, 30, k)]
+    assert efforts[0] == efforts[1] < efforts[2] < efforts[3]
+    queries = clustered(300, seed=7)
+    exact = index.search(queries, k, effort=Effort.EXACT)[1]
+    found = index.search(queries, k)[1]
+    assert np.mean([len(set(a) & set(b)) / k for a, b in zip(exact, found, strict=True)]) > 0.93
+    # What would be enough for ten is not for them.
+    covered = index._contents.state.moment
+    few = serving.search(covered, len(covered), queries, k, serving.tuned.effort(0.95, 10))[1]
+    assert np.mean([len(set(a) & set(b)) / k for a, b in zip(exact, few, strict=True)]) < 0.93
+
+
+def test_many_threads_search_codes_of_the_fast_scan_at_once(make: Callable[..., SpaceIndex]) -> None:
+    index = make("IVF32,PQ16x4fs")
+    add(index, 0, clustered(6000))
     index.settle()
-    assert recall(index, Effort.BALANCED) < 0.93
+    queries = clustered(200, seed=7)
+    expected = [index.search(queries[n : n + 1], 10)[1].tolist() for n in range(len(queries))]
+
+    def search(n: int) -> list[list[int]]:
+        rows: list[list[int]] = index.search(queries[n : n + 1], 10)[1].tolist()
+        return rows
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(search, list(range(len(queries))) * 5))
+    assert found == expected * 5
 
 
 @pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs"])

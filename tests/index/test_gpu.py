@@ -134,6 +134,8 @@ def test_without_room_for_the_codes_a_copy_of_the_approximate_index_is_put_there
     make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(policy, "EXACT_LIMIT", 4000)
+    # Without a GPU the codes would be others, that FAISS does not have there.
+    monkeypatch.setattr(policy, "SHORT_CODES_DIMENSION", DIMENSION)
     gpu = Simulated(room=6000 * DIMENSION)
     index = make(gpu)
     assert repr(index).startswith("IVF153,SQ4, effort ")

@@ -13,7 +13,7 @@ import pytest
 
 import embeddb
 from embeddb.database import Database
-from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex, approximate
+from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex, approximate, tuning
 from embeddb.options import Effort
 from embeddb.query import CollectionSettings, Metric, PutItem
 from embeddb.space import Space
@@ -124,7 +124,7 @@ def test_the_shortlist_is_kept_with_the_efforts_that_were_measured_with_it(
 ) -> None:
     storage = Storage(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(approximate, "SHORT", (2.0, 7))
+        patch.setattr(tuning, "SHORTLISTS", ((2.0, 7),))
         index = storage.open()
         storage.change(index, range(2000))
         index.settle()
@@ -161,7 +161,7 @@ def flipped(place: float) -> Callable[[bytes], bytes]:
 
 
 def other_version(data: bytes) -> bytes:
-    return data.replace(b"embeddb index 4", b"embeddb index 3", 1)
+    return data.replace(b"embeddb index 5", b"embeddb index 4", 1)
 
 
 def lengthened(data: bytes) -> bytes:

@@ -96,7 +96,7 @@ class Collection(CollectionCalls):
         return self._connection.send(exchanges.search_items(self.name, search))
 
     def stream_search(self, searches: Iterable[Search]) -> Iterator[list[list[Hit] | EmbeddbError]]:
-        """Answer searches on one open stream, in order; an exchange costs a third of a unary call's time.
+        """Answer searches on one open stream, in order; an exchange takes 0.1 to 0.4 ms less than a call.
 
         Raises:
             EmbeddbError: a search was refused as a whole; those after it are not answered.

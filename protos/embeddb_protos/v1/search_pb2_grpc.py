@@ -59,8 +59,8 @@ class SearchServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def StreamSearch(self, request_iterator, context):
-        """The same on an open stream, where an exchange takes a third of a unary call's time. Each request is
-        answered in order; one that is refused as a whole does not end the stream.
+        """The same on an open stream, which a client opens but once. Each request is answered in order; one that is
+        refused as a whole does not end the stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -33,6 +33,7 @@ _SCALARS: Mapping[object, tuple[tuple[type, ...], str]] = {
     float: ((int, float, np.integer, np.floating), "a number"),
     bool: ((bool, np.bool_), "true or false"),
 }
+_ABSTRACT: Mapping[object, str] = {Iterable: "an iterable", Mapping: "a mapping"}
 
 
 def check(field: str, value: Any, kind: Any) -> Any:
@@ -160,4 +161,4 @@ def _shown(kind: Any) -> str:
         return _SCALARS[kind][1]
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return f"one of {', '.join(kind)}"
-    return "a mapping" if kind is Mapping else f"a {kind.__name__}"
+    return _ABSTRACT.get(kind) or f"a {kind.__name__}"

@@ -312,6 +312,8 @@ def as_ours(error: lmdb.Error | OSError, path: Path) -> Exception:
         )
     if isinstance(error, lmdb.CorruptedError | lmdb.InvalidError | lmdb.PageNotFoundError):
         return DataLossError(f"{path} is damaged: {error}. Restore a backup")
+    if "closed/deleted/dropped" in str(error):
+        return UnavailableError(f"{path} is closed")
     return UnavailableError(f"LMDB failed on {path}: {error}")
 
 

@@ -175,6 +175,7 @@ def locked(path: Path) -> BaseFileLock:
         lock.acquire(timeout=0)
     except Timeout:
         raise FailedPreconditionError(
-            f"{path} is open in another process; stop it, or talk to it through its server"
+            f"{path} is open in another process, or in this one already; close it there, or talk to it "
+            f"through its server"
         ) from None
     return lock

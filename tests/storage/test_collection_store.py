@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -158,5 +159,5 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(UnavailableError, match="closed"):
         store.write([Delete("a")])
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError, match=f"^{re.escape(str(tmp_path))} is closed$"):
         store.count()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
         ([1, "a"], Sequence[int], r"field\[1\]: 'a' given, must be a whole number"),
         (np.float32(1), Sequence[float], "must be a list or another sequence"),
         ([("a", 1)], Mapping[str, int], "must be a mapping"),
+        (5, Iterable[int], "must be an iterable"),
         ("a", Text | None, "must be a Text"),
         (None, str | bytes, "must be a string or a bytes"),
     ],

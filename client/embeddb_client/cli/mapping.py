@@ -86,15 +86,7 @@ def map_items(
                 raise typer.BadParameter("needs --html FILE", param_hint=option)
     if clusters is not None and html is None and tensorboard is None:
         raise typer.BadParameter("needs --html or --tensorboard", param_hint="--clusters")
-    if by is By.PCA and not (neighbours is None and min_distance is None):
-        option = "--min-distance" if neighbours is None else "--neighbours"
-        raise typer.BadParameter("needs --by umap", param_hint=option)
-    layout: Pca | Umap = Pca()
-    if by is By.UMAP:
-        layout = Umap(
-            DEFAULT_NEIGHBOURS if neighbours is None else neighbours,
-            DEFAULT_MIN_DISTANCE if min_distance is None else min_distance,
-        )
+    layout = _layout(by, neighbours, min_distance)
     with connect(server, collection) as client:
         with following(hidden=as_json) as show:
             found = client.ask(Map(layout, where, sample, center, model), on_progress=show)
@@ -120,3 +112,16 @@ def map_items(
     elif html is None and tensorboard is None:
         rows = [(i, f"{x:.4f}", f"{y:.4f}") for i, (x, y) in zip(found.ids, points, strict=True)]
         print_table(["item", "x", "y"], rows)
+
+
+def _layout(by: By, neighbours: int | None, min_distance: float | None) -> Pca | Umap:
+    """How items are laid out, with what was told of it."""
+    if by is By.UMAP:
+        return Umap(
+            DEFAULT_NEIGHBOURS if neighbours is None else neighbours,
+            DEFAULT_MIN_DISTANCE if min_distance is None else min_distance,
+        )
+    for option, given in {"--neighbours": neighbours, "--min-distance": min_distance}.items():
+        if given is not None:
+            raise typer.BadParameter("needs --by umap", param_hint=option)
+    return Pca()

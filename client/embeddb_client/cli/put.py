@@ -25,6 +25,7 @@ from embeddb_client.cli.options import (
     print_json,
 )
 from embeddb_client.cli.sources import Source, find
+from embeddb_client.client import Client
 
 __all__ = ["put", "report"]
 
@@ -74,13 +75,7 @@ def put(
     sources = find(paths, glob, ids, crop)
     started = time.monotonic()
     with connect(server, collection) as client, _progress(len(sources), hidden=as_json) as progress:
-        has_vectors = any(source.vector is not None for source in sources.values())
-        if model is not None and not has_vectors:
-            allowed = (
-                "says whose features vectors are, and there are none: a collection's models embed all else"
-            )
-            raise typer.BadParameter(allowed, param_hint="--model")
-        of_vectors = model or (first_model(client) if has_vectors else "")
+        of_vectors = _of_vectors(client, sources, model)
         task = progress.add_task("put", total=len(sources), rate="")
         done: list[PutResult] = []
 
@@ -101,6 +96,16 @@ def put(
     report(done, time.monotonic() - started, as_json)
     if any(result.error is not None for result in done):
         raise typer.Exit(1)
+
+
+def _of_vectors(client: Client, sources: Mapping[str, Source], model: str | None) -> str:
+    """The model whose features the sources' vectors are; nothing where there are none."""
+    if any(source.vector is not None for source in sources.values()):
+        return model or first_model(client)
+    if model is not None:
+        allowed = "says whose features vectors are, and there are none: a collection's models embed all else"
+        raise typer.BadParameter(allowed, param_hint="--model")
+    return ""
 
 
 def _items(

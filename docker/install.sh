@@ -10,5 +10,6 @@ cuda) set -- ;;
 *) echo "docker/install.sh: '$flavour' given, must be cpu or cuda" >&2; exit 2 ;;
 esac
 uv venv --quiet --python "${PYTHON:-python3}" "$environment"
-uv pip install --quiet --python "$environment/bin/python" --constraint constraints.txt "$@" \
+# With its bytecode: in the image nobody may write it, and every start would compile all modules.
+uv pip install --quiet --compile-bytecode --python "$environment/bin/python" --constraint constraints.txt "$@" \
 	'.[starter,sentence,analysis,parquet]' ./protos ./client './server[tracing]'

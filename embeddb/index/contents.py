@@ -71,18 +71,15 @@ class Contents:
         self._sequence = sequence
         self._set(vectors, approximate)
 
-    def update(self, rows: Rows, vectors: Floats, removed: Rows, sequence: int) -> None:
+    def update(self, rows: Rows, vectors: Floats, removed: Rows, sequence: int) -> Coming | None:
         """Add rows and take others out, in one step for every search; see `SpaceIndex.update`.
 
         Args:
             vectors: (n, dimension) float32, prepared.
-        """
-        while (coming := self._updated(rows, vectors, removed, sequence)) is not None:
-            # Not with the lock, which is taken when the last of those that are coming are here.
-            coming.join()
 
-    def _updated(self, rows: Rows, vectors: Floats, removed: Rows, sequence: int) -> Coming | None:
-        """Update; or return at once what has to end before there is room."""
+        Returns:
+            What has to end before there is room, where nothing was done for want of it.
+        """
         with self._lock:
             coming = self.state.moment.coming
             if coming is not None and not coming.over and len(rows) > self._vectors.room:

@@ -125,7 +125,10 @@ class SpaceIndex:
         """
         if vectors.shape != (len(rows), self.dimension):
             raise InvalidArgumentError("vectors", vectors.shape, f"must be ({len(rows)}, {self.dimension})")
-        self._contents.update(rows, prepared(self.metric, vectors), removed, sequence)
+        known = prepared(self.metric, vectors)
+        while (coming := self._contents.update(rows, known, removed, sequence)) is not None:
+            self._upkeep.hurry()
+            coming.join()
         self._upkeep.wake()
 
     def settle(self) -> None:

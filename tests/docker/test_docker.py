@@ -88,6 +88,7 @@ def test_the_images_installation_gives_a_server(tmp_path: Path, free_port: int) 
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     command = [DOCKER / "install.sh", "cuda", tmp_path / "environment"]
     subprocess.run(command, check=True, env=environment)
+    assert list((tmp_path / "environment").rglob("embeddb/__pycache__/database.*.pyc"))
     programs = tmp_path / "environment" / "bin"
     settings = {"EMBEDDB_SERVER_DATA": str(tmp_path / "data"), "EMBEDDB_SERVER_PORT": str(free_port)}
     alone = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"} | settings

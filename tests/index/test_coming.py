@@ -123,6 +123,32 @@ def test_who_needs_all_vectors_waits_for_them_and_no_one_else(storage: Gated, ex
     index.close()
 
 
+def test_vectors_are_read_a_while_after_the_start(storage: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "RECEIVE_DELAY", 0.05)
+    storage.gate.set()
+    index = storage.open()
+    for _ in range(200):
+        if index._contents.state.moment.coming is None:
+            break
+        time.sleep(0.05)
+    assert index._contents.state.moment.coming is None
+    index.close()
+
+
+def test_vectors_are_read_sooner_for_who_needs_them_all(
+    storage: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "RECEIVE_DELAY", 3600.0)
+    storage.gate.set()
+    storage.scanned = 0
+    index = storage.open()
+    assert (index.search(QUERIES, 5)[1] >= 0).all()
+    assert storage.scanned == 0
+    assert (index.search(QUERIES, 5, effort=Effort.EXACT)[1] >= 0).all()
+    assert index._contents.state.moment.coming is None
+    index.close()
+
+
 def test_who_gets_too_few_hits_waits_and_keeps_no_one_else_from_an_answer(storage: Gated) -> None:
     index = storage.open()
     with ThreadPoolExecutor(2) as others:
@@ -163,6 +189,7 @@ def test_a_write_that_needs_more_room_waits_for_what_is_coming(
     storage: Gated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vectors, "grown", lambda capacity, needed, size: needed)
+    monkeypatch.setattr(upkeep, "RECEIVE_DELAY", 3600.0)
     index = storage.open()
     with ThreadPoolExecutor(1) as other:
         putting = other.submit(index.update, np.arange(2000, 3000), VECTORS[2000:], NONE, 2)

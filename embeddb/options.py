@@ -38,7 +38,7 @@ class Combine(StrEnum):
 class Effort(StrEnum):
     """How hard to look for the nearest where the index is approximate, which a small space's never is.
 
-    BALANCED finds the share of the exact ten nearest that the collection's settings ask for, SPEED nine in
+    BALANCED finds the share of the exact nearest that the collection's settings ask for, SPEED nine in
     ten, ACCURACY 99 in a hundred, each as measured on a sample of the space itself. EXACT misses none.
     """
 

@@ -78,7 +78,7 @@ class IndexPolicy:
 
     Args:
         factory: what `check_factory` takes.
-        recall: the share of the exact ten nearest that a search finds unless it asks for another.
+        recall: the share of the exact nearest that a search finds unless it asks for another.
     """
 
     factory: str = AUTO

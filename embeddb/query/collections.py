@@ -57,7 +57,7 @@ class CollectionSettings:
             100,000 at most, and then an IVF index; "Flat" is always exact; else it is a factory string of
             FAISS for an index of the families IVF or HNSW, such as "HNSW32", which is used once there are
             enough vectors for it.
-        recall: the share of the exact ten nearest that searches find with balanced effort, 0.5 to 1; 1 is
+        recall: the share of the exact nearest that searches find with balanced effort, 0.5 to 1; 1 is
             always exact.
 
     Raises:

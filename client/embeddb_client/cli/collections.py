@@ -39,7 +39,7 @@ def add(
         str, typer.Option(help="auto, Flat (always exact) or a FAISS factory string such as HNSW32.")
     ] = CollectionSettings.index,
     recall: Annotated[
-        float, typer.Option(help="The share of the exact ten nearest that searches find, 0.5 to 1.")
+        float, typer.Option(help="The share of the exact nearest that searches find, 0.5 to 1.")
     ] = CollectionSettings.recall,
     server: Server = None,
     as_json: Json = False,

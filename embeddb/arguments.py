@@ -19,7 +19,7 @@ import numpy as np
 
 from embeddb.errors import InvalidArgumentError
 
-__all__ = ["check", "check_fields", "checked"]
+__all__ = ["check", "check_fields", "checked", "listed"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,7 +54,7 @@ def check(field: str, value: Any, kind: Any) -> Any:
     kinds = tuple(each for each in kinds if each is not type(None))
     if len(kinds) == 1 and typing.get_origin(kinds[0]) is Sequence:
         (element,) = typing.get_args(kinds[0])
-        return tuple(check(f"{field}[{n}]", each, element) for n, each in enumerate(_listed(field, value)))
+        return tuple(check(f"{field}[{n}]", each, element) for n, each in enumerate(listed(field, value)))
     if not any(_fits(value, each) for each in kinds):
         raise InvalidArgumentError(field, value, f"must be {' or '.join(map(_shown, kinds))}")
     return value.item() if isinstance(value, np.generic) else value
@@ -113,6 +113,18 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+def listed(field: str, value: object) -> Sequence[Any]:
+    """Return the value if it has elements and an order: a string is a sequence of letters to Python alone.
+
+    Raises:
+        InvalidArgumentError: it has not.
+    """
+    is_array = isinstance(value, np.ndarray) and value.ndim > 0
+    if not is_array and (isinstance(value, str | bytes) or not isinstance(value, Sequence)):
+        raise InvalidArgumentError(field, value, "must be a list or another sequence")
+    return typing.cast("Sequence[Any]", value)
+
+
 @cache
 def _made_of(made: Any) -> tuple[tuple[str, Any, frozenset[type]], ...]:
     expected = _expected(made)
@@ -135,14 +147,6 @@ def _exact(kind: Any) -> frozenset[type]:
     if isinstance(kind, type) and typing.get_origin(kind) is None:
         return frozenset({kind})
     return frozenset()
-
-
-def _listed(field: str, value: object) -> Iterable[Any]:
-    """The value if it has elements and an order: a string is a sequence of letters to Python alone."""
-    is_array = isinstance(value, np.ndarray) and value.ndim > 0
-    if not is_array and (isinstance(value, str | bytes) or not isinstance(value, Sequence)):
-        raise InvalidArgumentError(field, value, "must be a list or another sequence")
-    return typing.cast("Iterable[Any]", value)
 
 
 def _fits(value: object, kind: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.arguments import check_fields
+from embeddb.arguments import check_fields, listed
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.query.models import Modality, Prediction
 from embeddb.query.names import check_id, is_utf8
@@ -98,35 +98,31 @@ class PutItem:
         if not isinstance(features, Mapping) or not features:
             raise InvalidArgumentError("item.features", features, "must be matrices by model name")
         matrices = {model: as_vectors(f"item.features[{model}]", each) for model, each in features.items()}
-        given = {f"item.features[{model}]": len(matrix) for model, matrix in matrices.items()}
-        if metadata is not None:
-            given["item.metadata"] = len(metadata)
-        for field_name, count in given.items():
-            if count != len(ids):
-                allowed = f"must be one for each of the {len(ids):,} ids"
-                raise InvalidArgumentError(field_name, f"{count:,}", allowed)
-        if metadata is None:
-            plain: Iterable[tuple[Mapping[str, Any], str]] = (({}, "{}") for _ in ids)
-        else:
-            plain = ((each, json_text("item.metadata", each)) for each in metadata)
+        count = len(listed("ids", ids))
+        objects = [{} for _ in range(count)] if metadata is None else listed("metadata", metadata)
+        lengths = {f"item.features[{model}]": len(matrix) for model, matrix in matrices.items()}
+        for field_name, length in {**lengths, "metadata": len(objects)}.items():
+            if length != count:
+                allowed = f"must be one for each of the {count:,} ids"
+                raise InvalidArgumentError(field_name, f"{length:,}", allowed)
         vectors = zip(*matrices.values(), strict=True)
         return tuple(
-            cls._of_checked(item_id, *about, dict(zip(matrices, row, strict=True)))
-            for item_id, about, row in zip(ids, plain, vectors, strict=True)
+            cls._of_checked(item_id, each, dict(zip(matrices, row, strict=True)))
+            for item_id, each, row in zip(ids, objects, vectors, strict=True)
         )
 
     @classmethod
     def _of_checked(
-        cls, item_id: str, metadata: Mapping[str, Any], metadata_json: str, features: dict[str, Floats]
+        cls, item_id: str, metadata: Mapping[str, Any], features: Mapping[str, Floats]
     ) -> PutItem:
-        """An item of which all but the id is checked already."""
+        """An item of features that are checked already."""
         item, put = cls.__new__(cls), object.__setattr__
         put(item, "id", check_id(item_id))
         put(item, "content", None)
         put(item, "metadata", metadata)
         put(item, "features", features)
         put(item, "predictions", {})
-        put(item, "metadata_json", metadata_json)
+        put(item, "metadata_json", json_text("item.metadata", metadata))
         return item
 
     def _checked_predictions(self) -> dict[str, tuple[Prediction, ...]]:

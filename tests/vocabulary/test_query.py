@@ -183,13 +183,15 @@ ROWS = np.ones((2, 3), np.float32)
         (["a", "b"], {"m": ROWS[:1]}, None, "item.features[m]"),
         (["a", "b"], {"m": np.array([[1, 2], [3, 1e300]])}, None, "item.features[m]"),
         (["a", "b"], {"m": [[1, 2], [3]]}, None, "item.features[m]"),
-        (["a", "b"], {"m": ROWS}, [{}], "item.metadata"),
+        ("ab", {"m": ROWS}, None, "ids"),
+        (iter("ab"), {"m": ROWS}, None, "ids"),
+        (["a", 2], {"m": ROWS}, None, "item.id"),
+        (["a", "b"], {"m": ROWS}, [{}], "metadata"),
+        (["a", "b"], {"m": ROWS}, iter([{}, {}]), "metadata"),
         (["a", "b"], {"m": ROWS}, [{}, {"a": np.nan}], "item.metadata"),
     ],
 )
-def test_items_of_a_matrix_name_what_is_wrong(
-    ids: list[str], features: Any, metadata: list[dict[str, Any]] | None, field: str
-) -> None:
+def test_items_of_a_matrix_name_what_is_wrong(ids: Any, features: Any, metadata: Any, field: str) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
         PutItem.rows(ids, features, metadata)
     assert refused.value.details["field"] == field

@@ -60,8 +60,10 @@ class AsyncConnection(Stubs):
 
         Raises:
             EmbeddbError: whatever the server or gRPC reports, as our own class.
+            Exception: what making the requests raised, once those before are answered.
         """
-        call = method(requests, metadata=self._metadata)
+        failed: list[Exception] = []
+        call = method(_until_failed(requests, failed), metadata=self._metadata)
         try:
             async for response in call:
                 yield response
@@ -69,6 +71,8 @@ class AsyncConnection(Stubs):
             raise error_from_call(error) from None
         finally:
             call.cancel()  # Of no effect on a call that has ended.
+        if failed:
+            raise failed[0]
 
     async def follow(self, exchange: Exchange[R], on_progress: OnProgress | None) -> R:
         """Make the call of an exchange that streams: it has no deadline, and ends with its answer.
@@ -92,3 +96,12 @@ class AsyncConnection(Stubs):
     async def close(self) -> None:
         """Close the channel; calls under way are cancelled."""
         await self._channel.close()
+
+
+async def _until_failed(requests: AsyncIterable[Any], failed: list[Exception]) -> AsyncIterator[Any]:
+    """The requests up to what making them raises, which is noted: gRPC would not tell whoever waits."""
+    try:
+        async for request in requests:
+            yield request
+    except Exception as error:
+        failed.append(error)

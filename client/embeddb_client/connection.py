@@ -173,8 +173,10 @@ class Connection(Stubs):
 
         Raises:
             EmbeddbError: whatever the server or gRPC reports, as our own class.
+            Exception: what making the requests raised, once those before are answered.
         """
-        call: Any = method(requests, metadata=self._metadata)
+        failed: list[Exception] = []
+        call: Any = method(_until_failed(requests, failed), metadata=self._metadata)
         try:
             yield from call
         except grpc.RpcError as error:
@@ -183,6 +185,8 @@ class Connection(Stubs):
             raise CancelledError("the stream was cancelled") from None
         finally:
             call.cancel()  # Of no effect on a call that has ended.
+        if failed:
+            raise failed[0]
 
     def follow(self, exchange: Exchange[R], on_progress: OnProgress | None) -> R:
         """Make the call of an exchange that streams: it has no deadline, and ends with its answer.
@@ -206,3 +210,11 @@ class Connection(Stubs):
     def close(self) -> None:
         """Close the channel; calls under way are cancelled."""
         self._channel.close()
+
+
+def _until_failed(requests: Iterator[Any], failed: list[Exception]) -> Iterator[Any]:
+    """The requests up to what making them raises, which is noted: gRPC would not tell whoever waits."""
+    try:
+        yield from requests
+    except Exception as error:
+        failed.append(error)

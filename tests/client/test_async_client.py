@@ -201,6 +201,28 @@ def test_a_source_that_fails_ends_the_put_with_its_error(
     assert collection.info().items >= BATCH_ITEMS
 
 
+def test_searches_that_cannot_be_made_end_the_stream_with_their_error(
+    server: Server, make_collection: MakeCollection
+) -> None:
+    def searches() -> Iterator[Search]:
+        yield Search(([1, 0, 0, 0],))
+        raise OSError("the disk is gone")
+
+    collection = make_collection("given")
+    answers = collection.stream_search(searches())
+    assert next(answers) == [[]]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(answers)
+
+    async def scenario(other: AsyncCollection) -> None:
+        answers = other.stream_search(searches())
+        assert await anext(answers) == [[]]
+        with pytest.raises(OSError, match="the disk is gone"):
+            await anext(answers)
+
+    run(server, collection.name, scenario)
+
+
 def test_a_stream_that_is_left_early_ends(server: Server, make_collection: MakeCollection) -> None:
     async def scenario(collection: AsyncCollection) -> None:
         async def endless() -> AsyncIterator[Search]:

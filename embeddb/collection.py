@@ -200,13 +200,16 @@ class Collection(CollectionCalls):
     def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:  # noqa: D102
         return self.search_columns(search).hits()
 
-    def search_columns(self, search: Search) -> HitColumns:
+    def search_columns(self, search: Search, *, here: bool = False) -> HitColumns:
         """Answer a batch of expressions as `search_many` does, without an object for each hit.
+
+        Args:
+            here: whether to stay on the calling thread where `is_prompt` is true of a lone search.
 
         Raises:
             EmbeddbError: as `search_many` does.
         """
-        return hit_columns(self._answers(search), search.view, self._store, self._spaces.models)
+        return hit_columns(self._answers(search, here), search.view, self._store, self._spaces.models)
 
     def is_prompt(self, model: str | None) -> bool:
         """Whether a lone search by a vector would be answered on its caller's thread, at this moment.
@@ -219,9 +222,10 @@ class Collection(CollectionCalls):
         """
         return self._store.is_open and self._spaces.get(model).is_prompt
 
-    def _answers(self, search: Search) -> list[Found | EmbeddbError]:
+    def _answers(self, search: Search, here: bool) -> list[Found | EmbeddbError]:
         if search.fusion is None:
-            return Retrieval(search, self._spaces.get(search.model), self._store, self._selection).answer()
+            space = self._spaces.get(search.model)
+            return Retrieval(search, space, self._store, self._selection, here=here).answer()
         spaces = {model: self._spaces.get(model) for model in search.fusion.models}
         return FusedRetrieval(search, search.fusion, spaces, self._store, self._selection).answer()
 

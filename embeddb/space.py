@@ -180,9 +180,11 @@ class Space:
         k: int,
         allowed: npt.NDArray[np.int64] | None = None,
         effort: Effort = Effort.BALANCED,
+        *,
+        here: bool = False,
     ) -> tuple[Floats, npt.NDArray[np.int64]]:
         """The k nearest rows of each query; see `SpaceIndex.search`."""
-        return self._index.search(queries, k, allowed, effort)
+        return self._index.search(queries, k, allowed, effort, here=here)
 
     @property
     def is_prompt(self) -> bool:

@@ -36,18 +36,28 @@ class Retrieval:
         space: where to look.
         store: the collection's storage.
         selection: the collection's filters.
+        here: see `SpaceIndex.search`.
 
     Raises:
         InvalidArgumentError: the search's filter is none, or compares what cannot be compared; or the search
             has an option that only means something where vectors are compared by their cosine.
     """
 
-    def __init__(self, search: Search, space: Space, store: CollectionStore, selection: Selection) -> None:
+    def __init__(
+        self,
+        search: Search,
+        space: Space,
+        store: CollectionStore,
+        selection: Selection,
+        *,
+        here: bool = False,
+    ) -> None:
         self._allowed = selection.allowed(search.filter)
         self._search = search
         self._arithmetic = _arithmetic(search, space)
         self._space = space
         self._store = store
+        self._here = here
 
     def answer(self) -> list[Found | EmbeddbError]:
         """Answer every expression, an error in the place of each that could not be evaluated."""
@@ -138,7 +148,9 @@ class Retrieval:
         """
         asked = depth + 1
         while True:
-            scores, rows = self._space.nearest(probes, asked, self._allowed, self._search.effort)
+            scores, rows = self._space.nearest(
+                probes, asked, self._allowed, self._search.effort, here=self._here
+            )
             cut_short = (rows[:, -1] >= 0) & (scores[:, -1] == scores[:, depth - 1])
             if not cut_short.any():
                 return scores[:, :depth], rows[:, :depth]

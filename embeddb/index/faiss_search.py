@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import faiss
@@ -10,7 +12,7 @@ import numpy.typing as npt
 
 from embeddb.index.vectors import Allowed
 
-__all__ = ["faiss_search", "selector"]
+__all__ = ["faiss_search", "one_thread", "selector"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -23,6 +25,17 @@ def faiss_search(index: faiss.Index, queries: Floats, k: int, parameters: Any) -
     search = getattr(index, "search_numpy", index.search)
     scores, ids = search(queries, k, params=parameters)
     return scores, ids
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, what FAISS does for the calling thread stays on it; how many OpenMP takes is a thread's own."""
+    most = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(most)
 
 
 def selector(allowed: Allowed) -> faiss.IDSelectorBitmap:

@@ -41,6 +41,7 @@ class Question:
     k: int
     allowed: Rows | None
     effort: Effort
+    here: bool = False
 
 
 class Searching:
@@ -71,8 +72,9 @@ class Searching:
     @staticmethod
     def is_quick(state: State, question: Question) -> bool:
         """Whether a question takes the calling thread alone, and no longer than to hand it to another one."""
-        lone = len(question.queries) == 1 and question.allowed is None and question.k <= QUICK_K
-        return lone and question.effort is not Effort.EXACT and _nearly_alone(state) is not None
+        lone = question.here or len(question.queries) == 1
+        few = lone and question.allowed is None and question.k <= QUICK_K
+        return few and question.effort is not Effort.EXACT and _nearly_alone(state) is not None
 
     def answer(self, state: State, questions: Sequence[Question]) -> list[tuple[Floats, Rows]]:
         """Scores and rows of each question, by one search for all that are alike but for their queries.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from embeddb.index.approximate import Approximate
 from embeddb.index.codes import CodeMoment
 from embeddb.index.coming import Source, ahead
 from embeddb.index.contents import Contents
+from embeddb.index.faiss_search import one_thread
 from embeddb.index.gpu import Gpu
 from embeddb.index.metric import check_finite_scores, prepared
 from embeddb.index.policy import IndexPolicy
@@ -145,7 +147,13 @@ class SpaceIndex:
     # -- Searching --------------------------------------------------------------------------------------
 
     def search(
-        self, queries: Floats, k: int, allowed: Rows | None = None, effort: Effort = Effort.BALANCED
+        self,
+        queries: Floats,
+        k: int,
+        allowed: Rows | None = None,
+        effort: Effort = Effort.BALANCED,
+        *,
+        here: bool = False,
     ) -> tuple[Floats, Rows]:
         """Find the k nearest rows of each query.
 
@@ -153,6 +161,8 @@ class SpaceIndex:
             queries: (n, dimension) float32.
             allowed: (m,) int64, ascending: rows that may be found, be they here or not; None for all.
             effort: how hard to look, where the index is approximate.
+            here: whether several queries stay on the calling thread, too, where a lone one would: that takes
+                longer than on all cores, and less of them.
 
         Returns:
             Scores (n, k) float32, larger is nearer, best first; and rows (n, k) int64. Where there are fewer
@@ -171,7 +181,7 @@ class SpaceIndex:
         if allowed is not None or effort is Effort.EXACT:
             # On this thread, and not on the one that answers others meanwhile.
             self._wait()
-        question = Question(prepared(self.metric, queries), k, allowed, effort)
+        question = Question(prepared(self.metric, queries), k, allowed, effort, here)
         whole = self._contents.state.moment.coming is None
         scores, rows = self._ask(question)
         if not whole and (rows[:, : len(self)] < 0).any():
@@ -197,7 +207,8 @@ class SpaceIndex:
         state = self._contents.state
         if self._searching.is_quick(state, question):
             current().check()
-            return self._searching.answer(state, [question])[0]
+            with one_thread() if len(question.queries) > 1 else nullcontext():
+                return self._searching.answer(state, [question])[0]
         return self._searches.wait(self._searches.submit(question, Priority.QUERY))
 
     def _answer(self, questions: Sequence[Question]) -> list[tuple[Floats, Rows]]:

@@ -38,6 +38,18 @@ class ItemColumns:
     features: Sequence[Mapping[str, Floats]] = ()
     predictions: Sequence[Mapping[str, Sequence[Prediction]]] = ()
 
+    def part(self, start: int, stop: int) -> ItemColumns:
+        """Those from one place to another, not included."""
+        of = slice(start, stop)
+        return ItemColumns(
+            self.ids[of],
+            self.metadata_json[of],
+            self.modalities[of],
+            self.payloads[of],
+            self.features[of],
+            self.predictions[of],
+        )
+
     def items(self) -> list[StoredItem]:
         """An object for each."""
         return list(
@@ -72,6 +84,22 @@ class HitColumns:
     explanations: Sequence[Sequence[Contribution]] = ()
     groups: Sequence[str | float | bool | None] = ()
     models: Sequence[str] = ()
+
+    def each(self) -> Iterator[HitColumns]:
+        """The hits of each expression by themselves."""
+        start = 0
+        for outcome in self.outcomes:
+            stop = start if isinstance(outcome, EmbeddbError) else start + outcome
+            of = slice(start, stop)
+            yield HitColumns(
+                [outcome],
+                self.items.part(start, stop),
+                self.scores[of],
+                self.explanations[of],
+                self.groups[of],
+                self.models[of],
+            )
+            start = stop
 
     def hits(self) -> list[list[Hit] | EmbeddbError]:
         """An object for each hit, those of each expression by themselves."""

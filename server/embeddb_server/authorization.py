@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from embeddb.errors import PermissionDeniedError, UnauthenticatedError
-from embeddb_server.handlers import Behaviour, Call, CallInterceptor, Method, carried, sent
+from embeddb_server.handlers import Behaviour, Call, CallInterceptor, Method, Steps, carried, sent
 from embeddb_server.keys import Key, KeyFile, Role
 
 __all__ = ["OPEN", "REQUIRED", "SERVER_WIDE", "AuthorizationInterceptor"]
@@ -92,7 +92,7 @@ class AuthorizationInterceptor(CallInterceptor):
         if method.name == OPEN:
             return behaviour
 
-        def guarded(request: Any, call: Call) -> Any:
+        def guarded(request: Any, call: Call) -> Steps:
             key = self._authenticate(call)
             if key is None:
                 return behaviour(request, call)

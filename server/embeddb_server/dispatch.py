@@ -8,26 +8,24 @@ wait for each other's turn with Python's lock make it much more: those that are 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
+from inspect import isgeneratorfunction
 from itertools import islice
-from typing import Any, NoReturn, TypeAlias, TypeVar, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 import grpc
 import grpc.aio
 
 from embeddb.errors import ResourceExhaustedError
-from embeddb_server.handlers import AbortedError, Behaviour, Call, CallInterceptor, Method
+from embeddb_server.gathering import Gathering
+from embeddb_server.handlers import AbortedError, Asked, Behaviour, Call, CallInterceptor, Method, Steps
 from embeddb_server.interceptor import request_id, status_of
 
 __all__ = ["Dispatcher", "Quick"]
-
-T = TypeVar("T")
 
 # Generic for the type checker alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -36,17 +34,6 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Quick = Callable[[bytes], bool]
 """Whether a request is answered in about as much time as it takes to hand it to another thread."""
 
-# What stays on the loop holds up all other calls, and cores that could share the work. If on the average of
-# the last so many it takes more of the processor's time than this, ...
-QUICK_SECONDS = 0.002
-REMEMBERED = 10
-# ... or so many times that by the clock, for other programs may have the processor, ...
-PATIENCE = 5
-# ... everything goes to the threads for so long.
-PAUSE_SECONDS = 0.1
-# So does everything after a single one that takes longer than this, for so many times as long.
-LONG_SECONDS = 0.05
-LONG_PAUSES = 20
 # How often a thread that waits for a request looks whether the server has stopped.
 LOOK_SECONDS = 1.0
 
@@ -75,8 +62,9 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         self._calls = 0
         self._quick = quick
         self._handlers: dict[str, Handler] = {}
-        self._mean_seconds = 0.0
-        self._paused_until = 0.0
+        self._gathering = Gathering()
+        # Those whose requests are still on their way, and those whose responses are, too.
+        self._heard_of = 0
 
     async def intercept_service(
         self,
@@ -84,6 +72,10 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """The method's handler, as gRPC takes it; None if there is no such method."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._heard_of += 1
+        task.add_done_callback(self._forget)
         name = handler_call_details.method
         if name not in self._handlers:
             handler = await continuation(handler_call_details)
@@ -109,6 +101,8 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         )
         kinds = (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
         behaviour: Behaviour = next(cast("Behaviour", each) for each in kinds if each is not None)
+        if not method.gives_stream and not isgeneratorfunction(behaviour):
+            behaviour = _stepwise(behaviour)
         for interceptor in reversed(self._interceptors):
             behaviour = interceptor.around(behaviour, method)
         answer = self._streaming if method.gives_stream else self._unary
@@ -124,14 +118,17 @@ class Dispatcher(grpc.aio.ServerInterceptor):
 
         async def answer(request: Any, context: Context) -> bytes:
             call = await self._admitted(context)
+            source = _Requests(request) if method.takes_stream else request
+            steps = _Steps(behaviour(source, call))
             try:
-                source = _Requests(request) if method.takes_stream else request
-                work = partial(copy_context().run, behaviour, source, call)
-                return await self._run(work, quick=not method.takes_stream and quick(request))
+                response = await self._next(steps, quick=not method.takes_stream and quick(request))
+                assert response is not None
+                return response
             except AbortedError as aborted:
                 await _abort(context, aborted.status)
             finally:
                 self._end(call)
+                steps.close()
 
         return answer
 
@@ -144,24 +141,26 @@ class Dispatcher(grpc.aio.ServerInterceptor):
             call = await self._admitted(context)
             given: deque[bytes] = deque()
             source = _Requests(request) if method.takes_stream else request
-            responses = behaviour(_taken(source, given) if one_by_one else source, call)
-            work = partial(copy_context().run, next, responses, None)
+            steps = _Steps(behaviour(_taken(source, given) if one_by_one else source, call))
             try:
                 # A thread waits for the first request, inside the interceptors: they see who sends none, too.
-                response = await self._run(work, quick=False)
+                response = await self._next(steps, quick=False)
                 while response is not None:
                     yield response
                     if one_by_one and (received := await anext(request, None)) is not None:
                         given.append(received)
-                    response = await self._run(work, quick=quick(given[0]) if given else one_by_one)
+                    response = await self._next(steps, quick=quick(given[0]) if given else one_by_one)
             except AbortedError as aborted:
                 await _abort(context, aborted.status)
             finally:
                 self._end(call)
                 # What it still has to end may take its time, even if the caller has gone.
-                self._pool.submit(_close, responses)
+                self._pool.submit(steps.close)
 
         return answer
+
+    def _forget(self, _: asyncio.Task[Any]) -> None:
+        self._heard_of -= 1
 
     async def _admitted(self, context: Context) -> Call:
         """A call of a context, unless there are too many."""
@@ -176,27 +175,52 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         self._calls -= 1
         call.end()
 
-    async def _run(self, work: Callable[[], T], *, quick: bool) -> T:
-        """Work on a thread, or here and now if that is quick."""
-        begun = time.monotonic()
-        if not quick or begun < self._paused_until:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        worked = time.thread_time()
-        try:
-            return work()
-        finally:
-            now = time.monotonic()
-            self._took(time.thread_time() - worked, now - begun, now)
+    async def _next(self, steps: _Steps, *, quick: bool) -> bytes | None:
+        """The next response, worked on by a thread, or on the loop if that is quick; None at the end."""
+        if not quick or self._gathering.is_paused:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, steps.to_response)
+        given = steps.next()
+        while isinstance(given, Asked):
+            await self._gathering.settle(given, alone=self._heard_of == 1)
+            given = steps.next()
+        return given
 
-    def _took(self, worked: float, elapsed: float, now: float) -> None:
-        """Note what something on the loop took; whether that was quick decides where the next ones run."""
-        if elapsed > LONG_SECONDS:
-            self._paused_until = now + LONG_PAUSES * elapsed
-            return
-        self._mean_seconds += (max(worked, elapsed / PATIENCE) - self._mean_seconds) / REMEMBERED
-        if self._mean_seconds > QUICK_SECONDS:
-            self._mean_seconds = 0.0
-            self._paused_until = now + PAUSE_SECONDS
+
+class _Steps:
+    """A behaviour on its way, in a context of its own, whichever thread takes its steps."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._run = copy_context().run
+
+    def next(self) -> bytes | Asked[Any, Any] | None:
+        """What it gives or asks next; None at its end."""
+        return self._run(self._next)
+
+    def to_response(self) -> bytes | None:
+        """What it gives next, and what it asks before that is answered at once; None at its end."""
+        return self._run(self._to_response)
+
+    def close(self) -> None:
+        """Give it up."""
+        # One that another thread works on is closed there, when nobody refers to it any more.
+        with suppress(ValueError):
+            self._steps.close()
+
+    def _next(self) -> bytes | Asked[Any, Any] | None:
+        try:
+            given: bytes | Asked[Any, Any] = next(self._steps)
+        except StopIteration as end:
+            response: bytes | None = end.value
+            return response
+        return given
+
+    def _to_response(self) -> bytes | None:
+        given = self._next()
+        while isinstance(given, Asked):
+            given.answer_alone()
+            given = self._next()
+        return given
 
 
 class _Requests(Iterator[bytes]):
@@ -235,10 +259,14 @@ def _taken(requests: Iterator[bytes], given: deque[bytes]) -> Iterator[bytes]:
         yield given.popleft()
 
 
-def _close(responses: Generator[Any]) -> None:
-    # One that another thread works on is closed there, when nobody refers to it any more.
-    with suppress(ValueError):
-        responses.close()
+def _stepwise(behaviour: Callable[[Any, Call], Any]) -> Behaviour:
+    """A behaviour that has no steps, as one that asks nothing."""
+
+    def steps(request: Any, call: Call) -> Steps:
+        yield from ()
+        return behaviour(request, call)
+
+    return steps
 
 
 def _never(_: bytes) -> bool:

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
 
-__all__ = ["AbortedError", "Behaviour", "Call", "CallInterceptor", "Method", "carried", "inside", "sent"]
+__all__ = [
+    "AbortedError",
+    "Asked",
+    "Behaviour",
+    "Call",
+    "CallInterceptor",
+    "Method",
+    "Steps",
+    "carried",
+    "inside",
+    "sent",
+]
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 class AbortedError(Exception):
@@ -88,8 +102,54 @@ class Call:
             callback()
 
 
-Behaviour = Callable[[Any, Call], Any]
-"""Takes a request, or an iterator over a stream of them, and returns a response, or an iterator."""
+class Asked(Generic[Q, A]):
+    """What a behaviour asks in the midst of its work, to be answered with what others ask at the same time.
+
+    Args:
+        question: what is asked.
+        kind: questions of the same kind may be answered together.
+        answer: answers several of one kind, in order.
+    """
+
+    def __init__(self, question: Q, kind: Hashable, answer: Callable[[Sequence[Q]], Sequence[A]]) -> None:
+        self.question = question
+        self.kind = kind
+        self.answer = answer
+        self._outcome: A | Exception | None = None
+
+    def settle(self, outcome: A | Exception) -> None:
+        """Give it its answer, or what went wrong."""
+        self._outcome = outcome
+
+    def answer_alone(self) -> None:
+        """Answer it here and now."""
+        try:
+            (outcome,) = self.answer([self.question])
+        except Exception as error:
+            self.settle(error)
+        else:
+            self.settle(outcome)
+
+    def result(self) -> A:
+        """The answer, once it is there.
+
+        Raises:
+            Exception: what went wrong.
+        """
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        assert self._outcome is not None
+        return self._outcome
+
+
+Steps: TypeAlias = Generator[Any, None, Any]
+"""Yields the responses of a stream, or returns the one of a call.
+
+What is `Asked` it yields too, and goes on when that is settled.
+"""
+
+Behaviour = Callable[[Any, Call], Steps]
+"""Takes a request, or an iterator over a stream of them."""
 
 
 @dataclass(frozen=True)
@@ -119,20 +179,14 @@ class CallInterceptor(ABC):
         """The behaviour with something around it."""
 
 
-def inside(
-    make: Callable[[Call], AbstractContextManager[None]], behaviour: Behaviour, method: Method
-) -> Behaviour:
+def inside(make: Callable[[Call], AbstractContextManager[None]], behaviour: Behaviour) -> Behaviour:
     """The behaviour inside a context: a call is in it until its answer, a stream until its end."""
 
-    def unary(request: Any, call: Call) -> Any:
+    def steps(request: Any, call: Call) -> Steps:
         with make(call):
-            return behaviour(request, call)
+            return (yield from behaviour(request, call))
 
-    def stream(request: Any, call: Call) -> Iterator[Any]:
-        with make(call):
-            yield from behaviour(request, call)
-
-    return stream if method.gives_stream else unary
+    return steps
 
 
 def sent(call: Call, key: str) -> str:

@@ -6,7 +6,6 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, NoReturn
 
@@ -20,7 +19,7 @@ from embeddb_protos.v1.common_pb2 import Vectors
 from embeddb_protos.v1.items_pb2 import PutColumns
 from embeddb_protos.wire.errors import status_message
 from embeddb_server import logs
-from embeddb_server.handlers import Behaviour, Call, CallInterceptor, Method, carried, sent
+from embeddb_server.handlers import Asked, Behaviour, Call, CallInterceptor, Method, Steps, carried, sent
 from embeddb_server.limits import Limits
 
 __all__ = ["ErrorInterceptor", "request_id", "status_of"]
@@ -53,14 +52,14 @@ class ErrorInterceptor(CallInterceptor):
         parsing = _parsing(behaviour, method, self._limits.max_elements)
         write = partial(_write, method, most=self._limits.max_message_bytes)
 
-        def unary(request: Any, call: Call) -> bytes:
+        def unary(request: Any, call: Call) -> Steps:
             request_id = _begin(call)
             try:
-                return write(parsing(request, call))
+                return write((yield from parsing(request, call)))
             except Exception as error:
                 _abort(call, error, method, request_id)
 
-        def stream(request: Any, call: Call) -> Iterator[bytes]:
+        def stream(request: Any, call: Call) -> Steps:
             request_id = _begin(call)
             try:
                 yield from map(write, parsing(request, call))
@@ -100,14 +99,16 @@ def _parsing(behaviour: Behaviour, method: Method, max_elements: int) -> Behavio
         _check_elements(request, max_elements)
         return request
 
-    def parsing(request: Any, call: Call) -> Any:
+    def parsing(request: Any, call: Call) -> Steps:
         return behaviour(map(parse, request) if method.takes_stream else parse(request), call)
 
     return parsing
 
 
-def _write(method: Method, response: Any, most: int) -> bytes:
-    """The bytes of a response, of which there may be so many."""
+def _write(method: Method, response: Any, most: int) -> bytes | Asked[Any, Any]:
+    """The bytes of a response, of which there may be so many; what is asked stays what it is."""
+    if isinstance(response, Asked):
+        return response
     try:
         data = method.write(response)
     except EncodeError:

@@ -52,7 +52,7 @@ class MetricsInterceptor(CallInterceptor):
                 seconds.observe(time.perf_counter() - begun)
                 running.dec()
 
-        return inside(counted, behaviour, method)
+        return inside(counted, behaviour)
 
 
 class DatabaseCollector(Collector):

@@ -21,7 +21,7 @@ class StreamInterceptor(CallInterceptor):
 
     def around(self, behaviour: Behaviour, method: Method) -> Behaviour:
         """The behaviour, as long as there is room for another stream."""
-        return inside(self._counted, behaviour, method) if method.gives_stream else behaviour
+        return inside(self._counted, behaviour) if method.gives_stream else behaviour
 
     @contextmanager
     def _counted(self, call: Call) -> Iterator[None]:

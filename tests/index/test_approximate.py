@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -400,6 +401,33 @@ def test_what_is_no_index_is_refused(factory: str, complaint: str) -> None:
 @pytest.mark.parametrize("factory", ["auto", "Flat", "IVF16,PQ8", "HNSW32,SQ8", "OPQ8,IVF16,PQ8"])
 def test_what_is_an_index_is_taken(factory: str) -> None:
     check_factory(factory, 16)
+
+
+def test_several_queries_can_stay_on_the_thread_that_asks(
+    make: Callable[..., SpaceIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = make()
+    add(index, 0, clustered(4000))
+    index.settle()
+    queries = clustered(8, seed=7)
+    scores, rows = index.search(queries, 10)
+    threads = []
+    search = Approximate.search
+
+    def noted(*args: Any) -> tuple[Floats, npt.NDArray[np.int64]]:
+        threads.append((threading.current_thread(), faiss.omp_get_max_threads()))
+        return search(*args)
+
+    monkeypatch.setattr(Approximate, "search", noted)
+    before = faiss.omp_get_max_threads()
+    found_scores, found = index.search(queries, 10, here=True)
+    assert threads == [(threading.current_thread(), 1)]
+    assert faiss.omp_get_max_threads() == before
+    np.testing.assert_array_equal(found, rows)
+    np.testing.assert_allclose(found_scores, scores, rtol=1e-6)
+    index.search(queries, 10)
+    index.search(queries, 10, np.arange(3000), here=True)
+    assert threading.current_thread() not in [thread for thread, _ in threads[1:]]
 
 
 def test_threads_for_searches_are_left_alone(make: Callable[..., SpaceIndex]) -> None:

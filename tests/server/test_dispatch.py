@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
 import numpy as np
@@ -17,8 +18,9 @@ from embeddb.errors import EmbeddbError, NotFoundError, or_raise
 from embeddb.options import Effort
 from embeddb.query import CollectionSettings, Hit, HitColumns, PutItem, Search
 from embeddb_client import Client, Collection
-from embeddb_server import dispatch
+from embeddb_server import gathering
 from embeddb_server.handlers import Call
+from embeddb_server.server import Server
 
 VECTOR = [1.0, 0.0, 0.0, 0.0]
 PLAIN = Search([VECTOR], 2)
@@ -42,9 +44,9 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     search_columns = Engine.search_columns
 
-    def noted(engine: Engine, search: Search) -> HitColumns:
+    def noted(engine: Engine, search: Search, *, here: bool) -> HitColumns:
         names.append(threading.current_thread().name.partition("_")[0])
-        return search_columns(engine, search)
+        return search_columns(engine, search, here=here)
 
     monkeypatch.setattr(Engine, "search_columns", noted)
     return names
@@ -53,7 +55,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, nothing takes too long."""
-    monkeypatch.setattr(dispatch, "QUICK_SECONDS", 3600.0)
+    monkeypatch.setattr(gathering, "QUICK_SECONDS", 3600.0)
 
 
 def told(found: Sequence[list[Hit] | EmbeddbError]) -> list[list[tuple[str, float]]]:
@@ -108,11 +110,39 @@ def test_an_error_on_the_loop_is_the_call_s(collection: Collection, threads: lis
     assert threads == ["grpc", "call", "call", "grpc"]
 
 
+@pytest.mark.usefixtures("patient")
+def test_who_asks_at_the_same_time_is_answered_together(
+    server: Server, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = np.random.default_rng(1).standard_normal((12, 4)).astype(np.float32)
+    searches = [Search([each], 2) for each in vectors] + [Search([[0.0] * 4], 2), Search([VECTOR], 3)]
+    alone = [collection.search_many(each) for each in searches]
+    together: list[int] = []
+    search_columns = Engine.search_columns
+
+    def noted(engine: Engine, search: Search, *, here: bool) -> HitColumns:
+        together.append(len(search.expressions))
+        return search_columns(engine, search, here=here)
+
+    monkeypatch.setattr(Engine, "search_columns", noted)
+    # All of them arrive while the loop is busy.
+    server._loop.call_soon_threadsafe(time.sleep, 0.5)
+    with ThreadPoolExecutor(len(searches)) as callers:
+        found = list(callers.map(collection.search_many, searches))
+    assert max(together) > 1
+    assert sum(together) == len(searches)
+    assert list(map(str, found[12])) == list(map(str, alone[12]))
+    for each, expected in zip(found[:12] + found[13:], alone[:12] + alone[13:], strict=True):
+        ((hits,), (wanted,)) = told(each), told(expected)
+        assert [hit_id for hit_id, _ in hits] == [hit_id for hit_id, _ in wanted]
+        assert [score for _, score in hits] == pytest.approx([score for _, score in wanted])
+
+
 def test_what_takes_long_goes_to_the_threads_for_a_while(
     collection: Collection, threads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "QUICK_SECONDS", 0.0)
-    monkeypatch.setattr(dispatch, "PAUSE_SECONDS", 0.5)
+    monkeypatch.setattr(gathering, "QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(gathering, "PAUSE_SECONDS", 0.5)
     time.sleep(0.6)  # Whatever the tests before have taken is forgotten.
     for _ in range(3):
         collection.search_many(PLAIN)
@@ -125,8 +155,8 @@ def test_what_takes_long_goes_to_the_threads_for_a_while(
 def test_one_that_takes_very_long_sends_the_next_ones_to_the_threads(
     collection: Collection, threads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "LONG_SECONDS", 0.0)
-    monkeypatch.setattr(dispatch, "LONG_PAUSES", 1000)
+    monkeypatch.setattr(gathering, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(gathering, "LONG_PAUSES", 1000)
     time.sleep(0.6)
     for _ in range(2):
         collection.search_many(PLAIN)

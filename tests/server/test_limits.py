@@ -91,10 +91,10 @@ def test_a_response_that_no_message_holds() -> None:
     def write(response: object) -> bytes:
         raise EncodeError
 
-    method = Method("/a.B/C", False, False, search_pb2.SearchRequest.FromString, write)
-    guarded = ErrorInterceptor(Limits()).around(lambda request, call: request, method)
+    method = Method("/a.B/C", False, True, search_pb2.SearchRequest.FromString, write)
+    guarded = ErrorInterceptor(Limits()).around(lambda request, call: iter([request]), method)
     with pytest.raises(AbortedError, match="the response has more than 2 GiB, and max_message_bytes allows"):
-        guarded(b"", Call(Mock(time_remaining=lambda: None, invocation_metadata=lambda: None)))
+        list(guarded(b"", Call(Mock(time_remaining=lambda: None, invocation_metadata=lambda: None))))
 
 
 def test_an_image(caller: Client, tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def test_hits_arrive_with_and_without_columns(
     hits = [hit for each in found if not isinstance(each, EmbeddbError) for hit in each]
     items = ItemColumns([hit[0] for hit in hits], [hit[1] for hit in hits], [hit[2] for hit in hits])
     counts = [each if isinstance(each, EmbeddbError) else len(each) for each in found]
-    message = response_message(HitColumns(counts, items, [hit[3] for hit in hits]), columns=columns)
+    held = HitColumns(counts, items, [hit[3] for hit in hits])
+    assert [shown(each.hits()) for each in held.each()] == [[each] for each in found]
+    message = response_message(held, columns=columns)
     received = search_pb2.SearchResponse.FromString(message.SerializeToString())
     assert received.HasField("columns") == columns
     assert len(received.results) == (0 if columns else len(found))

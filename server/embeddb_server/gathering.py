@@ -1,0 +1,113 @@
+"""What is asked at the same time on the event loop is answered there together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from collections.abc import Hashable, Sequence
+from contextvars import Context
+from typing import Any
+
+from embeddb_server.handlers import Asked
+
+__all__ = ["Gathering"]
+
+# So many are answered together at most, for meanwhile the loop does nothing else.
+MOST = 16
+# The loop hears of a call in one of its turns, and has its request in one of the next. A turn with nothing to
+# do takes some microseconds.
+TURNS = 4
+# What stays on the loop holds up all other calls, and cores that could share the work. If on the average of
+# the last so many it takes more of the processor's time than this for each question, ...
+QUICK_SECONDS = 0.002
+REMEMBERED = 10
+# ... or so many times that by the clock, for other programs may have the processor, ...
+PATIENCE = 5
+# ... everything goes to the threads for so long.
+PAUSE_SECONDS = 0.1
+# So does everything after something that takes longer than this, for so many times as long.
+LONG_SECONDS = 0.05
+LONG_PAUSES = 20
+
+
+class Gathering:
+    """Questions that wait for an answer on the event loop; for its thread alone.
+
+    A lone one is answered at once. Where there are several callers, those that the loop has heard of but not
+    yet turned to may have the next ones: they are let in before anything is answered.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Asked[Any, Any], asyncio.Future[None]]] = deque()
+        self._mean_seconds = 0.0
+        self._paused_until = 0.0
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether answers have taken so long that others should be given elsewhere for a while."""
+        return time.monotonic() < self._paused_until
+
+    async def settle(self, asked: Asked[Any, Any], *, alone: bool) -> None:
+        """Return when a question has its answer.
+
+        Args:
+            alone: whether there is nobody else who could ask.
+        """
+        if alone:
+            self._answer([asked])
+            return
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            # An answer is for many calls: it is given outside of the context of the one that asks first.
+            loop.call_soon(self._answer_after, TURNS, context=Context())
+        settled = loop.create_future()
+        self._waiting.append((asked, settled))
+        await settled
+
+    def _answer_after(self, turns: int) -> None:
+        """Answer the first of those who wait, after so many turns of the loop, and then see to the others."""
+        if turns:
+            asyncio.get_running_loop().call_soon(self._answer_after, turns - 1)
+            return
+        taken = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._answer_after, 0)
+        kinds: dict[Hashable, list[Asked[Any, Any]]] = defaultdict(list)
+        for asked, settled in taken:
+            # Some have gone.
+            if not settled.done():
+                kinds[asked.answer, asked.kind].append(asked)
+        for alike in kinds.values():
+            self._answer(alike)
+        for _, settled in taken:
+            if not settled.done():
+                settled.set_result(None)
+
+    def _answer(self, alike: Sequence[Asked[Any, Any]]) -> None:
+        """Answer questions of one kind; where they cannot be answered together, each by itself."""
+        begun, worked = time.monotonic(), time.thread_time()
+        try:
+            outcomes = alike[0].answer([asked.question for asked in alike])
+        except Exception as error:
+            if len(alike) == 1:
+                alike[0].settle(error)
+            else:
+                for asked in alike:
+                    asked.answer_alone()
+        else:
+            for asked, outcome in zip(alike, outcomes, strict=True):
+                asked.settle(outcome)
+        now = time.monotonic()
+        self._took(time.thread_time() - worked, now - begun, now, len(alike))
+
+    def _took(self, worked: float, elapsed: float, now: float, questions: int) -> None:
+        """Note what answers took; whether that was quick decides where the next ones are given."""
+        if elapsed > LONG_SECONDS:
+            self._paused_until = now + LONG_PAUSES * elapsed
+            return
+        each = max(worked, elapsed / PATIENCE) / questions
+        self._mean_seconds += (each - self._mean_seconds) / REMEMBERED
+        if self._mean_seconds > QUICK_SECONDS:
+            self._mean_seconds = 0.0
+            self._paused_until = now + PAUSE_SECONDS

@@ -33,9 +33,14 @@ class Storage:
         self.dead: set[int] = set()
         self.sequence = 0
 
-    def open(self, identity: dict[str, object] = IDENTITY, metric: Metric = Metric.COSINE) -> SpaceIndex:
+    def open(
+        self,
+        identity: dict[str, object] = IDENTITY,
+        metric: Metric = Metric.COSINE,
+        factory: str = "IVF16,SQ8",
+    ) -> SpaceIndex:
         snapshots = SnapshotFile(self.file, identity)
-        index = SpaceIndex(DIMENSION, metric, IndexPolicy("IVF16,SQ8"), "a", snapshots)
+        index = SpaceIndex(DIMENSION, metric, IndexPolicy(factory), "a", snapshots)
         index.fill(self, len(self.stored), self.sequence)
         return index
 
@@ -103,6 +108,22 @@ def test_what_came_and_went_since_is_seen(storage: Storage, builds: list[str]) -
     # The new ones are few, and wait beside the index; nothing had to be kept anew.
     assert storage.file.read_bytes() == before
     assert builds == []
+
+
+def test_codes_of_the_fast_scan_are_taken_up_and_added_to(tmp_path: Path, builds: list[str]) -> None:
+    storage = Storage(tmp_path)
+    index = storage.open(factory="IVF16,PQ8x4fs")
+    storage.change(index, range(2000))
+    index.settle()
+    storage.change(index, range(0), removed=range(100, 160))
+    index.close()
+    index = storage.open(factory="IVF16,PQ8x4fs")
+    storage.check(index)
+    storage.change(index, range(2000, 4000), removed=range(1990, 2010))
+    index.settle()
+    storage.check(index)
+    index.close()
+    assert builds == ["IVF16,PQ8x4fs"]
 
 
 def test_after_a_crash_the_last_snapshot_serves(storage: Storage, builds: list[str]) -> None:

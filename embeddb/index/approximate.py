@@ -256,7 +256,10 @@ class Approximate:
 
     @property
     def sweepable(self) -> bool:
-        """Whether the dead can be taken out: of lists, but not of a graph."""
+        """Whether the dead can be taken out: of lists, but not of a graph.
+
+        Nor of the lists of the fast scan, for FAISS 1.15 loses what is added to them after that.
+        """
         return self._lists is not None and isinstance(
             faiss.downcast_InvertedLists(self._lists), faiss.ArrayInvertedLists
         )

@@ -77,13 +77,13 @@ def test_a_message(caller: Client) -> None:
 
 def test_a_response(caller: Client) -> None:
     for item in "one", "two":
-        caller.put(item, "x" * 60_000, features={"given": [1, 2]})
+        caller.put(item, "x" * 60_000, features={"given": [2, 1]})
     assert caller.get("one", with_payload=True)
     too_large = r"the response has 120,\d{3} bytes, and max_message_bytes allows 100,000: ask for fewer"
     with pytest.raises(ResourceExhaustedError, match=too_large):
         caller.get_many(["one", "two"], view=View(payload=True))
     with pytest.raises(ResourceExhaustedError, match=too_large):
-        list(caller.stream_search([Search([[1, 2]], k=10, view=View(payload=True))]))
+        list(caller.stream_search([Search([[2, 1]], k=2, view=View(payload=True))]))
     assert len(caller.get_many(["one", "two"])) == 2
 
 

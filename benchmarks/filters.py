@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import clock
 import machine
 import numpy as np
 import numpy.typing as npt
@@ -82,13 +83,8 @@ def arrow_columns(store: CollectionStore) -> Callable[[str], Rows]:
     return lambda text: np.flatnonzero(np.asarray(FILTERS[text](table)))
 
 
-def milliseconds(work: Callable[[], object], rounds: int) -> float:
-    taken = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return float(np.median(taken)) * 1000
+def answer(rows: Callable[[str], Rows], text: str, _: int) -> Rows:
+    return rows(text)
 
 
 def measure(store: CollectionStore, rounds: int) -> report.Results:
@@ -98,9 +94,8 @@ def measure(store: CollectionStore, rounds: int) -> report.Results:
         start = time.perf_counter()
         rows = make(store)
         figures = {"columns made, s": time.perf_counter() - start}
-        for text in FILTERS:
-            figures[f"`{text}`, ms"] = milliseconds(partial(rows, text), rounds)
-        results[name] = figures
+        taken = clock.in_turns_ms(*(partial(answer, rows, text) for text in FILTERS), times=rounds)
+        results[name] = figures | {f"`{text}`, ms": ms for text, ms in zip(FILTERS, taken, strict=True)}
         answers.append([rows(text) for text in FILTERS])
     start = time.perf_counter()
     embeddb_columns(store)

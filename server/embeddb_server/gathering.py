@@ -89,15 +89,14 @@ class Gathering:
         begun, worked = time.monotonic(), time.thread_time()
         try:
             outcomes = alike[0].answer([asked.question for asked in alike])
+            for asked, outcome in zip(alike, outcomes, strict=True):
+                asked.settle(outcome)
         except Exception as error:
             if len(alike) == 1:
                 alike[0].settle(error)
             else:
                 for asked in alike:
                     asked.answer_alone()
-        else:
-            for asked, outcome in zip(alike, outcomes, strict=True):
-                asked.settle(outcome)
         now = time.monotonic()
         self._took(time.thread_time() - worked, now - begun, now, len(alike))
 

@@ -83,7 +83,7 @@ class Graves:
         dead = np.zeros(len(rows), np.bool_)
         blocks, masks = self._marks(rows // ROWS_PER_BLOCK)
         if len(blocks):
-            # What is behind all but the last one may be it.
+            # Among all but the last, so that a place is one of theirs or the last one's.
             places = np.searchsorted(blocks[:-1], rows // ROWS_PER_BLOCK)
             marked = np.flatnonzero(blocks[places] == rows // ROWS_PER_BLOCK)
             slots = (rows[marked] % ROWS_PER_BLOCK).astype(np.uint64)

@@ -61,7 +61,7 @@ class CodeMoment:
             bias: (n,) float32, what is added to the inner products, by place; None for nothing.
             allowed: which places may be found; None for all.
         """
-        if self.gpu is None and bias is None and self.first == 0 and len(queries) <= FEW_QUERIES:
+        if self.gpu is None and bias is None and len(queries) <= FEW_QUERIES:
             return self._one_by_one(queries, size, allowed)
         from embeddb.index.products import by_products  # Which imports torch.
 
@@ -70,9 +70,11 @@ class CodeMoment:
     def _one_by_one(self, queries: Floats, size: int, allowed: Allowed | None) -> Shortlist:
         parameters = None
         if allowed is not None:
-            parameters = faiss.SearchParameters(sel=selector(allowed))  # type: ignore[call-arg]
+            chosen = selector(allowed.since(self.first))
+            parameters = faiss.SearchParameters(sel=chosen)  # type: ignore[call-arg]
         ranks, places = faiss_search(self._quantizer, queries, size, parameters)
         ranks[places < 0] = -np.inf
+        places[places >= 0] += self.first
         return Shortlist(ranks, places, float(np.finfo(np.float32).eps), queries)
 
     @cached_property
@@ -104,7 +106,8 @@ class Codes:
     def __init__(self, first: int, vectors: npt.NDArray[np.floating], gpu: Gpu | None = None) -> None:
         self.first = first
         self.gpu = gpu
-        self._count = 0
+        # Where those begin and end, in the memory for them, that are not dropped.
+        self._start = self._end = 0
         self._error = 0.0
         self._coder = _quantizer(vectors.shape[1])
         # Memory of the processor that is not used costs nothing, and there is more when it is wanted.
@@ -114,29 +117,41 @@ class Codes:
             self.append(vectors[start : start + FIRST_CAPACITY])
 
     def __len__(self) -> int:
-        return self._count
+        return self._end - self._start
 
     def append(self, vectors: npt.NDArray[np.floating]) -> None:
         """Code the vectors (n, d) of the next places, one at least."""
-        end = self._count + len(vectors)
-        if end > len(self._codes):
+        needed = len(self) + len(vectors)
+        if self._start + needed > len(self._codes):
             size = self._coder.sa_code_size()
             # A GPU's memory is taken, used or not.
-            wanted = int(GROWTH * end) if self.gpu is not None else grown(len(self._codes), end, size)
-            codes = self._room(wanted)
-            codes[: self._count] = self._codes[: self._count]
-            self._codes = codes
+            self._move(int(GROWTH * needed) if self.gpu is not None else grown(len(self), needed, size))
         exact = vectors.astype(np.float32, copy=False)
         codes = self._coder.sa_encode(exact)
         off = self._coder.sa_decode(codes)
         off -= exact
         self._error = max(self._error, float(np.sqrt(np.einsum("nd,nd->n", off, off).max())))
-        self._codes[self._count : end] = codes if self.gpu is None else self.gpu.tensor(codes)
-        self._count = end
+        end = self._end + len(vectors)
+        self._codes[self._end : end] = codes if self.gpu is None else self.gpu.tensor(codes)
+        self._end = end
+
+    def drop_before(self, place: int) -> None:
+        """Drop the codes of the places before one, of which there is a code, or all are dropped."""
+        self._start += place - self.first
+        self.first = place
+        if self._start > len(self):
+            # Most of the memory is of dropped ones.
+            self._move(max(len(self), FIRST_CAPACITY))
 
     def moment(self) -> CodeMoment:
         """The codes as they are now."""
-        return CodeMoment(self.first, self._codes[: self._count], self._error, self.gpu)
+        return CodeMoment(self.first, self._codes[self._start : self._end], self._error, self.gpu)
+
+    def _move(self, capacity: int) -> None:
+        """Have the codes at the start of memory of their own, with room for so many."""
+        codes = self._room(capacity)
+        codes[: len(self)] = self._codes[self._start : self._end]
+        self._codes, self._start, self._end = codes, 0, len(self)
 
     def _room(self, count: int) -> Any:
         """Memory for so many codes (count, 2 d) uint8: an array, or a tensor on the GPU."""

@@ -213,7 +213,12 @@ class Contents:
     def cover(self, approximate: Approximate | None) -> None:
         """Let an approximate index, or none, stand for all the places that it has by now."""
         with self._lock:
-            self._set(self._vectors, approximate)
+            if approximate is None or self._codes.gpu is not None or self._codes.first > len(approximate):
+                self._set(self._vectors, approximate)
+                return
+            self._codes.drop_before(len(approximate))
+            self._approximate = approximate
+            self._publish()
 
     def replace(self, moment: Moment, vectors: Vectors, approximate: Approximate | None) -> None:
         """Put vectors that were made of a moment, and an index over them, in the place of what is here.

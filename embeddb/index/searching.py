@@ -31,6 +31,8 @@ MAX_GATHERED_SHARE = 0.1
 MAX_GATHERED = 20_000
 # For more hits an index may fall back to a scan, which is not for a caller's thread.
 QUICK_K = 100
+# So many codes are scanned in less than a millisecond.
+QUICK_TAIL = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ class Searching:
     @staticmethod
     def is_prompt(state: State) -> bool:
         """Whether a state answers a lone query at once by its index, and scans little that is not in it."""
-        approximate = _nearly_alone(state)
+        approximate = _approximate_beside(state, FEW_PLACES)
         return approximate is not None and state.moment.coming is None and approximate.is_searchable
 
     @staticmethod
@@ -74,7 +76,8 @@ class Searching:
         """Whether a question takes the calling thread alone, and no longer than to hand it to another one."""
         lone = question.here or len(question.queries) == 1
         few = lone and question.allowed is None and question.k <= QUICK_K
-        return few and question.effort is not Effort.EXACT and _nearly_alone(state) is not None
+        most = QUICK_TAIL if len(question.queries) == 1 else FEW_PLACES
+        return few and question.effort is not Effort.EXACT and _approximate_beside(state, most) is not None
 
     def answer(self, state: State, questions: Sequence[Question]) -> list[tuple[Floats, Rows]]:
         """Scores and rows of each question, by one search for all that are alike but for their queries.
@@ -138,9 +141,9 @@ class Searching:
             return scan_all(state.moment, queries, k, allowed)
 
 
-def _nearly_alone(state: State) -> Approximate | None:
-    """The approximate index, if it has all places but a few."""
-    return state.approximate if len(state.moment) - state.codes.first <= FEW_PLACES else None
+def _approximate_beside(state: State, most: int) -> Approximate | None:
+    """The approximate index, if no more places than so many are scanned beside it."""
+    return state.approximate if len(state.moment) - state.codes.first <= most else None
 
 
 def _approximately(

@@ -27,6 +27,8 @@ MAX_GROWTH = 2.0
 MAX_DRIFT = 2.0
 # What was effort enough is measured again among so many times as many.
 MAX_UNTUNED_GROWTH = 1.25
+# That takes seconds of the processor, so while vectors are being loaded it waits until so many times as many.
+MAX_UNTUNED_LOAD = 2.0
 # The dead are left where they are as long as they are no more than this share.
 KEPT_DEAD_SHARE = 0.05
 # A crash costs the next start no more than to add what the index has grown by since it was kept.
@@ -38,6 +40,8 @@ LOAD_GROWTH, LOAD_SECONDS = 1.01, 0.5
 COPIED_AT_ONCE = 8192
 # For so many seconds after a start its searches have the cores and the disk, unless one needs all vectors.
 RECEIVE_DELAY = 1.0
+# So many vectors that were added are no longer scanned, while the rest of them is added.
+COVERED_AT_ONCE = 1024
 # After so many seconds, vectors that could not be read from storage are asked for again.
 RECEIVE_PAUSE = 30.0
 # Between two looks at the clock, of which the first says that it is not yet time.
@@ -88,19 +92,14 @@ class Upkeep:
         self._receive_at = time.monotonic() + RECEIVE_DELAY
         # And before codes, or a copy of the index, are put on the GPU, or put there again.
         self._codes_at = LEAST_PLACED
+        # When the index is tuned anew, by the same clock as above.
+        self._tune_at = 0.0
         self._copy_at = 0
 
     def wake(self) -> None:
         """Begin with what has to be done, if anything; returns at once."""
         with self._lock:
-            if self._thread is not None or self._closed.is_set():
-                return
-            if self._due() is None:
-                self._wake_later()
-                return
-            thread = threading.Thread(target=self._run, name=f"upkeep-{self._name}", daemon=True)
-            thread.start()
-            self._thread = thread
+            self._begin()
 
     def hurry(self) -> None:
         """Begin to read the vectors that are coming, if that was not tried yet: somebody waits for them."""
@@ -112,12 +111,26 @@ class Upkeep:
     def settle(self) -> None:
         """Return when nothing has to be done any more."""
         self.hurry()
-        while (thread := self._running()) is not None:
+        while (thread := self._begun_at_once()) is not None:
             thread.join()
 
-    def _running(self) -> threading.Thread | None:
+    def _begun_at_once(self) -> threading.Thread | None:
+        """The thread, if it has anything to do, the end of a load not waited for."""
         with self._lock:
+            self._tune_at = 0.0
+            self._begin()
             return self._thread
+
+    def _begin(self) -> None:
+        """Start the thread if there is anything to do and none runs; called with the lock."""
+        if self._thread is not None or self._closed.is_set():
+            return
+        if self._due() is None:
+            self._wake_later()
+            return
+        thread = threading.Thread(target=self._run, name=f"upkeep-{self._name}", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def close(self) -> None:
         """Break off what is under way, and keep the index for the next start."""
@@ -169,7 +182,13 @@ class Upkeep:
             return self._rebuild
         if approximate.sweepable and dead - approximate.swept > KEPT_DEAD_SHARE * count:
             return self._sweep
-        return self._add_tail if count - len(approximate) > MAX_TAIL else None
+        untuned = self._untuned(approximate)
+        if count - len(approximate) > MAX_TAIL and untuned < MAX_UNTUNED_LOAD:
+            return self._add_tail
+        if untuned <= MAX_UNTUNED_GROWTH:
+            return None
+        is_time = untuned >= MAX_UNTUNED_LOAD or time.monotonic() >= self._tune_at
+        return self._tune if is_time else None
 
     def _wake_later(self) -> None:
         """Wake after the pause that something waits for, if anything does; called with the lock."""
@@ -185,7 +204,14 @@ class Upkeep:
         state = self._contents.state
         if state.moment.coming is not None:
             return max(SHORTEST_PAUSE, self._receive_at - time.monotonic())
-        return 0.0 if self._due_on_gpu(state) is None else self._rest_left()
+        if self._due_on_gpu(state) is not None:
+            return self._rest_left()
+        approximate = state.approximate
+        if approximate is None or len(state.moment) < self._retry_at:
+            return 0.0
+        if self._untuned(approximate) <= MAX_UNTUNED_GROWTH:
+            return 0.0
+        return max(SHORTEST_PAUSE, self._tune_at - time.monotonic())
 
     def _wake_rested(self) -> None:
         with self._lock:
@@ -266,14 +292,26 @@ class Upkeep:
         """Add what is scanned beside the approximate index to it."""
         moment, approximate = self._contents.state.moment, self._contents.state.approximate
         assert approximate is not None
-        approximate.add(moment.since(len(approximate)), self._goes_on)
-        if len(approximate) > MAX_UNTUNED_GROWTH * approximate.tuned.places:
-            approximate.tune(moment, self._policy.recall, self._goes_on)
-            self._live_recall.forget()
-            log.info("%s: %s", self._name, approximate.describe(self._policy.recall))
-        self._contents.cover(approximate)
-        if len(approximate) > MAX_UNSAVED_GROWTH * self._saved:
-            self._save()
+        for start in range(len(approximate), len(moment), COVERED_AT_ONCE):
+            approximate.add(moment.since(start)[:COVERED_AT_ONCE], self._goes_on)
+            self._contents.cover(approximate)
+        self._tune_at = time.monotonic() + LOAD_SECONDS
+        if self._untuned(approximate) <= MAX_UNTUNED_GROWTH:
+            self._save_grown()
+
+    @staticmethod
+    def _untuned(approximate: Approximate) -> float:
+        """How many times as many places it has as when it was tuned."""
+        return len(approximate) / approximate.tuned.places
+
+    def _tune(self) -> None:
+        """Measure anew what is effort enough in an approximate index that has grown."""
+        moment, approximate = self._contents.state.moment, self._contents.state.approximate
+        assert approximate is not None
+        approximate.tune(moment, self._policy.recall, self._goes_on)
+        self._live_recall.forget()
+        log.info("%s: %s", self._name, approximate.describe(self._policy.recall))
+        self._save_grown()
 
     def _sweep(self) -> None:
         """Take the dead out of the lists of the approximate index, all of them."""
@@ -281,6 +319,12 @@ class Upkeep:
         moment, approximate = self._contents.state.moment, self._contents.state.approximate
         assert approximate is not None
         approximate.sweep(moment)
+
+    def _save_grown(self) -> None:
+        """Write the snapshot, if the index has outgrown it."""
+        approximate = self._contents.state.approximate
+        if approximate is not None and len(approximate) > MAX_UNSAVED_GROWTH * self._saved:
+            self._save()
 
     def _save(self) -> None:
         """Write the snapshot, if the index has anything that is not in the one before."""

@@ -50,6 +50,13 @@ class Allowed:
         bits = np.unpackbits(self.bits[first >> 3 :], count=end - first, bitorder="little")
         return bits[start - first :].view(np.bool_)
 
+    def since(self, place: int) -> Allowed:
+        """The same of the places from one on, which is the first of them then; a copy, unless it is all."""
+        if place == 0:
+            return self
+        mask = self.mask(place, 8 * len(self.bits))
+        return Allowed(np.packbits(mask, bitorder="little"), int(np.count_nonzero(mask)))
+
 
 @dataclass(frozen=True, eq=False)
 class Moment:

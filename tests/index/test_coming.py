@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
@@ -398,8 +398,14 @@ def test_a_thread_that_ended_by_an_error_is_not_waited_for(
     storage.gate.set()
     index.settle()
     tasks = iter([lambda: None])
+
+    def due() -> Callable[[], None] | None:
+        if threading.current_thread().name.startswith("upkeep"):
+            raise RuntimeError("out of memory")
+        return next(tasks, None)
+
     with monkeypatch.context() as patched:
-        patched.setattr(index._upkeep, "_due", lambda: next(tasks))
+        patched.setattr(index._upkeep, "_due", due)
         index._upkeep.wake()
         with ThreadPoolExecutor(1) as other:
             other.submit(index.settle).result(30)

@@ -161,6 +161,58 @@ def test_a_graph_is_tuned_for_queries_that_it_does_not_hold(monkeypatch: pytest.
     index.close()
 
 
+def test_while_vectors_are_loaded_nothing_is_tuned(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embeddb.index.upkeep.LOAD_SECONDS", 3600)
+    index = make()
+    add(index, 0, clustered(4000, seed=0))
+    for first in (4000, 5500):
+        index.update(np.arange(first, first + 1500), clustered(1500, seed=first), NONE)
+        while (thread := index._upkeep._thread) is not None:
+            thread.join()
+        assert len(approximate(index)) == first + 1500
+        assert approximate(index).tuned.places == 4000
+    index.settle()
+    assert approximate(index).tuned.places == 7000
+
+
+def test_an_index_that_is_twice_what_was_tuned_is_tuned_within_the_load(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embeddb.index.upkeep.LOAD_SECONDS", 3600)
+    index = make()
+    add(index, 0, clustered(4000, seed=0))
+    index.update(np.arange(4000, 9000), clustered(5000, seed=1), NONE)
+    while (thread := index._upkeep._thread) is not None:
+        thread.join()
+    assert approximate(index).tuned.places == 9000
+
+
+@pytest.mark.parametrize("dead", [0, 3])
+def test_what_waits_to_be_added_is_found_by_a_lone_search(
+    dead: int, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its codes, of which those that the index has by then are dropped a piece at a time."""
+    monkeypatch.setattr("embeddb.index.exact.FEW_PLACES", 8)
+    index = make()
+    vectors = clustered(9500, seed=0)
+    add(index, 0, vectors[:4003])
+    contents = index._contents
+    monkeypatch.setattr(index._upkeep, "wake", lambda: None)
+    index.update(np.arange(4003, 9500), vectors[4003:], np.arange(4003, 4003 + dead))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for covered in (4003, 5027, 9000, 9500):
+        lists = approximate(index)
+        lists.add(contents.state.moment.vectors[len(lists) : covered])
+        contents.cover(lists)
+        assert contents.state.codes.first == covered
+        assert len(contents.state.codes) == 9500 - covered
+        for row in (4003 + dead, 5026, 5027, 8999, 9499):
+            scores, rows = index.search(vectors[row : row + 1], 5, effort=Effort.ACCURACY)
+            assert rows[0, 0] == row
+            np.testing.assert_allclose(scores[0], unit[rows[0]] @ unit[row], atol=1e-5)
+            assert not set(rows[0]) & set(range(4003, 4003 + dead))
+
+
 def test_float16_is_kept_as_float16(make: Make) -> None:
     index = make(encoding=Encoding.FLOAT16)
     vectors = clustered(6000, seed=0)

@@ -2,7 +2,7 @@
 
     python benchmarks/writes.py --items 100000 --json writes.json
 
-The data are random; nothing here depends on what they are.
+Unit vectors in clusters, as features are, so that those who search beside the puts have an index.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import cycle
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import machine
 import numpy as np
 import report
+from clusters import Floats, make_data
 
 import embeddb
 from embeddb.database import Database
@@ -32,6 +34,10 @@ from embeddb.storage import CollectionStore
 Figures = dict[str, float]
 
 
+def as_items(vectors: Floats) -> list[PutItem]:
+    return [PutItem(f"item-{n}", None, {"n": n}, {"given": vector}) for n, vector in enumerate(vectors)]
+
+
 def timed(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
@@ -39,9 +45,15 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def measure(
-    folder: Path, items: list[PutItem], batch: int, durability: Literal["sync", "async"], encoding: Encoding
+    folder: Path,
+    items: list[PutItem],
+    others: list[PutItem],
+    asked: Floats,
+    batch: int,
+    durability: Literal["sync", "async"],
+    encoding: Encoding,
 ) -> Figures:
-    """Figures of one way to store the items."""
+    """Figures of one way to store the items; others are put beside searches by the vectors asked (n, d)."""
     dimension = len(items[0].features["given"])
     with embeddb.open(folder, durability=durability) as database:
         database.register_model("given", {"loader": "vectors", "dimension": dimension})
@@ -62,7 +74,7 @@ def measure(
             "one put, ms": single(database, items[0]),
             "puts of 4 threads/s": len(items)
             / threaded(database, batches, CollectionSettings(encoding=encoding)),
-            **streamed(database, items, CollectionSettings(encoding=encoding)),
+            **streamed(database, items, others, asked, CollectionSettings(encoding=encoding)),
         }
     data = folder / "collections" / "c" / "data.mdb"
     raw = len(items) * dimension * np.dtype(encoding).itemsize
@@ -91,27 +103,40 @@ def threaded(database: Database, batches: list[list[PutItem]], settings: Collect
     return seconds
 
 
-def streamed(database: Database, items: list[PutItem], settings: CollectionSettings) -> Figures:
+def streamed(
+    database: Database,
+    items: list[PutItem],
+    others: list[PutItem],
+    asked: Floats,
+    settings: CollectionSettings,
+) -> Figures:
     """All items in one call, whose batches overlap; then as many again, beside a caller who searches.
 
-    Searches are idle before and after these: there are twice as many vectors to scan then.
+    The first ones are indexed before that. The caller searches without a pause, each time for another vector.
+    Searches are idle before and after, when there are twice as many vectors.
     """
     collection = database.create_collection("streamed", ["given"], settings)
     seconds = timed(lambda: collection.put_many(items))
-    asked = items[0].features["given"]
-    idle = [timed(lambda: collection.search(asked)) for _ in range(300)]
-    # Others than those that are there: of two that score alike, a search looks for both.
-    more = [
-        PutItem(f"more-{item.id}", None, item.metadata, {"given": -item.features["given"]}) for item in items
-    ]
+    collection.settle()
+    more = [PutItem(f"more-{item.id}", None, item.metadata, item.features) for item in others]
+    queries = cycle(asked)
+
+    def search() -> float:
+        query = next(queries)
+        return timed(lambda: collection.search(query))
+
+    idle = [search() for _ in range(300)]
     beside: list[float] = []
     with ThreadPoolExecutor(1) as pool:
         putting = pool.submit(timed, lambda: collection.put_many(more))
         while not putting.done():
-            beside.append(timed(lambda: collection.search(asked)))
+            beside.append(search())
         seconds_beside = putting.result()
+    # What was put is found, be it in the index by now or not.
+    last = collection.search(more[-1].features["given"])[0]
+    assert last.id == more[-1].id, last
     collection.settle()
-    idle += [timed(lambda: collection.search(asked)) for _ in range(300)]
+    idle += [search() for _ in range(300)]
     database.drop_collection("streamed")
     return {
         "puts in one call/s": len(items) / seconds,
@@ -138,15 +163,17 @@ def main() -> None:
     report.add_options(parser)
     options = parser.parse_args()
     where = machine.describe()
-    vectors = np.random.default_rng(0).normal(size=(options.items, options.dimension)).astype(np.float32)
+    draw = make_data(options.dimension, np.random.default_rng(0))
+    vectors = draw(options.items)
     start = time.perf_counter()
-    items = [PutItem(f"item-{n}", None, {"n": n}, {"given": vector}) for n, vector in enumerate(vectors)]
+    items = as_items(vectors)
     making = len(items) / (time.perf_counter() - start)
+    others, asked = as_items(draw(options.items)), draw(1000)
     results: dict[str, Figures] = {}
     for durability, encoding in (("sync", "float32"), ("sync", "float16"), ("async", "float32")):
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             results[f"{durability}, {encoding}"] = measure(
-                Path(folder) / "data", items, options.batch, durability, Encoding(encoding)
+                Path(folder) / "data", items, others, asked, options.batch, durability, Encoding(encoding)
             )
     about = {name: getattr(options, name) for name in ("items", "dimension", "batch")}
     about |= {"making PutItems/s": round(making), "embeddb": embeddb.__version__}

@@ -8,6 +8,7 @@ Unit vectors in clusters, as features are, so that those who search beside the p
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import tempfile
 import time
@@ -169,6 +170,8 @@ def main() -> None:
     items = as_items(vectors)
     making = len(items) / (time.perf_counter() - start)
     others, asked = as_items(draw(options.items)), draw(1000)
+    # embeddb-server does the same for what it has at its start: Python stops everything to look for garbage among it.
+    gc.freeze()
     results: dict[str, Figures] = {}
     for durability, encoding in (("sync", "float32"), ("sync", "float16"), ("async", "float32")):
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:

@@ -407,9 +407,9 @@ def test_a_batch_asks_the_index_once(
     asked: list[int] = []
     nearest = Space.nearest
 
-    def counted(space: Space, queries: np.ndarray, *rest: Any) -> Any:
+    def counted(space: Space, queries: np.ndarray, *rest: Any, **options: Any) -> Any:
         asked.append(len(queries))
-        return nearest(space, queries, *rest)
+        return nearest(space, queries, *rest, **options)
 
     expressions = [Vector(v) + 0.3 * Item("5") for v in np.random.default_rng(6).normal(size=(64, DIMENSION))]
     one_by_one = [found(sixty.search(each, 5, arithmetic=arithmetic)) for each in expressions]

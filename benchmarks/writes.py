@@ -170,7 +170,7 @@ def main() -> None:
     items = as_items(vectors)
     making = len(items) / (time.perf_counter() - start)
     others, asked = as_items(draw(options.items)), draw(1000)
-    # embeddb-server does the same for what it has at its start: Python stops everything to look for garbage among it.
+    # As embeddb-server does with what it has at its start: to look for garbage among it stops everything.
     gc.freeze()
     results: dict[str, Figures] = {}
     for durability, encoding in (("sync", "float32"), ("sync", "float16"), ("async", "float32")):

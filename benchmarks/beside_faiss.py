@@ -4,19 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import faiss
 import numpy as np
 import numpy.typing as npt
 
 from embeddb.index import SpaceIndex
+from embeddb.index.tuning import candidates
 
 K = 10
 Floats = npt.NDArray[np.float32]
 
 
 def bare(index: SpaceIndex) -> Callable[[Floats], object]:
-    """FAISS's own search of the approximate index that serves, with the parameters that it serves with."""
+    """FAISS's own search of the approximate index that serves, with the parameters that it serves with.
+
+    It ranks by the codes alone, so of short ones it finds less than the space's index does.
+    """
     approximate = index._contents.state.approximate
     assert approximate is not None
     effort = approximate.tuned.least(0.95).effort
     parameters = approximate._parameters(effort, K, None)
     return lambda queries: approximate.index.search(queries, K, params=parameters)
+
+
+def refined(index: SpaceIndex) -> Callable[[Floats], object]:
+    """The same, and as many candidates scored again by FAISS's `IndexRefine`, which has the vectors too."""
+    state = index._contents.state
+    approximate = state.approximate
+    assert approximate is not None
+    tuned = approximate.tuned
+    shortlist = candidates(K, tuned.shortlist)
+    whole = faiss.IndexFlat(approximate.index.d, approximate.index.metric_type)
+    whole.add(state.moment.vectors.astype(np.float32, copy=False))
+    refining = faiss.IndexRefine(approximate.index, whole)
+    parameters = faiss.IndexRefineSearchParameters(
+        k_factor=shortlist / K,
+        base_index_params=approximate._parameters(tuned.least(0.95).effort, shortlist, None),
+    )
+    return lambda queries: refining.search(queries, K, params=parameters)

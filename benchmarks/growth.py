@@ -73,9 +73,7 @@ def reopen(contender: Embeddb, folder: Path, query: Floats) -> Iterator[tuple[st
     client.search(query)
     yield "reopen to the first answer, s", time.perf_counter() - start
     client.close()
-    # What is not needed for the first answers is read after them.
-    machine.wait_until_idle(contender.pid)
-    yield "memory after it, MB", machine.memory_mb(contender.pid)
+    yield "memory after it, MB", machine.settled_memory_mb(contender.pid)
 
 
 def main() -> None:

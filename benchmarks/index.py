@@ -25,12 +25,12 @@ from report import add_options, finish
 
 import embeddb
 from embeddb.index import IndexPolicy, SpaceIndex
+from embeddb.index.tuning import WIDE_K
 from embeddb.options import Effort
 
 Figures = Iterator[tuple[str, float]]
 
 QUERIES = 200
-WIDE_K = 100
 EXACT_VECTORS = 100_000
 BATCH = 64
 NONE = np.empty(0, np.int64)

@@ -45,6 +45,12 @@ def disk_mb(folder: Path) -> float:
     return sum(path.stat().st_blocks for path in folder.rglob("*") if path.is_file()) * 512 / 2**20
 
 
+def settled_memory_mb(pid: int) -> float:
+    """The same once it is idle: what the first answers do not need may be read after them."""
+    wait_until_idle(pid)
+    return memory_mb(pid)
+
+
 def wait_until_idle(pid: int) -> float:
     """Wait until a process and its children have nothing to do for `IDLE_SECONDS`; when these began."""
     while True:

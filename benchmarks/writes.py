@@ -35,8 +35,8 @@ from embeddb.storage import CollectionStore
 Figures = dict[str, float]
 
 
-def as_items(vectors: Floats) -> list[PutItem]:
-    return [PutItem(f"item-{n}", None, {"n": n}, {"given": vector}) for n, vector in enumerate(vectors)]
+def as_items(name: str, vectors: Floats) -> list[PutItem]:
+    return [PutItem(f"{name}-{n}", None, {"n": n}, {"given": vector}) for n, vector in enumerate(vectors)]
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -119,7 +119,6 @@ def streamed(
     collection = database.create_collection("streamed", ["given"], settings)
     seconds = timed(lambda: collection.put_many(items))
     collection.settle()
-    more = [PutItem(f"more-{item.id}", None, item.metadata, item.features) for item in others]
     queries = cycle(asked)
 
     def search() -> float:
@@ -129,13 +128,13 @@ def streamed(
     idle = [search() for _ in range(300)]
     beside: list[float] = []
     with ThreadPoolExecutor(1) as pool:
-        putting = pool.submit(timed, lambda: collection.put_many(more))
+        putting = pool.submit(timed, lambda: collection.put_many(others))
         while not putting.done():
             beside.append(search())
         seconds_beside = putting.result()
     # What was put is found, be it in the index by now or not.
-    last = collection.search(more[-1].features["given"])[0]
-    assert last.id == more[-1].id, last
+    last = collection.search(others[-1].features["given"])[0]
+    assert last.id == others[-1].id, last
     collection.settle()
     idle += [search() for _ in range(300)]
     database.drop_collection("streamed")
@@ -167,9 +166,9 @@ def main() -> None:
     draw = make_data(options.dimension, np.random.default_rng(0))
     vectors = draw(options.items)
     start = time.perf_counter()
-    items = as_items(vectors)
+    items = as_items("item", vectors)
     making = len(items) / (time.perf_counter() - start)
-    others, asked = as_items(draw(options.items)), draw(1000)
+    others, asked = as_items("other", draw(options.items)), draw(1000)
     # As embeddb-server does with what it has at its start: to look for garbage among it stops everything.
     gc.freeze()
     results: dict[str, Figures] = {}

@@ -88,9 +88,7 @@ def reopen(contender: Contender, folder: Path, queries: Floats, truth: Ids) -> F
     yield "", "reopen to the first answer, s", time.perf_counter() - start
     client.close()
     yield "", "recall@10 after it", found_share(contender, queries, truth)
-    # What is not needed for the first answers is read after them.
-    machine.wait_until_idle(contender.pid)
-    yield "", "memory after it, MB", machine.memory_mb(contender.pid)
+    yield "", "memory after it, MB", machine.settled_memory_mb(contender.pid)
     contender.close()
 
 

@@ -17,8 +17,9 @@ from embeddb.models.spec import Spec
 from embeddb.models.usage import Usage
 from embeddb.query import ModelInfo, RunOptions
 
-__all__ = ["Given"]
+__all__ = ["LOADER", "Given"]
 
+LOADER = "vectors"
 MAX_DIMENSION = 65_536
 
 
@@ -50,7 +51,7 @@ class Given:
             modalities=(),
             dimension=dimension,
             labels=0,
-            fingerprint=fingerprint({}, {"loader": "vectors", "dimension": dimension}),
+            fingerprint=fingerprint({}, {"loader": LOADER, "dimension": dimension}),
             options=options,
         )
         self.usage = Usage()

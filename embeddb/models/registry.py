@@ -20,7 +20,7 @@ from embeddb.errors import (
     NotFoundError,
 )
 from embeddb.models.contents import Contents, EmbedRequest
-from embeddb.models.given import Given
+from embeddb.models.given import LOADER, Given
 from embeddb.models.loaders import LOADERS
 from embeddb.models.recent import TextCacheFigures
 from embeddb.models.spec import Spec
@@ -288,8 +288,8 @@ class Registry:
 
     def _make(self, name: str, spec: Mapping[str, Any], options: RunOptions) -> Loaded:
         reading = Spec(spec)
-        loader = reading.choose("loader", (*LOADERS, "vectors"), "")
-        if loader == "vectors":
+        loader = reading.choose("loader", (*LOADERS, LOADER), "")
+        if loader == LOADER:
             return Given(name, spec, options, reading)
         with self._loading:
             begun = time.monotonic()

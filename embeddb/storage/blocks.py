@@ -81,11 +81,12 @@ class Graves:
     def are_dead(self, rows: Rows) -> Mask:
         """(n,) bool: whether each of some rows (n,) int64, ascending, is marked as dead."""
         dead = np.zeros(len(rows), np.bool_)
-        blocks, masks = self._marks(rows // ROWS_PER_BLOCK)
+        theirs = rows // ROWS_PER_BLOCK
+        blocks, masks = self._marks(theirs)
         if len(blocks):
             # Among all but the last, so that a place is one of theirs or the last one's.
-            places = np.searchsorted(blocks[:-1], rows // ROWS_PER_BLOCK)
-            marked = np.flatnonzero(blocks[places] == rows // ROWS_PER_BLOCK)
+            places = np.searchsorted(blocks[:-1], theirs)
+            marked = np.flatnonzero(blocks[places] == theirs)
             slots = (rows[marked] % ROWS_PER_BLOCK).astype(np.uint64)
             dead[marked] = masks[places[marked]] >> slots & np.uint64(1)
         return dead

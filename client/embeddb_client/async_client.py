@@ -143,7 +143,7 @@ class AsyncClient(AsyncCollection):
         await self._connection.send(exchanges.delete_key(name))
 
     async def close(self) -> None:
-        """Close the connection; the client cannot be used after."""
+        """Close the connection; whatever is asked of the client after raises `UnavailableError`."""
         await self._connection.close()
 
     async def __aenter__(self) -> Self:

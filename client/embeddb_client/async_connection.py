@@ -94,7 +94,8 @@ class AsyncConnection(Stubs):
         raise UnavailableError(NO_ANSWER)
 
     async def close(self) -> None:
-        """Close the channel; calls under way are cancelled."""
+        """Close the channel; calls under way are cancelled. Once more does nothing."""
+        self.retire()
         await self._channel.close()
 
 

@@ -229,7 +229,7 @@ class Client(Collection):
         self._connection.send(exchanges.delete_key(name))
 
     def close(self) -> None:
-        """Close the connection; the client cannot be used after."""
+        """Close the connection; whatever is asked of the client after raises `UnavailableError`."""
         self._connection.close()
 
     def __enter__(self) -> Self:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import grpc
 
@@ -105,6 +105,22 @@ class Stubs:
         self.collections = collections_pb2_grpc.CollectionServiceStub(channel)
         self.analysis = analysis_pb2_grpc.AnalysisServiceStub(channel)
         self.admin = admin_pb2_grpc.AdminServiceStub(channel)
+
+    def retire(self) -> None:
+        """Refuse every call from now on; gRPC's own refusals are none of our errors.
+
+        Raises, whenever a call is looked up afterwards:
+            UnavailableError: the client is closed.
+        """
+        closed: Any = _Closed()
+        self.items = self.search = self.models = self.collections = self.analysis = self.admin = closed
+
+
+class _Closed:
+    """Stands where the stubs of an open channel stood."""
+
+    def __getattr__(self, method: str) -> NoReturn:
+        raise UnavailableError("the client is closed")
 
 
 class UnderWay(Generic[R]):
@@ -208,7 +224,8 @@ class Connection(Stubs):
         raise UnavailableError(NO_ANSWER)
 
     def close(self) -> None:
-        """Close the channel; calls under way are cancelled."""
+        """Close the channel; calls under way are cancelled. Once more does nothing."""
+        self.retire()
         self._channel.close()
 
 

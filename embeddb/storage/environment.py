@@ -189,7 +189,10 @@ class Environment:
     def use(self) -> Use:
         """What it takes at this moment."""
         with self._gate:
-            info = self._env.info()
+            try:
+                info = self._env.info()
+            except lmdb.Error as error:
+                raise as_ours(error, self._path) from error
             return Use(self._length(), info["map_size"], info["num_readers"])
 
     def close(self) -> None:

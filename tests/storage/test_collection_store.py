@@ -159,5 +159,6 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(UnavailableError, match="closed"):
         store.write([Delete("a")])
-    with pytest.raises(UnavailableError, match=f"^{re.escape(str(tmp_path))} is closed$"):
-        store.count()
+    for read in (store.count, store.use):
+        with pytest.raises(UnavailableError, match=f"^{re.escape(str(tmp_path))} is closed$"):
+            read()

@@ -1,4 +1,4 @@
-"""Search as a service: embeddb-server over gRPC beside other vector stores, and bare FAISS as the limit.
+"""Search as a service: embeddb-server over gRPC beside other vector stores, with FAISS as the limit.
 
     python benchmarks/search_service.py --vectors 100000 --json search_service.json
 

@@ -75,6 +75,7 @@ CONTENDERS = {
     "embeddb, in process": Entry("contenders.of_database:InProcess", False, ("auto",)),
     "FAISS HNSW": Entry("contenders.of_faiss:Faiss", False, ("HNSW32",)),
     "FAISS IVF": Entry("contenders.of_faiss:Faiss", False, ("IVF{lists},SQ8",)),
+    "FAISS IVF over gRPC": Entry("contenders.of_faiss_server:FaissServer", False, ("IVF{lists},SQ8",)),
     "Chroma server": Entry("contenders.of_chroma:Chroma"),
     "LanceDB": Entry("contenders.of_lancedb:Lance"),
     "Milvus Lite": Entry("contenders.of_milvus:Milvus"),

@@ -192,7 +192,7 @@ class CollectionCalls(ABC):
         *,
         on_progress: Callable[[Sequence[PutResult]], None] | None = None,
     ) -> list[PutResult]:
-        """Embed and store items; each succeeds or fails alone. If an id occurs twice, the last one stays.
+        """Embed and store items; each succeeds or fails alone, as if it were put after those before it.
 
         Args:
             items: consumed in batches, so that it may be a generator over more than fits in memory. A batch

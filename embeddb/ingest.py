@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
@@ -70,7 +70,7 @@ class Ingest:
         self._registry = registry
 
     def put(self, items: Sequence[PutItem]) -> list[PutResult]:
-        """Store items; each succeeds or fails alone, and where an id occurs twice, the last one counts.
+        """Store items; each succeeds or fails alone, as if it were put after those before it.
 
         Content that is stored already costs no inference, even where its metadata is new.
 
@@ -83,10 +83,14 @@ class Ingest:
         """Embed items and begin to write them.
 
         Whoever begins another batch before this one is written must see to it that they have no id in common.
+        Where an id occurs twice in this one, all of it is written when this returns.
 
         Returns:
             Waits until they are durable and searchable, and gives what `put` does.
         """
+        if len({item.id for item in items}) < len(items):
+            done = self._put_in_turns(items)
+            return lambda: done
         # To read and cut contents takes far longer, and most of it runs beside everything else.
         given = all(item.content is None for item in items)
         with self._store.turn if given else nullcontext():
@@ -100,6 +104,13 @@ class Ingest:
             puts = [put._replace(payload=None) for put in puts]
         writing = self._store.begin_write(puts) if puts else None
         return partial(self._finish, items, results, puts, writing)
+
+    def _put_in_turns(self, items: Sequence[PutItem]) -> list[PutResult]:
+        """Put items of which some have one id: these one after another, the rest with the first of them."""
+        results: dict[int, PutResult] = {}
+        for turn in _turns(items):
+            results |= zip(turn, self.put([items[place] for place in turn]), strict=True)
+        return [results[place] for place in range(len(items))]
 
     def _finish(
         self,
@@ -246,6 +257,18 @@ class Ingest:
             for model in (*models, *put.features) if unchanged else self._models:
                 rows[model].append(record.row)
         return {model: self._store.features(model, wanted) for model, wanted in rows.items() if wanted}
+
+
+def _turns(items: Sequence[PutItem]) -> list[list[int]]:
+    """The places of items: of an id the first in the first turn, the second in the second, and so on."""
+    turns: list[list[int]] = []
+    seen: Counter[str] = Counter()
+    for place, item in enumerate(items):
+        if seen[item.id] == len(turns):
+            turns.append([])
+        turns[seen[item.id]].append(place)
+        seen[item.id] += 1
+    return turns
 
 
 def _put(item: PutItem, content: Image | Text | None) -> Put:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 import numpy.typing as npt
@@ -29,7 +29,7 @@ from embeddb.query import (
 from embeddb.questions import Compare, OnProgress, Question, Verdict
 from embeddb_client import exchanges
 from embeddb_client.async_connection import AsyncConnection
-from embeddb_client.batches import IN_FLIGHT, Batch, Cutter, cut_off, parts
+from embeddb_client.batches import Batch, Cutter, cut_off, fits_beside, parts
 
 __all__ = ["AsyncCollection"]
 
@@ -148,28 +148,31 @@ class AsyncCollection:
         """
         check("items", items, Iterable[PutItem] | AsyncIterable[PutItem])
         results: list[PutResult] = []
-        under_way: deque[asyncio.Task[list[PutResult]]] = deque()
+        under_way: deque[tuple[Set[str], asyncio.Task[list[PutResult]]]] = deque()
 
         async def finish_oldest() -> None:
-            finished = await under_way.popleft()
+            _, task = under_way.popleft()
+            finished = await task
             results.extend(finished)
             if on_progress is not None:
                 on_progress(finished)
 
         try:
             async for batch in _batches(items):
-                if len(under_way) == IN_FLIGHT:
+                ids = {each.id for each in batch}
+                while not fits_beside([others for others, _ in under_way], ids):
                     await finish_oldest()
                 exchange = exchanges.put_items(self.name, batch)
-                under_way.append(asyncio.create_task(self._connection.send(exchange)))
+                under_way.append((ids, asyncio.create_task(self._connection.send(exchange))))
             while under_way:
                 await finish_oldest()
         except EmbeddbError as error:
             raise cut_off(error, results) from None
         finally:
-            for task in under_way:
+            tasks = [task for _, task in under_way]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
         return results
 
     async def get_many(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 
 from embeddb.arguments import check
 from embeddb.errors import EmbeddbError
@@ -10,7 +10,7 @@ from embeddb.query import PutItem, PutResult, PutStatus, View
 from embeddb_protos.v1 import items_pb2
 from embeddb_protos.wire.puts import fits_columns, put_item_message
 
-__all__ = ["IN_FLIGHT", "Batch", "Cutter", "batches", "cut_off", "parts"]
+__all__ = ["IN_FLIGHT", "Batch", "Cutter", "batches", "cut_off", "fits_beside", "parts"]
 
 # A batch is sent when it holds this many items, or contents to embed, or bytes. Two are under way at once, so
 # that the server decodes one while it runs the other through its models. Items that come with their features
@@ -77,6 +77,14 @@ def batches(items: Iterable[PutItem]) -> Iterator[Batch]:
     rest = cutter.rest()
     if rest:
         yield rest
+
+
+def fits_beside(under_way: Sequence[Set[str]], ids: Set[str]) -> bool:
+    """Whether a batch of these ids may be sent beside those under way.
+
+    Not beside one that has an id of it: either may be stored first, and of an id the last item is to stay.
+    """
+    return len(under_way) < IN_FLIGHT and all(map(ids.isdisjoint, under_way))
 
 
 def cut_off(error: EmbeddbError, results: Sequence[PutResult]) -> EmbeddbError:

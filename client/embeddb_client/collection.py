@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import TypeVar
 
 from embeddb.arguments import checked
@@ -23,7 +23,7 @@ from embeddb.query import (
 )
 from embeddb.questions import OnProgress, Question
 from embeddb_client import exchanges
-from embeddb_client.batches import IN_FLIGHT, batches, cut_off, parts
+from embeddb_client.batches import batches, cut_off, fits_beside, parts
 from embeddb_client.connection import Connection, UnderWay
 
 __all__ = ["Collection"]
@@ -46,25 +46,27 @@ class Collection(CollectionCalls):
         on_progress: Callable[[Sequence[PutResult]], None] | None = None,
     ) -> list[PutResult]:
         results: list[PutResult] = []
-        under_way: deque[UnderWay[list[PutResult]]] = deque()
+        under_way: deque[tuple[Set[str], UnderWay[list[PutResult]]]] = deque()
 
         def finish_oldest() -> None:
-            finished = under_way.popleft().result()
+            _, call = under_way.popleft()
+            finished = call.result()
             results.extend(finished)
             if on_progress is not None:
                 on_progress(finished)
 
         try:
             for batch in batches(items):
-                if len(under_way) == IN_FLIGHT:
+                ids = {each.id for each in batch}
+                while not fits_beside([others for others, _ in under_way], ids):
                     finish_oldest()
-                under_way.append(self._connection.begin(exchanges.put_items(self.name, batch)))
+                under_way.append((ids, self._connection.begin(exchanges.put_items(self.name, batch))))
             while under_way:
                 finish_oldest()
         except EmbeddbError as error:
             raise cut_off(error, results) from None
         finally:
-            for call in under_way:
+            for _, call in under_way:
                 call.cancel()
         return results
 

@@ -300,7 +300,10 @@ def test_puts_of_both_forms_are_reported_in_their_own_and_the_last_of_an_id_stay
         items_pb2.PUT_STATUS_FAILED,
     ]
     assert response.results[1].error.details["field"] == "item.content"
-    assert list(response.columns.statuses) == [items_pb2.PUT_STATUS_CREATED] * 2
+    assert list(response.columns.statuses) == [
+        items_pb2.PUT_STATUS_REPLACED,
+        items_pb2.PUT_STATUS_CREATED,
+    ]
     assert [(item.id, item.metadata) for item in collection.items()] == [("a", {"n": 1}), ("c", {})]
     assert np.array_equal(collection.get("c", with_features=True).features["given"], vectors[1])
     request.columns.features["given"].dimension = 2

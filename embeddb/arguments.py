@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import StrEnum
 from functools import cache, wraps
@@ -70,8 +70,9 @@ def check_fields(instance: Any, prefix: str = "") -> None:
         InvalidArgumentError: a field is of another kind than its annotation says.
     """
     made: Any = type(instance)
+    values = vars(instance)
     for name, kind, exact in _made_of(made):
-        value = getattr(instance, name)
+        value = values[name]
         if type(value) not in exact:
             object.__setattr__(instance, name, check(prefix + name, value, kind))
 
@@ -85,30 +86,34 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     parameters = signature(function).parameters.values()
     names = [each.name for each in parameters if each.kind is Parameter.POSITIONAL_OR_KEYWORD]
 
-    def held(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    def hold(args: tuple[Any, ...], named: dict[str, Any]) -> list[Any]:
+        """Hold the named ones in their places; returns the others."""
         expected = _expected(function)
-        for name, value in arguments:
-            kind, exact = expected.get(name, _ANYTHING)
-            yield name, value if kind is Any or type(value) in exact else check(name, value, kind)
-
-    def hold(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        positional = list(args)
         # Those beyond the names, if the function takes any, have none to be refused by.
-        positional = [value for _, value in held(zip(names, args, strict=False))]
-        return positional + list(args[len(names) :]), dict(held(kwargs.items()))
+        for place, (name, value) in enumerate(zip(names, args, strict=False)):
+            kind, exact = expected.get(name, _ANYTHING)
+            if kind is not Any and type(value) not in exact:
+                positional[place] = check(name, value, kind)
+        for name, value in named.items():
+            kind, exact = expected.get(name, _ANYTHING)
+            if kind is not Any and type(value) not in exact:
+                named[name] = check(name, value, kind)
+        return positional
 
     if iscoroutinefunction(function):
         # It stays what it is to who asks, and raises where it is awaited.
         @wraps(function)
         async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
-            positional, named = hold(args, kwargs)
-            return await function(*positional, **named)
+            positional = hold(args, kwargs)
+            return await function(*positional, **kwargs)
 
         return typing.cast("Callable[P, R]", awaited)
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        positional, named = hold(args, kwargs)
-        return function(*positional, **named)
+        positional = hold(args, kwargs)
+        return function(*positional, **kwargs)
 
     return wrapper
 

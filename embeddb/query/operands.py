@@ -245,9 +245,10 @@ def as_expressions(values: Sequence[object] | npt.NDArray[Any]) -> tuple[Express
     Raises:
         InvalidArgumentError: one of them cannot be made.
     """
-    vectors = [each for each in values if _is_floats(each) and each.ndim == 1]
-    if 1 < len(vectors) == len(values) and len({each.shape for each in vectors}) == 1:
-        return Vector.rows(np.stack(vectors))
+    if len(values) > 1:
+        vectors = [each for each in values if _is_floats(each) and each.ndim == 1]
+        if len(vectors) == len(values) and len({each.shape for each in vectors}) == 1:
+            return Vector.rows(np.stack(vectors))
     return tuple(map(as_expression, values))
 
 

@@ -118,7 +118,8 @@ class Search:
         object.__setattr__(self, "expressions", as_expressions(self.expressions))
         object.__setattr__(self, "effort", choice("effort", Effort, self.effort))
         _check_count("k", self.k)
-        self._check_candidates()
+        if self.candidates is not None:
+            self._check_candidates(self.candidates)
         if self.k * len(self.expressions) > MAX_HITS:
             given = f"{self.k} for {len(self.expressions):,} expressions"
             raise InvalidArgumentError("k", given, f"must be at most {MAX_HITS:,} hits together")
@@ -126,18 +127,20 @@ class Search:
             raise InvalidArgumentError("offset", self.offset, "must be a whole number, 0 or more")
         if self.min_score is not None and not math.isfinite(self.min_score):
             raise InvalidArgumentError("min_score", self.min_score, "must be finite")
-        self._check_rerank()
-        self._check_fusion()
+        if self.rerank is not None:
+            self._check_rerank()
+        if self.fusion is not None:
+            self._check_fusion()
         self._check_reach()
 
-    def _check_candidates(self) -> None:
-        _check_count("candidates", self.shortlist)
-        if self.candidates is not None and not self.limited:
+    def _check_candidates(self, candidates: int) -> None:
+        _check_count("candidates", candidates)
+        if not self.limited:
             allowed = "must be None where the index alone answers: it means something with center, combine, "
-            raise InvalidArgumentError("candidates", self.candidates, f"{allowed}rerank and fusion")
+            raise InvalidArgumentError("candidates", candidates, f"{allowed}rerank and fusion")
 
     def _check_rerank(self) -> None:
-        if self.rerank is not None and self.shortlist > MAX_RERANKED:
+        if self.shortlist > MAX_RERANKED:
             allowed = f"must be at most {MAX_RERANKED:,} where they are re-ranked"
             raise InvalidArgumentError("candidates", self.shortlist, allowed)
         if isinstance(self.rerank, KReciprocal) and self.arithmetic.combine is not Combine.SUM:
@@ -145,7 +148,7 @@ class Search:
             raise InvalidArgumentError("arithmetic.combine", str(self.arithmetic.combine), allowed)
 
     def _check_fusion(self) -> None:
-        if self.fusion is not None and self.model is not None:
+        if self.model is not None:
             raise InvalidArgumentError("model", self.model, "must be None where fusion names the models")
         for name in ("explain", "rerank"):
             if self._fused and getattr(self, name):

@@ -11,7 +11,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import copy_context
 from inspect import isgeneratorfunction
 from itertools import islice
@@ -19,8 +18,9 @@ from typing import Any, NoReturn, TypeAlias, cast
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
-from embeddb.errors import ResourceExhaustedError
+from embeddb.errors import EmbeddbError, ResourceExhaustedError
 from embeddb_server.gathering import Gathering
 from embeddb_server.handlers import AbortedError, Asked, Behaviour, Call, CallInterceptor, Method, Steps
 from embeddb_server.interceptor import request_id, status_of
@@ -31,9 +31,11 @@ __all__ = ["Dispatcher", "Quick"]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
-Quick = Callable[[bytes], bool]
+Quick = Callable[[Any], bool]
 """Whether a request is answered in about as much time as it takes to hand it to another thread."""
 
+# To parse a larger one takes longer than to hand it over.
+QUICK_BYTES = 64 << 10
 # How often a thread that waits for a request looks whether the server has stopped.
 LOOK_SECONDS = 1.0
 
@@ -114,14 +116,14 @@ class Dispatcher(grpc.aio.ServerInterceptor):
 
     def _unary(self, behaviour: Behaviour, method: Method) -> Callable[..., Any]:
         """What answers with one response."""
-        quick = self._quick.get(method.name, _never)
+        quick = self._quick.get(method.name)
 
         async def answer(request: Any, context: Context) -> bytes:
             call = await self._admitted(context)
-            source = _Requests(request) if method.takes_stream else request
-            steps = _Steps(behaviour(source, call))
+            given, is_quick = _read(request, method, quick)
+            steps = _Steps(behaviour(_Requests(request) if method.takes_stream else given, call))
             try:
-                response = await self._next(steps, quick=not method.takes_stream and quick(request))
+                response = await self._next(steps, quick=is_quick)
                 assert response is not None
                 return response
             except AbortedError as aborted:
@@ -134,12 +136,12 @@ class Dispatcher(grpc.aio.ServerInterceptor):
 
     def _streaming(self, behaviour: Behaviour, method: Method) -> Callable[..., Any]:
         """What answers with a stream of responses."""
-        quick = self._quick.get(method.name, _never)
-        one_by_one = method.takes_stream and method.name in self._quick
+        quick = self._quick.get(method.name)
+        one_by_one = method.takes_stream and quick is not None
 
         async def answer(request: Any, context: Context) -> AsyncIterator[bytes]:
             call = await self._admitted(context)
-            given: deque[bytes] = deque()
+            given: deque[Any] = deque()
             source = _Requests(request) if method.takes_stream else request
             steps = _Steps(behaviour(_taken(source, given) if one_by_one else source, call))
             try:
@@ -147,9 +149,11 @@ class Dispatcher(grpc.aio.ServerInterceptor):
                 response = await self._next(steps, quick=False)
                 while response is not None:
                     yield response
-                    if one_by_one and (received := await anext(request, None)) is not None:
+                    is_quick = one_by_one
+                    if one_by_one and (data := await anext(request, None)) is not None:
+                        received, is_quick = _read(data, method, quick)
                         given.append(received)
-                    response = await self._next(steps, quick=quick(given[0]) if given else one_by_one)
+                    response = await self._next(steps, quick=is_quick)
             except AbortedError as aborted:
                 await _abort(context, aborted.status)
             finally:
@@ -195,32 +199,26 @@ class _Steps:
 
     def next(self) -> bytes | Asked[Any, Any] | None:
         """What it gives or asks next; None at its end."""
-        return self._run(self._next)
+        try:
+            return cast("bytes | Asked[Any, Any]", self._run(next, self._steps))
+        except StopIteration as end:
+            return cast("bytes | None", end.value)
 
     def to_response(self) -> bytes | None:
         """What it gives next, and what it asks before that is answered at once; None at its end."""
-        return self._run(self._to_response)
+        given = self.next()
+        while isinstance(given, Asked):
+            self._run(given.answer_alone)
+            given = self.next()
+        return given
 
     def close(self) -> None:
         """Give it up."""
-        # One that another thread works on is closed there, when nobody refers to it any more.
-        with suppress(ValueError):
-            self._steps.close()
-
-    def _next(self) -> bytes | Asked[Any, Any] | None:
         try:
-            given: bytes | Asked[Any, Any] = next(self._steps)
-        except StopIteration as end:
-            response: bytes | None = end.value
-            return response
-        return given
-
-    def _to_response(self) -> bytes | None:
-        given = self._next()
-        while isinstance(given, Asked):
-            given.answer_alone()
-            given = self._next()
-        return given
+            self._steps.close()
+        except ValueError:
+            # Another thread works on it, and it is closed there, when nobody refers to it any more.
+            return
 
 
 class _Requests(Iterator[bytes]):
@@ -252,7 +250,7 @@ class _Requests(Iterator[bytes]):
         return await anext(self._received, None)
 
 
-def _taken(requests: Iterator[bytes], given: deque[bytes]) -> Iterator[bytes]:
+def _taken(requests: Iterator[bytes], given: deque[Any]) -> Iterator[Any]:
     """The first request, and then what is given, as long as there is something when it is asked for."""
     yield from islice(requests, 1)
     while given:
@@ -269,8 +267,16 @@ def _stepwise(behaviour: Callable[[Any, Call], Any]) -> Behaviour:
     return steps
 
 
-def _never(_: bytes) -> bool:
-    return False
+def _read(data: Any, method: Method, quick: Quick | None) -> tuple[Any, bool]:
+    """A request and whether it is quick: one that may be is parsed, any other is left to a thread."""
+    if quick is None or len(data) > QUICK_BYTES:
+        return data, False
+    try:
+        request = method.parse(data)
+        return request, quick(request)
+    except (DecodeError, EmbeddbError):
+        # Whoever answers says so.
+        return data, False
 
 
 async def _abort(context: Context, status: grpc.Status) -> NoReturn:

@@ -191,10 +191,16 @@ def inside(make: Callable[[Call], AbstractContextManager[None]], behaviour: Beha
 
 def sent(call: Call, key: str) -> str:
     """What the caller sent beside the request under a key, in small letters; nothing if that is not there."""
-    return next((str(value) for name, value in call.invocation_metadata() if name == key), "")
+    for name, value in call.invocation_metadata():
+        if name == key:
+            return str(value)
+    return ""
 
 
 def carried(request: Any) -> Any:
     """The request that a stream's message carries; any other message itself."""
     fields = request.DESCRIPTOR.fields_by_name
-    return next((getattr(request, name) for name in ("batch", "request") if name in fields), request)
+    for name in ("batch", "request"):
+        if name in fields:
+            return getattr(request, name)
+    return request

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
+import os
 import time
-from functools import partial
+from functools import cache, partial
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, EncodeError, Message
 from grpc_status import rpc_status
 
@@ -79,7 +80,7 @@ def _begin(call: Call) -> str:
 
 def request_id(call: Call) -> str:
     """The id that a call came with, or a new one."""
-    return sent(call, REQUEST_ID) or secrets.token_hex(16)
+    return sent(call, REQUEST_ID) or os.urandom(16).hex()
 
 
 def status_of(error: EmbeddbError, request_id: str) -> grpc.Status:
@@ -89,11 +90,11 @@ def status_of(error: EmbeddbError, request_id: str) -> grpc.Status:
 
 
 def _parsing(behaviour: Behaviour, method: Method, max_elements: int) -> Behaviour:
-    """The behaviour for the bytes of a request, or a stream of them."""
+    """The behaviour for the bytes of a request, or a stream of them; some are parsed already."""
 
-    def parse(data: bytes) -> Any:
+    def parse(data: bytes | Message) -> Any:
         try:
-            request = method.parse(data)
+            request = data if isinstance(data, Message) else method.parse(data)
         except DecodeError:
             raise InvalidArgumentError("request", data, "must be a message as the method takes it") from None
         _check_elements(request, max_elements)
@@ -125,27 +126,36 @@ def _write(method: Method, response: Any, most: int) -> bytes | Asked[Any, Any]:
 
 
 def _check_elements(request: Message, most: int) -> None:
-    fields = carried(request).ListFields()
-    in_columns = sum(_rows(value) for field, value in fields if not field.is_repeated)
-    for field, value in fields:
-        count = len(value) if field.is_repeated else _rows(value)
+    request = carried(request)
+    lists, columns = _countable(request.DESCRIPTOR)
+    counts = {name: _rows(getattr(request, name)) for name in columns}
+    in_columns = sum(counts.values())
+    for name in lists:
+        count = len(getattr(request, name))
         # What comes as columns continues the request's own list.
-        if field.name in ("items", "expressions"):
-            count += in_columns
+        counts[name] = count + in_columns if name in ("items", "expressions") else count
+    for name, count in counts.items():
         if count > most:
             allowed = f"must have at most {most:,} (max_elements)"
-            raise InvalidArgumentError(field.name, f"{count:,} elements", allowed)
+            raise InvalidArgumentError(name, f"{count:,} elements", allowed)
 
 
-def _rows(value: object) -> int:
-    """How many elements a field has that holds them as columns or as a matrix; 0 of any other."""
-    match value:
-        case PutColumns():
-            return len(value.ids)
-        case Vectors():
-            # Those that are not of whole vectors are refused where they are read.
-            return len(value.data) // (4 * max(1, value.dimension))
-    return 0
+@cache
+def _countable(kind: Descriptor) -> tuple[list[str], list[str]]:
+    """The names of a message's fields that are lists, and of those that hold many elements otherwise."""
+    lists = [field.name for field in kind.fields if field.is_repeated]
+    matrices = (PutColumns.DESCRIPTOR, Vectors.DESCRIPTOR)
+    return lists, [
+        field.name for field in kind.fields if field.message_type in matrices and not field.is_repeated
+    ]
+
+
+def _rows(value: PutColumns | Vectors) -> int:
+    """How many elements columns or a matrix hold."""
+    if isinstance(value, PutColumns):
+        return len(value.ids)
+    # Those that are not of whole vectors are refused where they are read.
+    return len(value.data) // (4 * max(1, value.dimension))
 
 
 def _deadline(call: Call) -> Deadline:

@@ -71,6 +71,7 @@ class KeyFile:
 
     def __init__(self, data: Path) -> None:
         self._path = data / "keys.json"
+        self._file = os.fspath(self._path)
         self._lock = threading.Lock()
         self._read_at: tuple[int, int] | None = None
         self._keys: dict[str, Key] = {}
@@ -134,7 +135,8 @@ class KeyFile:
     def _current(self) -> dict[str, Key]:
         with self._lock:
             try:
-                status = self._path.stat()
+                # Each call asks: `Path.stat` takes longer to come to the same.
+                status = os.stat(self._file)
             except FileNotFoundError:
                 self._read_at, self._keys = None, {}
                 return self._keys

@@ -166,7 +166,7 @@ def _result_from(message: search_pb2.SearchResult) -> list[Hit] | EmbeddbError:
 def _plain_vectors(expressions: Sequence[Expression]) -> list[npt.NDArray[np.float32]] | None:
     """The vectors (d,) of expressions that are nothing else, and of one dimension."""
     vectors = [each.values for each in expressions if isinstance(each, Vector)]
-    alike = len(vectors) == len(expressions) and len({len(each) for each in vectors}) == 1
+    alike = len(vectors) == len(expressions) and len(set(map(len, vectors))) == 1
     return vectors if alike else None
 
 

@@ -80,15 +80,17 @@ class Spaces:
             NotFoundError: the collection has no such model.
             FailedPreconditionError: the space is being filled, or there are no models at all.
         """
-        complete = [name for name in self._spaces if name not in self._filling]
+        # As they are at this moment: a model may be dropped meanwhile.
+        spaces = self._spaces
+        complete = [name for name in spaces if name not in self._filling]
         if model is None and complete:
-            return self._spaces[complete[0]]
+            return spaces[complete[0]]
         if model is None:
-            hint = "register one and add it to the collection" if not self._spaces else "none is complete yet"
+            hint = "register one and add it to the collection" if not spaces else "none is complete yet"
             raise FailedPreconditionError(f"collection {self._collection!r} has no models to search: {hint}")
-        space = self._spaces.get(model)
+        space = spaces.get(model)
         if space is None:
-            raise NotFoundError(f"model of collection {self._collection!r}", model, list(self._spaces))
+            raise NotFoundError(f"model of collection {self._collection!r}", model, list(spaces))
         if model in self._filling:
             raise FailedPreconditionError(
                 f"model {model!r} has not embedded all items of collection {self._collection!r} yet; it is "

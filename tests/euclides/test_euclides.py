@@ -208,6 +208,16 @@ def test_what_is_wrong_is_said(
     assert isinstance(database.collection("legacy").get_many(["9"])[0], NotFoundError)
 
 
+def test_a_model_that_embeds_no_images_is_refused(database: Database) -> None:
+    collection = database.create_collection("legacy-mixed", ["tiny", "given"])
+    service = SimilarService(Served(database), collection.name)
+    image = (PHOTOS / "coffee.png").read_bytes()
+    request = similar_pb2.AddImageRequest(image_id=1, image_data=image, models=["tiny", "given"])
+    with pytest.raises(InvalidArgumentError, match="models: 'given' given, must be models that embed images"):
+        service.AddImage(request, None)
+    assert collection.info().items == 0
+
+
 def test_without_the_setting_nobody_serves_it(server: Server) -> None:
     with grpc.insecure_channel(server.address) as channel:
         stub = similar_pb2_grpc.SimilarStub(channel)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from embeddb.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
-from embeddb.query import Expression, Hit, Image, Item, Metric
+from embeddb.query import Expression, Hit, Image, Item, Metric, Modality
 from embeddb_protos.euclides import similar_pb2, similar_pb2_grpc
 from embeddb_server.services.served import Served, Service
 
@@ -45,15 +45,20 @@ class SimilarService(Service, similar_pb2_grpc.SimilarServicer):
         self, request: similar_pb2.AddImageRequest, context: grpc.ServicerContext
     ) -> similar_pb2.AddImageReply:
         collection = self._collection(request.models)
+        for model in request.models:
+            if Modality.IMAGE not in self._database.model(model).modalities:
+                raise InvalidArgumentError("models", model, "must be models that embed images")
         encoded = base64.b64encode(request.image_metadata).decode()
         metadata = {"image_metadata": encoded} if encoded else {}
         collection.put(str(request.image_id), Image(request.image_data), metadata)
         features = collection.get(str(request.image_id), with_features=True).features
-        vectors = [
-            similar_pb2.ItemVectors(model=model, features=features[model].tolist())
-            for model in request.models
-        ]
-        return similar_pb2.AddImageReply(vectors=vectors)
+        reply = similar_pb2.AddImageReply()
+        for model in request.models:
+            if model not in features:
+                # It was dropped meanwhile.
+                raise NotFoundError("model", model, list(features))
+            reply.vectors.add(model=model, features=features[model].tolist())
+        return reply
 
     def RemoveImage(  # noqa: D102, N802 - documented in the .proto
         self, request: similar_pb2.RemoveImageRequest, context: grpc.ServicerContext

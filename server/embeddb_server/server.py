@@ -57,6 +57,8 @@ T = TypeVar("T")
 
 # For calls that are no streams: more than there are cores, for most wait for a model or a disk.
 CALL_THREADS = 64
+# gRPC lets so many through where `max_calls` is low, for it counts more calls than there are.
+SPARE_CALLS = 64
 DRAIN_SECONDS = 30.0
 # What a call that was cancelled is given to come to its end.
 CANCEL_SECONDS = 2.0
@@ -195,9 +197,9 @@ async def _made(interceptors: Sequence[grpc.aio.ServerInterceptor], limits: Limi
     """gRPC's server, which belongs to the loop that this runs on."""
     return grpc.aio.server(
         interceptors=interceptors,
-        # Refuses calls before their requests are received. To be exact is for the dispatcher: after a burst
-        # that reached this, gRPC refuses one more call, however late that comes.
-        maximum_concurrent_rpcs=2 * limits.max_calls,
+        # Refuses calls before their requests are received. To be exact is for the dispatcher: gRPC decides
+        # on a call when the one before it comes, and counts calls for a while after they have been answered.
+        maximum_concurrent_rpcs=max(SPARE_CALLS, 2 * limits.max_calls),
         options=[
             ("grpc.max_receive_message_length", limits.max_message_bytes),
             ("grpc.max_send_message_length", limits.max_message_bytes),

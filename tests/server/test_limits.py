@@ -218,6 +218,15 @@ def test_calls(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     server.stop(drain_seconds=1)
 
 
+def test_who_waits_for_each_answer_is_never_one_too_many(database: Database) -> None:
+    server = Server(database, limits=Limits(max_calls=1))
+    server.start()
+    with Client(server.address) as client:
+        for _ in range(300):
+            assert client.stats()
+    server.stop(drain_seconds=1)
+
+
 def nested(depth: int) -> embeddb.Expression:
     return reduce(lambda inner, _: unit(inner), range(depth - 1), Item("a") + Item("b"))
 

@@ -91,7 +91,7 @@ def open(  # noqa: A001 - the field's name for this
         ImportError: the engine is not installed; the message says what to install.
         FailedPreconditionError: another process has it open, or its format is newer than this version.
         DataLossError: its files are damaged.
-        InvalidArgumentError: the device is not written like these.
+        InvalidArgumentError: the path is none, or the device is not written like these.
     """
     try:
         from embeddb.database import Database

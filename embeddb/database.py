@@ -12,10 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from embeddb.arguments import checked
+from embeddb.arguments import check, checked
 from embeddb.batching import QueueFigures
 from embeddb.collection import Collection
-from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError, or_raise
+from embeddb.errors import (
+    AlreadyExistsError,
+    EmbeddbError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    or_raise,
+)
 from embeddb.index import check_factory, find_gpu
 from embeddb.models import (
     EmbedRequest,
@@ -67,7 +74,7 @@ class Database:
     Raises:
         FailedPreconditionError: another process has the folder open, or its format is newer.
         DataLossError: its files are damaged.
-        InvalidArgumentError: the device is not written like these.
+        InvalidArgumentError: the path is none, or the device is not written like these.
     """
 
     def __init__(
@@ -78,6 +85,9 @@ class Database:
         durability: Durability | Literal["sync", "async"] = Durability.SYNC,
         index_device: str = "auto",
     ) -> None:
+        if check("path", path, str | Path) == "":
+            # To Python that is the folder where the process happens to run.
+            raise InvalidArgumentError("path", path, "must be a folder; where the process runs it is '.'")
         self._started = time.monotonic()
         self._lock = threading.RLock()
         # One copy of the data at a time; it takes minutes, and nothing else waits for it.

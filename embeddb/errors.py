@@ -160,7 +160,10 @@ def _shorten(value: object, limit: int = 80) -> str:
     """Show a value in an error without echoing megabytes of it back."""
     if isinstance(value, bytes | bytearray | memoryview):
         return f"{len(value):,} bytes"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a deeply nested {type(value).__name__}"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -62,7 +62,7 @@ from embeddb.query.pictures import (
     Box,
     cut_out,
 )
-from embeddb.query.plain import MAX_JSON_BYTES, json_text
+from embeddb.query.plain import MAX_JSON_BYTES, MAX_JSON_DEPTH, json_text
 from embeddb.query.search import (
     DEFAULT_CANDIDATES,
     DEFAULT_K,
@@ -82,6 +82,7 @@ __all__ = [
     "MAX_HITS",
     "MAX_ID_BYTES",
     "MAX_JSON_BYTES",
+    "MAX_JSON_DEPTH",
     "MAX_K",
     "MAX_OPERANDS",
     "MAX_RERANKED",

@@ -41,7 +41,7 @@ class PutItem:
         id: chosen by the user; an item of that id is replaced whole.
         content: the payload that the collection's models embed: an `Image` or `Text`, or what `as_content`
             makes one of. None if all features are given.
-        metadata: a JSON object of at most `MAX_JSON_BYTES`.
+        metadata: a JSON object of at most `MAX_JSON_BYTES`, nested at most `MAX_JSON_DEPTH` deep.
         features: precomputed vectors by model name, (d,) numbers or a `Vector` each, kept as float32; they
             take the place of that model's encoding.
         predictions: what models whose features are given saw in the item, by their names, most likely first:

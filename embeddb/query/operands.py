@@ -274,6 +274,9 @@ def _floats(field_name: str, values: npt.ArrayLike, dimensions: int) -> Floats:
     try:
         if _is_floats(values):
             copy = values.copy()
+        elif isinstance(values, np.ndarray) and np.iscomplexobj(values):
+            # numpy would leave out the imaginary parts.
+            raise TypeError
         else:
             # A warning of numbers beyond float32 would say less than what refuses them below.
             with np.errstate(over="ignore"):
@@ -300,4 +303,8 @@ def _refuse_not_finite(field_name: str, values: npt.NDArray[np.float64]) -> NoRe
         largest = float(values.flat[np.abs(values).argmax()])
         allowed = f"must be within ±{np.finfo(np.float32).max:.6g}, which is what float32 holds"
         raise InvalidArgumentError(field_name, largest, allowed)
-    raise InvalidArgumentError(field_name, "NaN or infinity", "must be finite everywhere")
+    given = "NaN or infinity"
+    if values.ndim == 2:
+        row = int(np.isfinite(values).all(axis=1).argmin())
+        given = f"{given} in row {row}"
+    raise InvalidArgumentError(field_name, given, "must be finite everywhere")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import reduce
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from unittest.mock import Mock
 
 import grpc
@@ -22,6 +22,7 @@ from embeddb.errors import EmbeddbError, InvalidArgumentError, ResourceExhausted
 from embeddb.query import (
     MAX_DEPTH,
     MAX_JSON_BYTES,
+    MAX_JSON_DEPTH,
     MAX_OPERANDS,
     MAX_TEXT,
     Item,
@@ -280,12 +281,48 @@ def test_metadata(client: Client, make_collection: Callable[..., Collection]) ->
         PutItem("b", features={"given": [1, 2, 3, 4]}, metadata={"a": "x" * (room + 1)})
 
 
-def test_metadata_of_another_language(server: Server, make_collection: Callable[..., Collection]) -> None:
+@pytest.mark.parametrize(
+    ("metadata", "allowed"),
+    [
+        ('{"a":"' + "x" * MAX_JSON_BYTES + '"}', "must have at most 1,048,576 bytes as JSON"),
+        ('{"a":' * 900 + "1" + "}" * 900, "nested more than 100 deep"),
+        ('{"a":' * 9000 + "1" + "}" * 9000, "must be a JSON object"),
+    ],
+    ids=["large", "deep", "deeper than Python reads"],
+)
+def test_metadata_of_another_language(
+    metadata: str, allowed: str, server: Server, make_collection: Callable[..., Collection]
+) -> None:
     collection = make_collection("given")
-    item = items_pb2.PutItem(id="a", metadata_json='{"a":"' + "x" * MAX_JSON_BYTES + '"}')
+    item = items_pb2.PutItem(id="a", metadata_json=metadata)
     with grpc.insecure_channel(server.address) as channel:
         stub = items_pb2_grpc.ItemServiceStub(channel)
         response = stub.PutItems(items_pb2.PutItemsRequest(collection=collection.name, items=[item]))
     error = error_from(response.results[0].error)
     assert isinstance(error, InvalidArgumentError)
-    assert "must have at most 1,048,576 bytes as JSON" in str(error)
+    assert allowed in str(error)
+
+
+def objects(depth: int) -> dict[str, Any]:
+    """An object that is nested so deep."""
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("depth", [MAX_JSON_DEPTH + 1, 900, 100_000])
+def test_metadata_nested_too_deep_is_refused(depth: int) -> None:
+    for nested in (objects(depth), {"a": [objects(depth - 2)]}):
+        with pytest.raises(InvalidArgumentError, match=r"^item\.metadata: .* nested more than 100 deep"):
+            PutItem("a", features={"given": [1, 2, 3, 4]}, metadata=nested)
+
+
+def test_metadata_as_deep_as_may_be_is_filtered(
+    client: Client, make_collection: Callable[..., Collection]
+) -> None:
+    collection = make_collection("given")
+    collection.put("deep", features={"given": [1, 2, 3, 4]}, metadata=objects(MAX_JSON_DEPTH))
+    collection.put("flat", features={"given": [1, 2, 3, 4]}, metadata={"a": 1})
+    assert [hit.id for hit in collection.search([1, 2, 3, 4], filter="a == 1")] == ["flat"]
+    assert collection.get("deep").metadata == objects(MAX_JSON_DEPTH)

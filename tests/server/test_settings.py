@@ -83,3 +83,11 @@ def test_choices_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="durability: 'never' given, must be one of sync, async"):
         embeddb.open(tmp_path / "new", durability="never")  # type: ignore[arg-type]
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("path", ["", 5, None])
+def test_a_data_folder_needs_a_path(path: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidArgumentError, match=r"^path: "):
+        embeddb.open(path)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())

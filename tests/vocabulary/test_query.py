@@ -290,6 +290,23 @@ def test_all_is_sorted_and_complete(module: object) -> None:
     assert all(hasattr(module, name) for name in names)
 
 
+def test_the_row_of_a_matrix_that_is_not_finite_is_named() -> None:
+    matrix = np.ones((5, 3))
+    matrix[3, 1] = matrix[4, 0] = np.nan
+    with pytest.raises(InvalidArgumentError, match=r"^item\.features\[m\]: 'NaN or infinity in row 3' given"):
+        PutItem.rows([str(row) for row in range(5)], {"m": matrix})
+
+
+@pytest.mark.parametrize("matrix", [ROWS * 1j, (ROWS * 1j).astype(np.complex64)])
+def test_imaginary_parts_are_not_left_out(matrix: np.ndarray) -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=r"(?s)^item\.features\[m\]: .*must be a sequence of numbers"
+    ):
+        PutItem.rows(["a", "b"], {"m": matrix})
+    with pytest.raises(InvalidArgumentError, match=r"^vector: "):
+        Vector(matrix[0])
+
+
 def test_keys_of_metadata_are_strings() -> None:
     # JSON's encoder would make "1" of 1, and one of the two would be lost.
     for metadata in ({1: "a", "1": "b"}, {"inner": [{2: "c"}]}):

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.index.codes import CodeMoment
-from embeddb.index.metric import ranking, scores
+from embeddb.index.faiss_search import faiss_scores
+from embeddb.index.metric import ranking
 from embeddb.index.shortlist import Shortlist, largest, ranked
 from embeddb.index.vectors import Allowed, Moment
 from embeddb.query import Metric
@@ -79,29 +80,33 @@ def score(moment: Moment, queries: Floats, places: Places) -> Floats:
     Returns:
         (q, m) float32, minus infinity for none, and for one that storage does not have any more.
     """
-    step = max(1, MAX_SCORED_BYTES // max(1, 4 * places.shape[1] * queries.shape[1]))
+    if moment.is_whole:
+        return faiss_scores(moment.metric, queries, moment.kept, places)
+    dimension = queries.shape[1]
+    step = max(1, MAX_SCORED_BYTES // max(1, 4 * places.shape[1] * dimension))
     found = np.empty(places.shape, np.float32)
     for start in range(0, len(queries), step):
         few = slice(start, start + step)
-        # The last vector stands where there is none.
-        found[few] = scores(moment.metric, queries[few], moment.take(places[few]))
-    found[(places < 0) | np.isnan(found)] = -np.inf
+        taken = moment.take(places[few]).reshape(-1, dimension)
+        copies = np.where(places[few] < 0, -1, np.arange(len(taken)).reshape(places[few].shape))
+        found[few] = faiss_scores(moment.metric, queries[few], taken, copies)
+    found[np.isnan(found)] = -np.inf
     return found
 
 
 def best(found: Floats, places: Places, k: int) -> tuple[Floats, Places]:
     """The best k candidates (q, k) of (q, m), padded as `scan` says."""
-    order = np.lexsort((places, -found))[:, :k]
-    query = np.arange(len(found))[:, np.newaxis]
-    found, places = found[query, order], places[query, order]
-    places[found == -np.inf] = -1
-    if found.shape[1] == k:
-        return found, places
-    missing = ((0, 0), (0, k - found.shape[1]))
-    return (
-        np.pad(found, missing, constant_values=-np.inf),
-        np.pad(places, missing, constant_values=-1),
-    )
+    count, size = found.shape
+    order = np.lexsort((places, -found))[:, :k] + size * np.arange(count)[:, np.newaxis]
+    found, places = found.take(order), places.take(order)
+    if size < k:
+        missing = ((0, 0), (0, k - size))
+        found = np.pad(found, missing, constant_values=-np.inf)
+        places = np.pad(places, missing, constant_values=-1)
+    # What is none is last.
+    if -np.inf in found[:, -1].tolist():
+        places[found == -np.inf] = -1
+    return found, places
 
 
 def _scan(

@@ -1,30 +1,54 @@
-"""FAISS's search with parameters, as its Python wrapper takes them and its type stubs do not know."""
+"""FAISS's functions of arrays, called where its Python wrappers call them, which take a lone query longer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
+from faiss import swig_ptr
 
 from embeddb.index.vectors import Allowed
+from embeddb.query import Metric
 
-__all__ = ["faiss_search", "one_thread", "selector"]
+__all__ = ["faiss_scores", "faiss_search", "one_thread", "selector"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 
-def faiss_search(index: faiss.Index, queries: Floats, k: int, parameters: Any) -> tuple[Floats, Places]:
-    """The scores (q, k) and ids (q, k) of the best of each query (q, d); -1 for none."""
-    # faiss.contrib.torch_utils, which other libraries import, puts a `search` without `params` in the place
-    # of FAISS's own, and keeps that one under another name.
-    search = getattr(index, "search_numpy", index.search)
-    scores, ids = search(queries, k, params=parameters)
+def faiss_search(index: Any, queries: Floats, k: int, parameters: Any) -> tuple[Floats, Places]:
+    """The scores (q, k) and ids (q, k) of the best of each query (q, d), contiguous; -1 for none."""
+    count = len(queries)
+    scores, ids = np.empty((count, k), np.float32), np.empty((count, k), np.int64)
+    index.search_c(count, swig_ptr(queries), k, swig_ptr(scores), swig_ptr(ids), parameters)
     return scores, ids
+
+
+def faiss_scores(metric: Metric, queries: Floats, vectors: Floats, places: Places) -> Floats:
+    """The scores of candidates: the cosine, the inner product, or minus the Euclidean distance.
+
+    Args:
+        queries: (q, d) float32, prepared, contiguous.
+        vectors: (n, d) float32, prepared, contiguous; those of the candidates are read where they are.
+        places: (q, m) int64, of the candidates among the vectors; -1 for none.
+
+    Returns:
+        (q, m) float32, minus infinity for none.
+    """
+    places = np.ascontiguousarray(places)
+    found = np.empty(places.shape, np.float32)
+    arrays = swig_ptr(found), swig_ptr(queries), swig_ptr(vectors), swig_ptr(places)
+    # FAISS shares out queries, and for a lone one would wake threads that have nothing to do.
+    with one_thread() if len(queries) == 1 else nullcontext():
+        if metric is not Metric.L2:
+            faiss.fvec_inner_products_by_idx(*arrays, queries.shape[1], *places.shape)  # type: ignore[attr-defined]
+            return found
+        faiss.fvec_L2sqr_by_idx(*arrays, queries.shape[1], *places.shape)  # type: ignore[attr-defined]
+        return -np.sqrt(found)
 
 
 @contextmanager

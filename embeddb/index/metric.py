@@ -12,7 +12,7 @@ import numpy.typing as npt
 from embeddb.errors import InvalidArgumentError
 from embeddb.query import Metric
 
-__all__ = ["check_finite_scores", "prepared", "ranking", "scores"]
+__all__ = ["check_finite_scores", "prepared", "ranking"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -45,15 +45,17 @@ def prepared(metric: Metric, vectors: Floats) -> Floats:
         vectors: (n, d) float32, finite, of any length that float32 can hold.
 
     Returns:
-        (n, d) float32, a new array.
+        (n, d) float32, a new array, contiguous.
     """
     if metric is not Metric.COSINE:
         return np.array(vectors, np.float32, order="C")
     # Four times as fast as numpy's norm, which makes the squares first.
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, np.newaxis]
+    # Python's own minimum and maximum, for a lone query finds numpy's out of the processor's caches.
+    known = lengths.ravel().tolist()
     # The squares of the largest and smallest floats leave float32's range.
-    if len(vectors) and lengths.min() > SHORTEST and lengths.max() < LONGEST:
-        unit: Floats = vectors / lengths
+    if known and min(known) > SHORTEST and max(known) < LONGEST:
+        unit: Floats = np.divide(vectors, lengths, order="C")
         return unit
     plain = (lengths > SHORTEST) & (lengths < LONGEST)
     unit = np.empty(vectors.shape, np.float32)
@@ -71,24 +73,6 @@ def _scaled_to_unit(vectors: Floats) -> Floats:
     lengths = np.linalg.norm(scaled, axis=1, keepdims=True)
     np.divide(scaled, lengths, out=scaled, where=lengths > 0)
     return scaled
-
-
-def scores(metric: Metric, queries: Floats, vectors: Floats) -> Floats:
-    """The scores of candidates: the cosine, the inner product, or minus the Euclidean distance.
-
-    Args:
-        queries: (q, d) float32, prepared.
-        vectors: (q, m, d) float32, prepared: m candidates of each query.
-
-    Returns:
-        (q, m) float32.
-    """
-    if metric is Metric.L2:
-        apart = vectors - queries[:, np.newaxis]
-        distances: Floats = np.sqrt(np.einsum("qmd,qmd->qm", apart, apart))
-        return -distances
-    found: Floats = np.einsum("qmd,qd->qm", vectors, queries)
-    return found
 
 
 def ranking(metric: Metric, queries: Floats, found: Floats) -> Floats:

@@ -99,9 +99,10 @@ class Searching:
         queries = [question.queries for question in questions]
         together = queries[0] if len(queries) == 1 else np.concatenate(queries)
         scores, places = self._nearest(state, together, k, questions[0].allowed, questions[0].effort)
-        # A place of -1, for none, takes the last row for the moment.
+        # A place of -1, for none, takes the last row for the moment; what is none is last.
         rows = state.moment.rows[places] if len(state.moment) else np.empty_like(places)
-        rows[places < 0] = -1
+        if -1 in places[:, -1].tolist():
+            rows[places < 0] = -1
         start = 0
         for question in questions:
             end = start + len(question.queries)
@@ -164,7 +165,7 @@ def _approximately(
     if first < len(moment):
         tail = scan(moment, state.codes, queries, k, allowed)
         found, places = best(np.hstack([found, tail[0]]), np.hstack([places, tail[1]]), k)
-    missed = places[:, min(k, present) - 1] < 0 if present else np.zeros(len(queries), np.bool_)
-    if missed.any() and moment.coming is None:
+    if present and moment.coming is None and -1 in (last := places[:, min(k, present) - 1]).tolist():
+        missed = last < 0
         found[missed], places[missed] = scan_all(moment, queries[missed], k, allowed)
     return found, places

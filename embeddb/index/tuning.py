@@ -99,7 +99,8 @@ class Tuned:
         The farther away the hits lie, the more lists they are in: as a power of k, which is known from two.
         """
         few = self.least(recall).effort
-        if k <= TUNED_K:
+        # One more was asked for where they were measured, as whoever wants to know of equals asks for one.
+        if k <= TUNED_K + 1:
             return few
         many = max(few, least(self.wide_curve, recall).effort)
         power = math.log(many / few) / math.log(WIDE_K / TUNED_K)

@@ -93,6 +93,11 @@ class Moment:
             self.coming.wait()
         return self.kept[place:]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all vectors are here, in float32."""
+        return self.coming is None and self.kept.dtype == np.float32
+
     def take(self, places: Places) -> Floats:
         """The vectors (..., d) float32 of a few places (...), without waiting for others.
 

@@ -140,7 +140,12 @@ class CollectionStore:
     def by_rows(self, rows: Iterable[int]) -> list[Record | None]:
         """The items of rows, in order; None for a row that is dead."""
         with self._env.read(buffers=False) as transaction:
-            return [self._record(transaction, row) for row in rows]
+            get, items = transaction.get, self._items
+            stored = [(row, key := row_key(row), get(key, None, items)) for row in rows]
+        return [
+            None if value is None else Record.from_bytes(row, unseal(key, value))
+            for row, key, value in stored
+        ]
 
     def records_after(self, row: int, limit: int) -> list[Record]:
         """Up to `limit` items in the order of rows, those after `row`; -1 to begin with the first."""

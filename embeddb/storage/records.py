@@ -112,9 +112,9 @@ class Record:
     def from_bytes(cls, row: int, stored: bytes | memoryview) -> Record:
         """The record that is stored under a row."""
         body = bytes(stored)
-        if body[0] != _LAYOUT:
+        layout, modality, hash_size, id_size, metadata_size = _SIZES.unpack_from(body)
+        if layout != _LAYOUT:
             return cls._of_format_1(row, body)
-        _, modality, hash_size, id_size, metadata_size = _SIZES.unpack_from(body)
         id_start = _HASH_START + hash_size
         metadata_start = id_start + id_size
         predictions_start = metadata_start + metadata_size

@@ -232,8 +232,7 @@ def test_once_the_gpu_has_rested_a_copy_is_put_there_again(
     monkeypatch.setattr(gpu_module, "REST_SECONDS", 0.2)
     gpu = Simulated()
     index = make(gpu, "IVF32,SQ8")
-    for name in (each for each in ("search", "search_numpy") if hasattr(gpu.copies[0], each)):
-        monkeypatch.setattr(gpu.copies[0], name, fail)
+    monkeypatch.setattr(gpu.copies[0], "search_c", fail)
     assert found_by(index, 10)[0] > 0.93
     until(lambda: len(gpu.copies) == 2)
     index.settle()
@@ -292,16 +291,14 @@ def test_what_faiss_has_no_kernels_for_is_searched_by_the_processor(
     index = make(gpu, "IVF32,SQ8")
     asked: list[tuple[int, object]] = []
     kind: Any = faiss.IndexIVFScalarQuantizer
-    # Where a library has imported faiss.contrib.torch_utils, FAISS's own search has this name.
-    search = getattr(kind, "search_numpy", kind.search)
+    search = kind.search_c
 
-    def noted(self: faiss.Index, queries: object, k: int, *, params: object) -> object:
+    def noted(self: faiss.Index, n: int, queries: object, k: int, *rest: Any) -> None:
         if self is gpu.copies[0]:
-            asked.append((k, params.sel))  # type: ignore[attr-defined]
-        return search(self, queries, k, params=params)
+            asked.append((k, rest[-1].sel))
+        search(self, n, queries, k, *rest)
 
-    for name in ("search", "search_numpy"):
-        monkeypatch.setattr(kind, name, noted, raising=False)
+    monkeypatch.setattr(kind, "search_c", noted)
     assert found_by(index, 10)[0] > 0.93
     assert [sel for _, sel in asked] == [None]
     asked.clear()
@@ -313,7 +310,7 @@ def test_what_faiss_has_no_kernels_for_is_searched_by_the_processor(
     assert asked == []
 
 
-@pytest.mark.parametrize("broken", ["search", "add_with_ids"])
+@pytest.mark.parametrize("broken", ["search_c", "add_with_ids"])
 def test_a_copy_that_fails_is_given_up(
     broken: str, make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -327,7 +324,7 @@ def test_a_copy_that_fails_is_given_up(
     for name in (each for each in (broken, f"{broken}_numpy") if hasattr(gpu.copies[0], each)):
         monkeypatch.setattr(gpu.copies[0], name, fail)
     vectors = clustered(2000, seed=5)
-    if broken == "search":
+    if broken == "search_c":
         assert found_by(index, 10)[0] > 0.93
     add(index, 6000, vectors)
     index.settle()

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.gate import Gate
+from embeddb.index.centres import have_codes, prepare_additions, search_of_centres, with_directions
 from embeddb.index.exact import best, score
 from embeddb.index.faiss_search import faiss_search, selector
 from embeddb.index.gpu import FAULTS, MOST_SELECTED, Gpu
@@ -93,6 +94,7 @@ class Approximate:
         faiss.cvar.distance_compute_blas_threshold = PRODUCT_NUMBERS
         self._most_lists = 0 if self._ivf is None else int(self._ivf.nlist)
         self._lists = None if self._ivf is None else self._ivf.invlists
+        self._coded_centres = have_codes(self._ivf)
         self._transforms = isinstance(faiss.downcast_index(index), faiss.IndexPreTransform)
 
     @classmethod
@@ -103,6 +105,8 @@ class Approximate:
         places = moment.living_places()
         if ivf is not None:
             ivf.cp.max_points_per_centroid = TRAINING_POINTS_PER_LIST
+            if have_codes(ivf):
+                prepare_additions(ivf)
             wanted = TRAINING_POINTS_PER_LIST * ivf.nlist
             if len(places) > wanted:
                 places = np.sort(np.random.default_rng(0).choice(places, wanted, replace=False))
@@ -119,6 +123,8 @@ class Approximate:
             if not go_on():
                 return
             few = vectors[start : start + step].astype(np.float32, copy=False)
+            if self._coded_centres:
+                few = with_directions(few)
             # What was swept out is not counted, and so does not say which place comes next.
             ids = np.arange(self._places, self._places + len(few))
             coded = self._coded(few, ids) if self.sweepable else None
@@ -357,15 +363,18 @@ class Approximate:
         graph = self._ivf is None
         amount = max(effort, GRAPH_FACTOR * size) if graph else min(effort, self._most_lists)
         make = _plain_parameters if chosen is None else _parameters
-        return make(graph, self._transforms, amount, chosen)
+        return make(graph, self._coded_centres, self._transforms, amount, chosen)
 
 
-def _parameters(graph: bool, transforms: bool, amount: int, selector: faiss.IDSelectorBitmap | None) -> Any:
+def _parameters(
+    graph: bool, coded_centres: bool, transforms: bool, amount: int, selector: faiss.IDSelectorBitmap | None
+) -> Any:
     """FAISS's own of a search in a graph or in lists, with so many candidates or lists."""
     # FAISS's Python wrapper gives these classes keywords, which its type stubs do not know.
     if graph:
         return faiss.SearchParametersHNSW(efSearch=amount, sel=selector)  # type: ignore[attr-defined]
-    parameters = faiss.SearchParametersIVF(nprobe=amount, sel=selector)  # type: ignore[call-arg]
+    centres = search_of_centres(amount) if coded_centres else None
+    parameters = faiss.SearchParametersIVF(nprobe=amount, sel=selector, quantizer_params=centres)  # type: ignore[call-arg]
     if transforms:
         return faiss.SearchParametersPreTransform(index_params=parameters)  # type: ignore[call-arg]
     return parameters

@@ -26,6 +26,8 @@ POINTS_PER_LIST = 39
 HNSW_MINIMUM = 10_000
 # With fewer, codes of two bits a dimension need shortlists that cost more than they save.
 SHORT_CODES_DIMENSION = 128
+# Fewer centres are read as fast as their codes.
+CODED_CENTRES = 1000
 SPEED_RECALL = 0.9
 ACCURACY_RECALL = 0.99
 
@@ -68,8 +70,11 @@ def automatic(vectors: int, dimension: int, gpu: bool = False) -> str:
         gpu: whether a copy of the index is to be put on a GPU, where FAISS has no such codes.
     """
     lists = min(round(4 * math.sqrt(vectors)), vectors // POINTS_PER_LIST)
-    short = dimension >= SHORT_CODES_DIMENSION and dimension % 2 == 0 and not gpu
-    return f"IVF{lists},PQ{dimension // 2}x4fs" if short else f"IVF{lists},SQ4"
+    if dimension < SHORT_CODES_DIMENSION or dimension % 2 or gpu:
+        return f"IVF{lists},SQ4"
+    coded = lists >= CODED_CENTRES and dimension % 4 == 0
+    centres = f"(PQ{dimension // 4}x4fs,Refine(Flat))" if coded else ""
+    return f"IVF{lists}{centres},PQ{dimension // 2}x4fs"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from tests.index.reference import assert_best, scores
 DIMENSION = 16
 ROOT = Path(__file__).parents[2]
 NONE = np.empty(0, np.int64)
+# The codes of vectors, and the centres of lists, as `auto` has them where they are many.
+CODED_CENTRES = "IVF32(PQ4x4fs,Refine(Flat)),PQ16x4fs"
 Floats = npt.NDArray[np.float32]
 
 
@@ -58,7 +60,9 @@ def recall(index: SpaceIndex, effort: Effort, allowed: npt.NDArray[np.int64] | N
 
 
 @pytest.mark.parametrize("metric", list(Metric))
-@pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs", "HNSW16", "PCAR16,IVF32,Flat"])
+@pytest.mark.parametrize(
+    "factory", ["IVF32,SQ8", "IVF32,PQ16x4fs", CODED_CENTRES, "HNSW16", "PCAR16,IVF32,Flat"]
+)
 def test_it_is_as_good_as_the_policy_asks(
     factory: str, metric: Metric, make: Callable[..., SpaceIndex], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,7 +85,7 @@ def test_it_is_as_good_as_the_policy_asks(
     assert accuracy > 0.97
 
 
-@pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs"])
+@pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs", CODED_CENTRES])
 def test_what_comes_and_goes_is_seen_at_once(factory: str, make: Callable[..., SpaceIndex]) -> None:
     index = make(factory)
     vectors = clustered(9000)
@@ -99,7 +103,7 @@ def test_what_comes_and_goes_is_seen_at_once(factory: str, make: Callable[..., S
     assert recall(index, Effort.BALANCED) > 0.93
 
 
-@pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs"])
+@pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs", CODED_CENTRES])
 def test_what_is_added_after_many_are_gone_is_found(
     factory: str, make: Callable[..., SpaceIndex], builds: list[str]
 ) -> None:
@@ -201,7 +205,12 @@ def test_auto_is_exact_while_there_is_little_to_read(dimension: int, exact: int)
 def test_auto_has_vectors_enough_to_train_each_of_its_lists() -> None:
     auto = IndexPolicy()
     assert auto.choose(10_000, 512) == "IVF256,PQ256x4fs"
-    assert auto.choose(1_000_000, 512) == "IVF4000,PQ256x4fs"
+    assert auto.choose(62_000, 512) == "IVF996,PQ256x4fs"
+
+
+def test_auto_has_codes_of_centres_where_these_are_many() -> None:
+    assert IndexPolicy().choose(1_000_000, 512) == "IVF4000(PQ128x4fs,Refine(Flat)),PQ256x4fs"
+    assert IndexPolicy().choose(1_000_000, 130) == "IVF4000,PQ65x4fs"
 
 
 @pytest.mark.parametrize("dimension", [64, 126, 129, 1023])

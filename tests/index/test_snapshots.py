@@ -110,20 +110,23 @@ def test_what_came_and_went_since_is_seen(storage: Storage, builds: list[str]) -
     assert builds == []
 
 
-def test_codes_of_the_fast_scan_are_taken_up_and_added_to(tmp_path: Path, builds: list[str]) -> None:
+@pytest.mark.parametrize("factory", ["IVF16,PQ8x4fs", "IVF16(PQ4x4fs,Refine(Flat)),PQ8x4fs"])
+def test_codes_of_the_fast_scan_are_taken_up_and_added_to(
+    factory: str, tmp_path: Path, builds: list[str]
+) -> None:
     storage = Storage(tmp_path)
-    index = storage.open(factory="IVF16,PQ8x4fs")
+    index = storage.open(factory=factory)
     storage.change(index, range(2000))
     index.settle()
     storage.change(index, range(0), removed=range(100, 160))
     index.close()
-    index = storage.open(factory="IVF16,PQ8x4fs")
+    index = storage.open(factory=factory)
     storage.check(index)
     storage.change(index, range(2000, 4000), removed=range(1990, 2010))
     index.settle()
     storage.check(index)
     index.close()
-    assert builds == ["IVF16,PQ8x4fs"]
+    assert builds == [factory]
 
 
 def test_after_a_crash_the_last_snapshot_serves(storage: Storage, builds: list[str]) -> None:

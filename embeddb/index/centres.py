@@ -1,0 +1,52 @@
+"""The centres of an index's lists, where codes of them make a shortlist before any centre is read.
+
+FAISS's flat quantizer reads all centres for each vector. What takes its place stands in brackets in a factory
+string: `IVF1265(PQ128x4fs,Refine(Flat)),PQ256x4fs`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["have_codes", "prepare_additions", "search_of_centres", "with_directions"]
+
+Floats = npt.NDArray[np.float32]
+
+# Beyond the lists wanted, so many times their square root are scored by their centres. Of the nearest
+# 34 of 1,265 lists that finds 0.998 with 512 dimensions, and 0.96 with 128.
+MARGIN = 8
+# The square of anything less is none in float32.
+NEXT_TO_ZERO = np.float32(1e-20)
+
+
+def have_codes(ivf: faiss.IndexIVF | None) -> bool:
+    """Whether an index has codes of its centres."""
+    return ivf is not None and isinstance(faiss.downcast_index(ivf.quantizer), faiss.IndexRefine)
+
+
+def prepare_additions(ivf: faiss.IndexIVF) -> None:
+    """Have the one list of each vector that is added found by codes; FAISS gives additions no parameters."""
+    centres: Any = faiss.downcast_index(ivf.quantizer)
+    centres.k_factor = _factor(1)
+
+
+def search_of_centres(lists: int) -> faiss.SearchParameters:
+    """FAISS's parameters of the search for so many lists, by codes of their centres."""
+    # FAISS's Python wrapper gives these classes keywords, which its type stubs do not know.
+    return faiss.IndexRefineSearchParameters(k_factor=_factor(lists))  # type: ignore[call-arg]
+
+
+def with_directions(vectors: Floats) -> Floats:
+    """The vectors (n, d), where each has a direction: FAISS finds no list by codes for one that is zero."""
+    zero = np.einsum("nd,nd->n", vectors, vectors) == 0
+    return np.where(zero[:, None], NEXT_TO_ZERO, vectors) if zero.any() else vectors
+
+
+def _factor(lists: int) -> float:
+    """How many times as many lists as are wanted are scored by their centres."""
+    return 1 + MARGIN / math.sqrt(lists)

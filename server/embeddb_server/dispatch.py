@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextvars import copy_context
 from inspect import isgeneratorfunction
 from itertools import islice
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
 from embeddb.errors import EmbeddbError, ResourceExhaustedError
-from embeddb_server.gathering import Gathering
+from embeddb_server.gathering import Company, Gathering
 from embeddb_server.handlers import AbortedError, Asked, Behaviour, Call, CallInterceptor, Method, Steps
 from embeddb_server.interceptor import request_id, status_of
 
 __all__ = ["Dispatcher", "Quick"]
+
+T = TypeVar("T")
 
 # Generic for the type checker alone.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -65,8 +67,7 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         self._quick = quick
         self._handlers: dict[str, Handler] = {}
         self._gathering = Gathering()
-        # Those whose requests are still on their way, and those whose responses are, too.
-        self._heard_of = 0
+        self._company = Company()
 
     async def intercept_service(
         self,
@@ -76,7 +77,7 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         """The method's handler, as gRPC takes it; None if there is no such method."""
         task = asyncio.current_task()
         assert task is not None
-        self._heard_of += 1
+        self._company.calls += 1
         task.add_done_callback(self._forget)
         name = handler_call_details.method
         if name not in self._handlers:
@@ -150,10 +151,10 @@ class Dispatcher(grpc.aio.ServerInterceptor):
                 while response is not None:
                     yield response
                     is_quick = one_by_one
-                    if one_by_one and (data := await anext(request, None)) is not None:
+                    if one_by_one and (data := await self._apart(anext(request, None))) is not None:
                         received, is_quick = _read(data, method, quick)
                         given.append(received)
-                    response = await self._next(steps, quick=is_quick)
+                    response = await self._next(steps, quick=is_quick, stream=steps)
             except AbortedError as aborted:
                 await _abort(context, aborted.status)
             finally:
@@ -164,7 +165,15 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         return answer
 
     def _forget(self, _: asyncio.Task[Any]) -> None:
-        self._heard_of -= 1
+        self._company.calls -= 1
+
+    async def _apart(self, coming: Awaitable[T]) -> T:
+        """Wait for what comes from elsewhere; meanwhile the call is nobody's company on the loop."""
+        self._company.calls -= 1
+        try:
+            return await coming
+        finally:
+            self._company.calls += 1
 
     async def _admitted(self, context: Context) -> Call:
         """A call of a context, unless there are too many."""
@@ -179,13 +188,19 @@ class Dispatcher(grpc.aio.ServerInterceptor):
         self._calls -= 1
         call.end()
 
-    async def _next(self, steps: _Steps, *, quick: bool) -> bytes | None:
-        """The next response, worked on by a thread, or on the loop if that is quick; None at the end."""
+    async def _next(self, steps: _Steps, *, quick: bool, stream: object | None = None) -> bytes | None:
+        """The next response, worked on by a thread, or on the loop if that is quick; None at the end.
+
+        Args:
+            stream: see `Company.is_alone`.
+        """
         if not quick or self._gathering.is_paused:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, steps.to_response)
+            return await self._apart(
+                asyncio.get_running_loop().run_in_executor(self._pool, steps.to_response)
+            )
         given = steps.next()
         while isinstance(given, Asked):
-            await self._gathering.settle(given, alone=self._heard_of == 1)
+            await self._gathering.settle(given, alone=self._company.is_alone(stream))
             given = steps.next()
         return given
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Hashable, Sequence
@@ -11,13 +12,15 @@ from typing import Any
 
 from embeddb_server.handlers import Asked
 
-__all__ = ["Gathering"]
+__all__ = ["Company", "Gathering"]
 
 # So many are answered together at most, for meanwhile the loop does nothing else.
 MOST = 16
 # The loop hears of a call in one of its turns, and has its request in one of the next. A turn with nothing to
 # do takes some microseconds.
 TURNS = 4
+# A stream that has asked within so many seconds may be about to ask again; an older one is idle.
+RECENT_SECONDS = 0.02
 # What stays on the loop holds up all other calls, and cores that could share the work. If on the average of
 # the last so many it takes more of the processor's time than this for each question, ...
 QUICK_SECONDS = 0.002
@@ -29,6 +32,35 @@ PAUSE_SECONDS = 0.1
 # So does everything after something that takes longer than this, for so many times as long.
 LONG_SECONDS = 0.05
 LONG_PAUSES = 20
+
+
+class Company:
+    """Who may ask something on the event loop in these moments; for its thread alone.
+
+    Attributes:
+        calls: how many calls are on their way to the loop, or worked on there.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self._latest: object = None
+        self._latest_at = self._other_at = -math.inf
+
+    def is_alone(self, stream: object | None) -> bool:
+        """Whether nobody but the call that asks now may ask.
+
+        Args:
+            stream: which one that call is; None if it is no stream, and asks once.
+        """
+        now = time.monotonic()
+        if stream is None:
+            others_at = self._latest_at
+        else:
+            if stream is not self._latest:
+                self._latest, self._other_at = stream, self._latest_at
+            self._latest_at = now
+            others_at = self._other_at
+        return self.calls == 1 and now - others_at > RECENT_SECONDS
 
 
 class Gathering:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from unittest.mock import Mock
 
 import numpy as np
@@ -19,7 +20,8 @@ from embeddb.options import Effort
 from embeddb.query import CollectionSettings, Hit, HitColumns, PutItem, Search
 from embeddb_client import Client, Collection
 from embeddb_server import gathering
-from embeddb_server.handlers import Call
+from embeddb_server.gathering import Gathering
+from embeddb_server.handlers import Asked, Call
 from embeddb_server.server import Server
 
 VECTOR = [1.0, 0.0, 0.0, 0.0]
@@ -136,6 +138,32 @@ def test_who_asks_at_the_same_time_is_answered_together(
         ((hits,), (wanted,)) = told(each), told(expected)
         assert [hit_id for hit_id, _ in hits] == [hit_id for hit_id, _ in wanted]
         assert [score for _, score in hits] == pytest.approx([score for _, score in wanted])
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_stream_that_waits_for_its_next_request_is_no_company(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: list[bool] = []
+    settle = Gathering.settle
+
+    async def noted(gathering: Gathering, asked: Asked[object, object], **who: bool) -> None:
+        alone.append(who["alone"])
+        await settle(gathering, asked, **who)
+
+    monkeypatch.setattr(Gathering, "settle", noted)
+    sent = SimpleQueue[Search | None]()
+    answers = collection.stream_search(iter(sent.get, None))
+    for _ in range(2):
+        sent.put(PLAIN)
+        next(answers)
+    # The first one is answered on a thread.
+    assert len(alone) == 1
+    time.sleep(0.1)
+    collection.search_many(PLAIN)
+    sent.put(None)
+    assert not list(answers)
+    assert alone[1:] == [True]
 
 
 def test_what_takes_long_goes_to_the_threads_for_a_while(

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from embeddb.errors import InvalidArgumentError
-from embeddb_server.gathering import MOST, Gathering
+from embeddb_server import gathering
+from embeddb_server.gathering import MOST, Company, Gathering
 from embeddb_server.handlers import Asked
 
 
@@ -81,3 +82,21 @@ def test_no_more_than_so_many_are_answered_in_a_turn(count: int) -> None:
     numbers = range(0, 2 * count, 2)
     assert ask(squares, *numbers) == [number**2 for number in numbers]
     assert list(map(len, squares.given)) == [MOST] * (count // MOST) + [1] * (count % MOST)
+
+
+def test_a_stream_is_company_only_while_it_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(gathering.time, "monotonic", lambda: clock[0])
+    company, first, second = Company(), object(), object()
+    company.calls = 1
+
+    def alone_after(seconds: float, stream: object | None) -> bool:
+        clock[0] += seconds
+        return company.is_alone(stream)
+
+    assert [alone_after(0.001, first) for _ in range(2)] == [True, True]
+    assert [alone_after(0.001, each) for each in (second, first, None)] == [False, False, False]
+    assert alone_after(0.021, None)
+    assert [alone_after(0.001, None), alone_after(0.001, first)] == [True, True]
+    company.calls = 2
+    assert not company.is_alone(first)

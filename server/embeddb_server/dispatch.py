@@ -198,10 +198,8 @@ class Dispatcher(grpc.aio.ServerInterceptor):
             return await self._apart(
                 asyncio.get_running_loop().run_in_executor(self._pool, steps.to_response)
             )
-        given = steps.next()
-        while isinstance(given, Asked):
+        while isinstance(given := steps.next(), Asked):
             await self._gathering.settle(given, alone=self._company.is_alone(stream))
-            given = steps.next()
         return given
 
 
@@ -214,17 +212,17 @@ class _Steps:
 
     def next(self) -> bytes | Asked[Any, Any] | None:
         """What it gives or asks next; None at its end."""
+        given: bytes | Asked[Any, Any] | None
         try:
-            return cast("bytes | Asked[Any, Any]", self._run(next, self._steps))
+            given = self._run(next, self._steps)
         except StopIteration as end:
-            return cast("bytes | None", end.value)
+            given = end.value
+        return given
 
     def to_response(self) -> bytes | None:
         """What it gives next, and what it asks before that is answered at once; None at its end."""
-        given = self.next()
-        while isinstance(given, Asked):
+        while isinstance(given := self.next(), Asked):
             self._run(given.answer_alone)
-            given = self.next()
         return given
 
     def close(self) -> None:

@@ -60,9 +60,9 @@ class Call:
         """How long the caller waits, in seconds; None for ever."""
         return self._context.time_remaining()
 
-    def is_active(self) -> bool:
-        """Whether somebody waits for the answer: it neither came nor was given up."""
-        return self._callbacks is not None
+    def has_ended(self) -> bool:
+        """Whether nobody waits for the answer any more: it came or was given up."""
+        return self._callbacks is None
 
     def code(self) -> grpc.StatusCode | None:
         """The status that it has been given; None for one that went well, or is under way."""

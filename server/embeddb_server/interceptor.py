@@ -164,7 +164,7 @@ def _deadline(call: Call) -> Deadline:
     # Some callers mean "no deadline" by one in some centuries, more than waiting can be told.
     unlimited = remaining is None or remaining > CENTURY_SECONDS
     at = math.inf if remaining is None or unlimited else time.monotonic() + remaining
-    return Deadline(at, gone=lambda: not call.is_active())
+    return Deadline(at, gone=call.has_ended)
 
 
 def _abort(call: Call, error: Exception, method: Method, request_id: str) -> NoReturn:

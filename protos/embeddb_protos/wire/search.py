@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.options import Arithmetic, Diversify, Effort, Fusion, FusionMethod, Group, KReciprocal
-from embeddb.query import DEFAULT_K, Contribution, Expression, Hit, HitColumns, Search, Vector, View
+from embeddb.options import Diversify, Effort, Fusion, FusionMethod, Group, KReciprocal
+from embeddb.query import DEFAULT_K, Contribution, Expression, Hit, HitColumns, Search, Vector
 from embeddb_protos.v1 import search_pb2
 from embeddb_protos.wire.columns import columns_from, columns_message, fits_columns
 from embeddb_protos.wire.errors import error_from, error_message, parse_each
@@ -53,9 +53,10 @@ _EFFORTS_BACK: dict[int, Effort] = {
 }
 
 
-# What most searches ask for is said by saying nothing.
-_PLAIN_VIEW = View()
-_PLAIN_SUM = Arithmetic()
+# What most searches ask for is said by saying nothing. They share these objects, and `in` looks for the same
+# object before it compares.
+_PLAIN_VIEWS = (Search.view,)
+_PLAIN_SUMS = (Search.arithmetic,)
 
 
 def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
@@ -69,8 +70,8 @@ def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
         k=search.k,
         model=search.model or "",
         include_operands=search.include_operands,
-        view=None if search.view == _PLAIN_VIEW else view_message(search.view),
-        arithmetic=None if search.arithmetic == _PLAIN_SUM else arithmetic_message(search.arithmetic),
+        view=None if search.view in _PLAIN_VIEWS else view_message(search.view),
+        arithmetic=None if search.arithmetic in _PLAIN_SUMS else arithmetic_message(search.arithmetic),
         explain=search.explain,
         candidates=search.candidates,
         filter=search.filter,
@@ -101,8 +102,10 @@ def search_from(message: search_pb2.SearchRequest, expressions: Sequence[Express
         k=message.k if message.HasField("k") else DEFAULT_K,
         model=message.model or None,
         include_operands=message.include_operands,
-        view=view_from(message.view) if message.HasField("view") else _PLAIN_VIEW,
-        arithmetic=arithmetic_from(message.arithmetic) if message.HasField("arithmetic") else _PLAIN_SUM,
+        view=view_from(message.view) if message.HasField("view") else Search.view,
+        arithmetic=arithmetic_from(message.arithmetic)
+        if message.HasField("arithmetic")
+        else Search.arithmetic,
         explain=message.explain,
         candidates=message.candidates if message.HasField("candidates") else None,
         filter=message.filter,

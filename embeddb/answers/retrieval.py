@@ -151,8 +151,11 @@ class Retrieval:
             scores, rows = self._space.nearest(
                 probes, asked, self._allowed, self._search.effort, here=self._here
             )
-            cut_short = (rows[:, -1] >= 0) & (scores[:, -1] == scores[:, depth - 1])
-            if not cut_short.any():
+            # As lists: numpy takes longer to compare two numbers, and there are two for each probe.
+            ends = zip(
+                scores[:, depth - 1].tolist(), scores[:, -1].tolist(), rows[:, -1].tolist(), strict=True
+            )
+            if not any(kept == beyond and row >= 0 for kept, beyond, row in ends):
                 return scores[:, :depth], rows[:, :depth]
             asked *= 2
 

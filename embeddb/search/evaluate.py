@@ -135,6 +135,13 @@ class _Evaluation:
     def queries(self) -> list[Query | EmbeddbError]:
         """One an expression, in order, or why there is none."""
         unit = self._arithmetic.normalise
+        if self._plain and not self._refused and unit:
+            # Each is its own sum already.
+            one, vectors = np.ones(1), self._rows.astype(np.float32)
+            return [
+                Query(one, one, row[np.newaxis], vector)
+                for row, vector in zip(self._rows, vectors, strict=True)
+            ]
         if self._plain and not self._refused:
             count = len(self._expressions)
             summed = _summed(np.ones(count), self._rows, [1] * count, unit=unit)
@@ -177,9 +184,10 @@ class _Evaluation:
     def _normalise(self, leaves: Sequence[Operand], vectors: Doubles, least: float, why: str) -> None:
         """Bring vectors (n, d) to unit length in place, but refuse those that have no more than the least."""
         lengths = _lengths(vectors)
-        for place in np.flatnonzero(lengths <= least).tolist():
-            self._refuse(leaves[place], InvalidArgumentError("expression.operand", leaves[place], why))
-            lengths[place] = 1.0
+        for place, length in enumerate(lengths.tolist()):
+            if length <= least:
+                self._refuse(leaves[place], InvalidArgumentError("expression.operand", leaves[place], why))
+                lengths[place] = 1.0
         vectors /= lengths[:, np.newaxis]
 
     def _center(self, leaves: Sequence[Operand], vectors: Doubles) -> None:

@@ -7,10 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.descriptor import Descriptor
 
 __all__ = [
     "AbortedError",
@@ -199,8 +201,11 @@ def sent(call: Call, key: str) -> str:
 
 def carried(request: Any) -> Any:
     """The request that a stream's message carries; any other message itself."""
-    fields = request.DESCRIPTOR.fields_by_name
-    for name in ("batch", "request"):
-        if name in fields:
-            return getattr(request, name)
-    return request
+    field = _carrier(request.DESCRIPTOR)
+    return request if field is None else getattr(request, field)
+
+
+@cache
+def _carrier(kind: Descriptor) -> str | None:
+    """The field of a stream's messages that carries a request."""
+    return next((name for name in ("batch", "request") if name in kind.fields_by_name), None)

@@ -1,6 +1,7 @@
 """embeddb in this process, without a server: what there is to compare with others that are in process.
 
-As its documentation has for a process of one's own, OpenMP's threads sleep while they wait.
+As docs/index.md has for a process of one's own, OpenMP's threads sleep while they wait, and FAISS compares by
+matrix products.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import embeddb
 from contenders.collection import NAME, OneCollection, numbers, question
 from embeddb.collection import Collection
+from embeddb.index import prefer_products
 from embeddb.options import Effort
 
 
@@ -26,6 +28,7 @@ class InProcess(OneCollection):
     pid = os.getpid()
 
     def open(self, folder: Path) -> None:
+        prefer_products()
         self._database = embeddb.open(folder)
 
     def create(self, dimension: int) -> None:

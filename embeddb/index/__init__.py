@@ -1,5 +1,6 @@
 """FAISS: rows and vectors -> the nearest rows. A cache of what storage holds; nothing else touches FAISS."""
 
+from embeddb.index.blas import prefer_products
 from embeddb.index.gpu import Gpu, find_gpu
 from embeddb.index.kmeans import Centres
 from embeddb.index.metric import check_finite_scores
@@ -16,5 +17,6 @@ __all__ = [
     "check_factory",
     "check_finite_scores",
     "find_gpu",
+    "prefer_products",
     "snapshot_damage",
 ]

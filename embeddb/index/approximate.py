@@ -41,9 +41,6 @@ Places = npt.NDArray[np.int64]
 TRAINING_POINTS_PER_LIST = 64
 # A search waits for no more than so many vectors to be added: more where they were coded before.
 ADD_AT_ONCE, ADD_CODED_AT_ONCE = 64, 256
-# From so many numbers on FAISS compares vectors with the centres of the lists by a matrix product. Its own
-# 128,000 is 250 vectors of 512 dimensions, of which 64 take twice as long without one.
-PRODUCT_NUMBERS = 4096
 MAX_EFFORT = 4096
 # A graph that keeps fewer candidates than twice the hits misses many of the last of them.
 GRAPH_FACTOR = 2
@@ -91,7 +88,6 @@ class Approximate:
         self._copying = threading.Lock()
         self._ivf = faiss.try_extract_index_ivf(index)
         self._coder: faiss.Index | None = None
-        faiss.cvar.distance_compute_blas_threshold = PRODUCT_NUMBERS
         self._most_lists = 0 if self._ivf is None else int(self._ivf.nlist)
         self._lists = None if self._ivf is None else self._ivf.invlists
         self._coded_centres = have_codes(self._ivf)

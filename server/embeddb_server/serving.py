@@ -64,6 +64,10 @@ def serve(arguments: Sequence[str]) -> None:
         server.start()
         stack.callback(server.stop, 0)
         log.info("opening %s", config.data)
+        # Not before the port is taken, for it takes FAISS with it.
+        from embeddb.index import prefer_products
+
+        prefer_products()
         with embeddb.open(
             config.data,
             models=config.model_settings,

@@ -97,7 +97,9 @@ def score(moment: Moment, queries: Floats, places: Places) -> Floats:
 def best(found: Floats, places: Places, k: int) -> tuple[Floats, Places]:
     """The best k candidates (q, k) of (q, m), padded as `scan` says."""
     count, size = found.shape
-    order = np.lexsort((places, -found))[:, :k] + size * np.arange(count)[:, np.newaxis]
+    order = np.lexsort((places, -found))[:, :k]
+    if count > 1:
+        order = order + size * np.arange(count)[:, np.newaxis]
     found, places = found.take(order), places.take(order)
     if size < k:
         missing = ((0, 0), (0, k - size))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import faiss
@@ -14,7 +13,7 @@ from faiss import swig_ptr
 from embeddb.index.vectors import Allowed
 from embeddb.query import Metric
 
-__all__ = ["faiss_scores", "faiss_search", "one_thread", "selector"]
+__all__ = ["OneThread", "faiss_scores", "faiss_search", "selector"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -43,7 +42,7 @@ def faiss_scores(metric: Metric, queries: Floats, vectors: Floats, places: Place
     found = np.empty(places.shape, np.float32)
     arrays = swig_ptr(found), swig_ptr(queries), swig_ptr(vectors), swig_ptr(places)
     # FAISS shares out queries, and for a lone one would wake threads that have nothing to do.
-    with one_thread() if len(queries) == 1 else nullcontext():
+    with OneThread() if len(queries) == 1 else nullcontext():
         if metric is not Metric.L2:
             faiss.fvec_inner_products_by_idx(*arrays, queries.shape[1], *places.shape)  # type: ignore[attr-defined]
             return found
@@ -51,15 +50,15 @@ def faiss_scores(metric: Metric, queries: Floats, vectors: Floats, places: Place
         return -np.sqrt(found)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+class OneThread:
     """Inside, what FAISS does for the calling thread stays on it; how many OpenMP takes is a thread's own."""
-    most = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(most)
+
+    def __enter__(self) -> None:
+        self._most = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        faiss.omp_set_num_threads(self._most)
 
 
 def selector(allowed: Allowed) -> faiss.IDSelectorBitmap:

@@ -50,18 +50,17 @@ def prepared(metric: Metric, vectors: Floats) -> Floats:
     if metric is not Metric.COSINE:
         return np.array(vectors, np.float32, order="C")
     # Four times as fast as numpy's norm, which makes the squares first.
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, np.newaxis]
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
     # Python's own minimum and maximum, for a lone query finds numpy's out of the processor's caches.
-    known = lengths.ravel().tolist()
+    known = lengths.tolist()
     # The squares of the largest and smallest floats leave float32's range.
     if known and min(known) > SHORTEST and max(known) < LONGEST:
-        unit: Floats = np.divide(vectors, lengths, order="C")
+        unit: Floats = np.divide(vectors, lengths[:, np.newaxis], order="C")
         return unit
     plain = (lengths > SHORTEST) & (lengths < LONGEST)
     unit = np.empty(vectors.shape, np.float32)
-    np.divide(vectors, lengths, out=unit, where=plain)
-    odd = ~plain[:, 0]
-    unit[odd] = _scaled_to_unit(vectors[odd])
+    np.divide(vectors, lengths[:, np.newaxis], out=unit, where=plain[:, np.newaxis])
+    unit[~plain] = _scaled_to_unit(vectors[~plain])
     return unit
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +35,7 @@ QUICK_K = 100
 QUICK_TAIL = 8192
 
 
-@dataclass(frozen=True, eq=False)
-class Question:
+class Question(NamedTuple):
     """One search; see `SpaceIndex.search`. Its queries are prepared."""
 
     queries: Floats
@@ -85,7 +84,8 @@ class Searching:
         While vectors are coming, an answer may have fewer hits than there are: this thread waits for nothing.
         """
         if len(questions) == 1:
-            return list(self._together(state, questions))
+            (one,) = questions
+            return [self._found(state, one.queries, one.k, one.allowed, one.effort)]
         alike: dict[tuple[int, Effort], list[int]] = defaultdict(list)
         for number, question in enumerate(questions):
             alike[id(question.allowed), question.effort].append(number)
@@ -96,18 +96,23 @@ class Searching:
 
     def _together(self, state: State, questions: Sequence[Question]) -> Iterator[tuple[Floats, Rows]]:
         k = max(question.k for question in questions)
-        queries = [question.queries for question in questions]
-        together = queries[0] if len(queries) == 1 else np.concatenate(queries)
-        scores, places = self._nearest(state, together, k, questions[0].allowed, questions[0].effort)
-        # A place of -1, for none, takes the last row for the moment; what is none is last.
-        rows = state.moment.rows[places] if len(state.moment) else np.empty_like(places)
-        if -1 in places[:, -1].tolist():
-            rows[places < 0] = -1
+        together = np.concatenate([question.queries for question in questions])
+        scores, rows = self._found(state, together, k, questions[0].allowed, questions[0].effort)
         start = 0
         for question in questions:
             end = start + len(question.queries)
             yield scores[start:end, : question.k], rows[start:end, : question.k]
             start = end
+
+    def _found(
+        self, state: State, queries: Floats, k: int, allowed: Rows | None, effort: Effort
+    ) -> tuple[Floats, Rows]:
+        scores, places = self._nearest(state, queries, k, allowed, effort)
+        # A place of -1, for none, takes the last row for the moment; what is none is last.
+        rows = state.moment.rows.take(places) if len(state.moment) else np.empty_like(places)
+        if -1 in places[:, -1].tolist():
+            rows[places < 0] = -1
+        return scores, rows
 
     def _nearest(
         self, state: State, queries: Floats, k: int, rows: Rows | None, effort: Effort

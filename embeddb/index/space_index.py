@@ -16,7 +16,7 @@ from embeddb.index.approximate import Approximate
 from embeddb.index.codes import CodeMoment
 from embeddb.index.coming import Source, ahead
 from embeddb.index.contents import Contents
-from embeddb.index.faiss_search import one_thread
+from embeddb.index.faiss_search import OneThread
 from embeddb.index.gpu import Gpu
 from embeddb.index.metric import check_finite_scores, prepared
 from embeddb.index.policy import IndexPolicy
@@ -207,7 +207,7 @@ class SpaceIndex:
         state = self._contents.state
         if self._searching.is_quick(state, question):
             current().check()
-            with one_thread() if len(question.queries) > 1 else nullcontext():
+            with OneThread() if len(question.queries) > 1 else nullcontext():
                 return self._searching.answer(state, [question])[0]
         return self._searches.wait(self._searches.submit(question, Priority.QUERY))
 

@@ -104,7 +104,8 @@ class Retrieval:
         left_out = self._left_out(queries)
         probes = [self._probes(query) for query in queries.values()]
         deepest = depth + max(map(len, left_out.values()), default=0)
-        scores, rows = self._nearest(np.concatenate(probes), deepest)
+        together = probes[0] if len(probes) == 1 else np.concatenate(probes)
+        scores, rows = self._nearest(together, deepest)
         if arithmetic.scores_anew:
             found = np.split(rows, np.cumsum([len(each) for each in probes])[:-1])
             rankings = [
@@ -127,6 +128,8 @@ class Retrieval:
             for place in places
             if not isinstance(expressions[place], Vector)
         }
+        if not named:
+            return {}
         ids = list(dict.fromkeys(item_id for each in named.values() for item_id in each))
         rows = dict(zip(ids, self._store.rows(ids), strict=True)) if ids else {}
         return {

@@ -71,6 +71,7 @@ class KeyFile:
 
     def __init__(self, data: Path) -> None:
         self._path = data / "keys.json"
+        # As a string: each call asks for the file's state, and `Path.stat` takes longer to come to the same.
         self._file = os.fspath(self._path)
         self._lock = threading.Lock()
         self._read_at: tuple[int, int] | None = None
@@ -135,7 +136,6 @@ class KeyFile:
     def _current(self) -> dict[str, Key]:
         with self._lock:
             try:
-                # Each call asks: `Path.stat` takes longer to come to the same.
                 status = os.stat(self._file)
             except FileNotFoundError:
                 self._read_at, self._keys = None, {}

@@ -19,7 +19,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Literal
 
-# As embeddb-server does for itself, and anybody can: threads of OpenMP that wait leave the cores to others.
+# As docs/index.md has it for a process of one's own: threads of OpenMP that wait leave the cores to others.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import machine
@@ -29,6 +29,7 @@ from clusters import Floats, make_data
 
 import embeddb
 from embeddb.database import Database
+from embeddb.index import prefer_products
 from embeddb.query import CollectionSettings, Encoding, PutItem
 from embeddb.storage import CollectionStore
 
@@ -162,6 +163,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="on the disk to measure; the system's temporary one")
     report.add_options(parser)
     options = parser.parse_args()
+    prefer_products()
     where = machine.describe()
     draw = make_data(options.dimension, np.random.default_rng(0))
     vectors = draw(options.items)

@@ -114,8 +114,9 @@ def _summed_up(
     items: list[Record], labels: npt.NDArray[np.int64], squares: Doubles, central: int
 ) -> list[Cluster]:
     order = np.lexsort((squares, labels))
-    starts = np.searchsorted(labels[order], np.arange(labels.max(initial=NOISE) + 1))
-    stops = np.append(starts[1:], len(order))
+    numbers = np.arange(labels.max(initial=NOISE) + 1)
+    starts = np.searchsorted(labels[order], numbers)
+    stops = np.searchsorted(labels[order], numbers, side="right")
     return [
         Cluster(
             label, int(stop - start), tuple(items[n].id for n in order[start : min(stop, start + central)])

@@ -73,6 +73,13 @@ def test_density_finds_the_bundles_and_leaves_out_what_is_odd(asked: CollectionC
     assert found.inertia is None
 
 
+@pytest.mark.parametrize(("by", "filter"), [(Hdbscan(5), 'bundle == "od"'), (Hdbscan(2, 60), "")])
+def test_all_may_be_noise(asked: CollectionCalls, by: Hdbscan, filter: str) -> None:  # noqa: A002
+    found = asked.ask(Clusters(by, filter=filter))
+    assert set(found.labels.values()) == {NOISE}
+    assert (list(found.clusters), found.noise) == ([], len(found.labels))
+
+
 def test_k_means_is_spherical_under_the_cosine(asked: CollectionCalls) -> None:
     found = asked.ask(Clusters(KMeans(3), filter='bundle in ["a", "b", "c"]'))
     assert [each.size for each in found.clusters] == [30, 20, 10]

@@ -44,6 +44,8 @@ ADD_AT_ONCE, ADD_CODED_AT_ONCE = 64, 256
 MAX_EFFORT = 4096
 # A graph that keeps fewer candidates than twice the hits misses many of the last of them.
 GRAPH_FACTOR = 2
+# Beyond the hits that efforts are measured for, this is the share of a further list that is hits.
+LIST_SHARE = 0.25
 
 log = logging.getLogger(__name__)
 
@@ -240,6 +242,18 @@ class Approximate:
         """What was measured of it last, of one that was tuned."""
         assert self._tuned is not None
         return self._tuned
+
+    def effort(self, recall: float, k: int, living: int) -> int:
+        """The effort that gives a recall of k hits, among so many living places.
+
+        Hits may fill the lists around a query, and what lies beyond them needs lists of its own, which the
+        power of k does not see: neither ten hits nor a hundred reach so far.
+        """
+        effort = self.tuned.effort(recall, k)
+        if k <= WIDE_K or self._ivf is None:
+            return effort
+        beyond = (k - WIDE_K) * self._most_lists / (LIST_SHARE * max(living, 1))
+        return max(effort, math.ceil(self.tuned.effort(recall, WIDE_K) + beyond))
 
     def describe(self, recall: float) -> str:
         """What it is, and what a recall takes."""

@@ -126,7 +126,7 @@ class Searching:
             return self._scan(state, queries, k, allowed)
         if effort is Effort.EXACT:
             return scan_all(moment, queries, k, allowed)
-        amount = state.approximate.tuned.effort(self._policy.recall_of(effort), k)
+        amount = state.approximate.effort(self._policy.recall_of(effort), k, moment.living.count)
         found, places = _approximately(state, state.approximate, queries, k, allowed, amount)
         whole = moment.coming is None
         if whole and effort is Effort.BALANCED and k >= RECALL_K and self._live_recall.due():

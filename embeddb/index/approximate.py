@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from embeddb.gate import Gate
 from embeddb.index.centres import have_codes, prepare_additions, search_of_centres, with_directions
+from embeddb.index.coder import Coder
 from embeddb.index.exact import best, score
 from embeddb.index.faiss_search import faiss_search, selector
 from embeddb.index.gpu import FAULTS, MOST_SELECTED, Gpu
@@ -40,7 +41,7 @@ Places = npt.NDArray[np.int64]
 
 TRAINING_POINTS_PER_LIST = 64
 # A search waits for no more than so many vectors to be added: more where they were coded before.
-ADD_AT_ONCE, ADD_CODED_AT_ONCE = 64, 256
+ADD_AT_ONCE, ADD_CODED_AT_ONCE = 64, 512
 MAX_EFFORT = 4096
 # A graph that keeps fewer candidates than twice the hits misses many of the last of them.
 GRAPH_FACTOR = 2
@@ -68,6 +69,8 @@ class Approximate:
 
     Attributes:
         gpu: where a copy is that serves what it can; None where there is none.
+        sweepable: whether the dead can be taken out: of lists, but not of a graph. Nor of the lists of the
+            fast scan, for FAISS 1.15 loses what is added to them after that.
     """
 
     def __init__(
@@ -89,10 +92,13 @@ class Approximate:
         # On a GPU not even two searches may run at the same time.
         self._copying = threading.Lock()
         self._ivf = faiss.try_extract_index_ivf(index)
-        self._coder: faiss.Index | None = None
+        self._coder: Coder | None = None
         self._most_lists = 0 if self._ivf is None else int(self._ivf.nlist)
         self._lists = None if self._ivf is None else self._ivf.invlists
         self._coded_centres = have_codes(self._ivf)
+        self.sweepable = self._lists is not None and isinstance(
+            faiss.downcast_InvertedLists(self._lists), faiss.ArrayInvertedLists
+        )
         self._transforms = isinstance(faiss.downcast_index(index), faiss.IndexPreTransform)
 
     @classmethod
@@ -116,7 +122,9 @@ class Approximate:
 
     def add(self, vectors: Kept, go_on: Callable[[], bool] = lambda: True) -> None:
         """Add the vectors (n, d) of the next places, as long as `go_on` says so."""
-        step = ADD_CODED_AT_ONCE if self.sweepable else ADD_AT_ONCE
+        if self._coder is None and Coder.fits(self.index):
+            self._coder = Coder(self.index)
+        step = ADD_AT_ONCE if self._coder is None else ADD_CODED_AT_ONCE
         for start in range(0, len(vectors), step):
             if not go_on():
                 return
@@ -125,10 +133,11 @@ class Approximate:
                 few = with_directions(few)
             # What was swept out is not counted, and so does not say which place comes next.
             ids = np.arange(self._places, self._places + len(few))
-            coded = self._coded(few, ids) if self.sweepable else None
+            if self._coder is not None:
+                self._coder.code(few, ids)
             with self._gate.alone():
-                if coded is not None:
-                    self.index.merge_from(coded, 0)
+                if self._coder is not None:
+                    self._coder.merge()
                 elif self._ivf is not None:
                     self.index.add_with_ids(few, ids)
                 else:
@@ -279,16 +288,6 @@ class Approximate:
         # FAISS takes nothing out of lists on a GPU: a new copy is made of what is left.
         self.leave()
 
-    @property
-    def sweepable(self) -> bool:
-        """Whether the dead can be taken out: of lists, but not of a graph.
-
-        Nor of the lists of the fast scan, for FAISS 1.15 loses what is added to them after that.
-        """
-        return self._lists is not None and isinstance(
-            faiss.downcast_InvertedLists(self._lists), faiss.ArrayInvertedLists
-        )
-
     def _candidates(
         self, queries: Floats, size: int, end: int, effort: int, allowed: Allowed | None
     ) -> Places:
@@ -321,23 +320,6 @@ class Approximate:
             except FAULTS as error:
                 self._drop_copy(error)
                 return None
-
-    def _coded(self, vectors: Floats, ids: Places) -> faiss.Index:
-        """Vectors in an index of their own, in lists that can be put behind those that are searched.
-
-        To find their lists takes ten times as long as that, and no search has to wait for it. Of the lists
-        that FAISS scans out of registers neither the copies nor the merging are sound (1.15).
-        """
-        if self._coder is None:
-            self._coder = faiss.clone_index(self.index)
-            ivf = faiss.extract_index_ivf(self._coder)
-            lists = faiss.ArrayInvertedLists(ivf.nlist, ivf.code_size)
-            # Not `reset`, which would keep the memory of all that the copy holds.
-            ivf.replace_invlists(lists, True)
-            lists.this.disown()  # type: ignore[attr-defined]
-            self._coder.ntotal = ivf.ntotal = 0
-        self._coder.add_with_ids(vectors, ids)
-        return self._coder
 
     def _add_to_copy(self, vectors: Floats, ids: Places) -> None:
         with self._copying:

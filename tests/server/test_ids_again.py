@@ -86,12 +86,12 @@ def test_the_content_is_compared(make_collection: Callable[..., Collection]) -> 
 
 @pytest.fixture
 def tardy(database: Database, monkeypatch: pytest.MonkeyPatch) -> EngineCollection:
-    """A collection that takes its time with the first call to put, so that a second could overtake it."""
+    """A collection that takes its time with a full batch, so that what comes behind could overtake it."""
     made = database.create_collection(f"again-{next(_numbers)}", ["given"])
-    put_many, calls = made.put_many, itertools.count()
+    put_many = made.put_many
 
     def tardily(items: list[PutItem]) -> list[PutResult]:
-        if next(calls) == 0:
+        if len(items) == BATCH_ITEMS:
             time.sleep(0.3)
         return put_many(items)
 

@@ -119,6 +119,14 @@ class Config(BaseSettings):
             raise ValueError("tls_client_ca needs tls_certificate and tls_key")
         return self
 
+    @field_validator("data", "models", mode="before")
+    @classmethod
+    def _check_folder(cls, folder: object) -> object:
+        if folder == "":
+            # As of a variable that is not set; Python makes the folder of it where the server happens to run.
+            raise ValueError("must be a folder; where the server runs it is '.'")
+        return folder
+
     @field_validator("address")
     @classmethod
     def _check_address(cls, address: str) -> str:

@@ -132,6 +132,18 @@ def test_an_address_with_a_port_is_refused_with_the_remedy(host: str) -> None:
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 
 
+@pytest.mark.parametrize(("name", "arguments"), [("data", []), ("models", ["--data", "d"])])
+def test_an_empty_folder_is_not_the_one_where_the_server_runs(
+    name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = rf"{name}: '' given.* must be a folder"
+    with pytest.raises(FailedPreconditionError, match=wrong):
+        load([*arguments, f"--{name}="])
+    monkeypatch.setenv(f"EMBEDDB_SERVER_{name.upper()}", "")
+    with pytest.raises(FailedPreconditionError, match=wrong):
+        load(arguments)
+
+
 def test_the_document_has_every_setting_with_its_default() -> None:
     for name, field in Config.model_fields.items():
         if field.is_required():

@@ -18,9 +18,9 @@ __all__ = ["have_codes", "prepare_additions", "search_of_centres", "with_directi
 Floats = npt.NDArray[np.float32]
 
 # Beyond the lists wanted, so many times their square root are scored by their centres. Of the nearest
-# 34 of 1,265 lists that finds 0.998 with 512 dimensions, and 0.96 with 128.
+# 34 of 1,265 lists that finds 0.999 with 512 dimensions, and 0.96 with 128.
 MARGIN = 8
-# The square of anything less is none in float32.
+# No codes tell it from zero, and its square is not zero in float32.
 NEXT_TO_ZERO = np.float32(1e-20)
 
 

@@ -64,8 +64,8 @@ def automatic(vectors: int, dimension: int, gpu: bool = False) -> str:
     4 * sqrt(n) lists: FAISS's wiki, "Guidelines to choose an index". The codes may be short, for the vectors
     are there as well, and with the best scored by them nothing is lost. Two bits a dimension, in the order in
     which FAISS scans them out of registers (André et al., 2015, "Cache locality is not enough"), take half of
-    the time of half a byte; where dimensions are few, or odd, and on a GPU, it is half a byte. Where there are
-    many lists, their centres have codes as well (see `embeddb.index.centres`).
+    the time of half a byte; where dimensions are few, or odd, and on a GPU, it is half a byte. The
+    centres of many lists have codes as well (see `embeddb.index.centres`).
 
     Args:
         gpu: whether a copy of the index is to be put on a GPU, where FAISS has no such codes.

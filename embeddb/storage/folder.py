@@ -167,7 +167,7 @@ def locked(path: Path) -> BaseFileLock:
     """The folder's lock, taken.
 
     Raises:
-        FailedPreconditionError: another process has it.
+        FailedPreconditionError: another process has it, or the folder cannot be written to.
     """
     # Whichever thread closes the folder lets go of it.
     lock = FileLock(path / "lock", thread_local=False)
@@ -177,5 +177,9 @@ def locked(path: Path) -> BaseFileLock:
         raise FailedPreconditionError(
             f"{path} is open in another process, or in this one already; close it there, or talk to it "
             f"through its server"
+        ) from None
+    except OSError as error:
+        raise FailedPreconditionError(
+            f"{path} is no folder for data: {path / 'lock'} cannot be opened for writing: {error.strerror}"
         ) from None
     return lock

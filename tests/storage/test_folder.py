@@ -42,6 +42,16 @@ def test_another_process_is_kept_out_until_this_one_closes(tmp_path: Path) -> No
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def test_a_folder_whose_lock_cannot_be_written_is_named(tmp_path: Path) -> None:
+    # As root, for whom tests may run, no folder is read-only.
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(
+        FailedPreconditionError, match=r"no folder for data: .*lock cannot be opened for writing: "
+    ):
+        DataFolder(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["lock"]
+
+
 def test_a_newer_format_is_refused_by_name_and_left_as_it_is(tmp_path: Path) -> None:
     DataFolder(tmp_path).close()
     with lmdb.open(str(tmp_path / "catalogue"), max_dbs=4) as env:

@@ -16,7 +16,7 @@ import pytest
 
 from embeddb.deadline import Deadline, within
 from embeddb.errors import CancelledError, DeadlineExceededError, UnavailableError
-from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex, tuning, upkeep, vectors
+from embeddb.index import IndexPolicy, SnapshotFile, SpaceIndex, approximate, upkeep, vectors
 from embeddb.options import Effort
 from embeddb.query import Encoding, Metric
 
@@ -153,7 +153,7 @@ def test_who_gets_too_few_hits_waits_and_keeps_no_one_else_from_an_answer(
     storage: Gated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of 16 lists, which hold fewer than these want.
-    monkeypatch.setattr(tuning.Tuned, "effort", lambda tuned, recall, k: 8)
+    monkeypatch.setattr(approximate.Approximate, "effort", lambda *_: 8)
     index = storage.open()
     with ThreadPoolExecutor(2) as others:
         waiting = [others.submit(index.search, QUERIES[:2], k) for k in (1500, 2000)]

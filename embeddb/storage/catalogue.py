@@ -36,10 +36,7 @@ class Catalogue:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._env = Environment(path, ("meta", "models", "collections", "choices"), create=create)
-        meta = self._env.database("meta")
-        with self._env.read() as transaction:
-            stored = transaction.get(b"format", db=meta)
-            version = None if stored is None else int(bytes(stored))
+        version = self._format()
         if version is None:
             self.upgrade()
         elif version > FORMAT:
@@ -53,8 +50,16 @@ class Catalogue:
 
         Nothing else changes: records of format 1 are read as they are.
         """
-        stored = str(FORMAT).encode()
-        self._env.write(lambda txn: txn.put(b"format", stored, db=self._env.database("meta")))
+        # Where it is one already, a start does not wait for the disk, which may be at work on something else.
+        if self._format() != FORMAT:
+            stored = str(FORMAT).encode()
+            self._env.write(lambda txn: txn.put(b"format", stored, db=self._env.database("meta")))
+
+    def _format(self) -> int | None:
+        """The version of the folder's format; None where there is none yet."""
+        with self._env.read() as transaction:
+            stored = transaction.get(b"format", db=self._env.database("meta"))
+            return None if stored is None else int(bytes(stored))
 
     def models(self) -> dict[str, dict[str, Any]]:
         """The records of all models, by name."""

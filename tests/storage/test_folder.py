@@ -32,6 +32,17 @@ def test_collections_are_there_when_it_is_opened_again(tmp_path: Path) -> None:
     folder.close()
 
 
+def test_a_start_writes_nothing(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    folder.create_collection("a", {})
+    folder.close()
+    files = sorted(tmp_path.rglob("data.mdb"))
+    before = [each.read_bytes() for each in files]
+    DataFolder(tmp_path).close()
+    assert len(files) == 2
+    assert [each.read_bytes() for each in files] == before
+
+
 def test_another_process_is_kept_out_until_this_one_closes(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path)
     script = f"from embeddb.storage import DataFolder; DataFolder({str(tmp_path)!r}).close()"

@@ -70,6 +70,9 @@ class Caller:
         found: Sequence[Sequence[int]] = np.frombuffer(response, np.int64).reshape(-1, K).tolist()
         return found
 
+    def close(self) -> None:
+        self._channel.close()
+
 
 class Unary(Caller):
     """A call for each search."""
@@ -80,9 +83,6 @@ class Unary(Caller):
 
     def search(self, queries: Floats) -> Sequence[Sequence[int]]:
         return self.places(self._call(self.request(queries)))
-
-    def close(self) -> None:
-        self._channel.close()
 
 
 class Stream(Caller):
@@ -100,4 +100,4 @@ class Stream(Caller):
     def close(self) -> None:
         self._requests.put(None)
         assert next(self._answers, None) is None
-        self._channel.close()
+        super().close()

@@ -99,9 +99,9 @@ class Approximate:
         self._coder: Coder | None = None
         self._most_lists = 0 if self._ivf is None else int(self._ivf.nlist)
         self._lists = None if self._ivf is None else self._ivf.invlists
-        lists = None if self._ivf is None else faiss.downcast_index(self._ivf)
-        if isinstance(lists, faiss.IndexIVFPQFastScan):
-            lists.implem = QUERY_BY_QUERY
+        ivf = None if self._ivf is None else faiss.downcast_index(self._ivf)
+        if isinstance(ivf, faiss.IndexIVFPQFastScan):
+            ivf.implem = QUERY_BY_QUERY
         self._coded_centres = have_codes(self._ivf)
         self.sweepable = self._lists is not None and isinstance(
             faiss.downcast_InvertedLists(self._lists), faiss.ArrayInvertedLists

@@ -141,11 +141,9 @@ class CollectionStore:
         """The items of rows, in order; None for a row that is dead."""
         with self._env.read(buffers=False) as transaction:
             get, items = transaction.get, self._items
+            # All are read first: to turn from one work to the other for each takes longer.
             stored = [(row, key := row_key(row), get(key, None, items)) for row in rows]
-        return [
-            None if value is None else Record.from_bytes(row, unseal(key, value))
-            for row, key, value in stored
-        ]
+        return [_as_record(*each) for each in stored]
 
     def records_after(self, row: int, limit: int) -> list[Record]:
         """Up to `limit` items in the order of rows, those after `row`; -1 to begin with the first."""
@@ -360,8 +358,12 @@ class CollectionStore:
 
     def _record(self, transaction: lmdb.Transaction, row: int) -> Record | None:
         key = row_key(row)
-        stored = transaction.get(key, db=self._items)
-        return None if stored is None else Record.from_bytes(row, unseal(key, stored))
+        return _as_record(row, key, transaction.get(key, db=self._items))
+
+
+def _as_record(row: int, key: bytes, stored: bytes | memoryview | None) -> Record | None:
+    """What is stored under a row's key; None for nothing."""
+    return None if stored is None else Record.from_bytes(row, unseal(key, stored))
 
 
 def read_spaces(

@@ -6,11 +6,11 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from embeddb.arguments import check, checked
 from embeddb.batching import QueueFigures
@@ -21,6 +21,7 @@ from embeddb.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
+    UnavailableError,
     or_raise,
 )
 from embeddb.index import check_factory, find_gpu
@@ -56,6 +57,8 @@ from embeddb.storage import DataFolder, Durability, Use, verify
 from embeddb.version import __version__
 
 __all__ = ["Database"]
+
+T = TypeVar("T")
 
 DEFAULT = "default"
 
@@ -254,7 +257,7 @@ class Database:
 
     def collections(self) -> list[CollectionInfo]:
         """All collections, in the order of names."""
-        return [collection.info() for _, collection in sorted(self._collections.items())]
+        return self._of_each(Collection.info)
 
     @checked
     def drop_collection(self, name: str) -> None:
@@ -277,14 +280,14 @@ class Database:
 
     def stats(self) -> Stats:
         """The database's figures."""
-        collections = [collection for _, collection in sorted(self._collections.items())]
+        figures = self._of_each(lambda collection: (collection.info(), tuple(collection.space_stats())))
         return Stats(
             version=__version__,
             uptime_seconds=time.monotonic() - self._started,
             bytes_on_disk=self._folder.bytes_on_disk(),
             models=tuple(self.models()),
-            collections=tuple(collection.info() for collection in collections),
-            spaces={collection.name: tuple(collection.space_stats()) for collection in collections},
+            collections=tuple(info for info, _ in figures),
+            spaces={info.name: spaces for info, spaces in figures},
         )
 
     def backup(self, target: str | Path) -> None:
@@ -384,6 +387,18 @@ class Database:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _of_each(self, ask: Callable[[Collection], T]) -> list[T]:
+        """What each collection says of itself, in the order of names, but one that is dropped meanwhile."""
+        said = []
+        for name, collection in sorted(self._collections.items()):
+            try:
+                said.append(ask(collection))
+            except UnavailableError:
+                # One that was dropped is closed.
+                if self._collections.get(name) is collection:
+                    raise
+        return said
 
     def _open_collection(self, name: str, record: Mapping[str, Any]) -> Collection:
         def save(models: Sequence[str], filling: Sequence[str]) -> None:

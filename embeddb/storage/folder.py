@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -132,16 +133,25 @@ class DataFolder:
 
     def use(self) -> dict[str, Use]:
         """What LMDB takes for each collection, by name."""
-        return {name: store.use() for name, store in list(self._stores.items())}
+        used = {}
+        for name, store in list(self._stores.items()):
+            try:
+                used[name] = store.use()
+            except UnavailableError:
+                # One that was dropped is closed.
+                if self._stores.get(name) is store:
+                    raise
+        return used
 
     def bytes_on_disk(self) -> int:
         """What the folder takes, in bytes."""
         total = 0
-        for file in self._path.rglob("*"):
-            # A collection may be dropped meanwhile.
-            with suppress(FileNotFoundError):
-                # LMDB's files have holes where nothing was written yet, so blocks count and not lengths.
-                total += file.stat().st_blocks * 512
+        # A collection may be dropped meanwhile: a folder that is gone `walk` passes over.
+        for folder, folders, files in os.walk(self._path):
+            for name in (*folders, *files):
+                with suppress(FileNotFoundError):
+                    # LMDB's files have holes where nothing was written yet, so blocks count and not lengths.
+                    total += os.stat(os.path.join(folder, name)).st_blocks * 512
         return total
 
     def close(self) -> None:

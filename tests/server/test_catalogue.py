@@ -12,6 +12,7 @@ import timm
 import torch
 
 import embeddb
+import embeddb.collection
 from embeddb.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -19,7 +20,7 @@ from embeddb.errors import (
     NotFoundError,
 )
 from embeddb.models import ModelSettings
-from embeddb.query import PutItem
+from embeddb.query import CollectionInfo, PutItem
 from embeddb_client import Client, Collection
 
 
@@ -78,6 +79,23 @@ def test_stats_count_what_there_is(client: Client, make_collection: Callable[...
     assert spaces == {"starter": (1, 384), "given": (1, 4)}
     assert stats.bytes_on_disk > 0
     assert stats.uptime_seconds > 0
+
+
+def test_whoever_asks_while_a_collection_is_dropped_is_told_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = embeddb.collection.Collection.info
+    with embeddb.open(tmp_path) as database:
+
+        def dropped_first(collection: embeddb.collection.Collection) -> CollectionInfo:
+            if collection.name == "going":
+                database.drop_collection("going")
+            return info(collection)
+
+        monkeypatch.setattr(embeddb.collection.Collection, "info", dropped_first)
+        for ask in (database.collections, lambda: database.stats().collections):
+            database.create_collection("going")
+            assert [each.name for each in ask()] == ["default"]
 
 
 def test_a_database_that_is_open_cannot_be_opened_again(tmp_path: Path) -> None:

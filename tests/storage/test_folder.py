@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lmdb
 import pytest
 
 from embeddb.errors import DataLossError, FailedPreconditionError
-from embeddb.storage import DataFolder
+from embeddb.storage import CollectionStore, DataFolder, Use
 from tests.storage.items import put
 
 
@@ -129,4 +131,42 @@ def test_bytes_on_disk_grow_with_what_is_stored(tmp_path: Path) -> None:
     before = folder.bytes_on_disk()
     folder.create_collection("a", {}).write([put("x", payload=bytes(1 << 20), features=False)])
     assert 1 << 20 <= folder.bytes_on_disk() - before < 2 << 20
+    folder.close()
+
+
+def test_the_use_of_a_collection_that_is_dropped_meanwhile_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = CollectionStore.use
+    folder = DataFolder(tmp_path)
+    going = folder.create_collection("going", {})
+    folder.create_collection("staying", {})
+
+    def dropped_first(store: CollectionStore) -> Use:
+        if store is going:
+            folder.drop_collection("going")
+        return use(store)
+
+    monkeypatch.setattr(CollectionStore, "use", dropped_first)
+    assert list(folder.use()) == ["staying"]
+    folder.close()
+
+
+def test_bytes_on_disk_are_told_while_folders_come_and_go(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            (tmp_path / "collections" / "going" / "indexes").mkdir(parents=True)
+            shutil.rmtree(tmp_path / "collections" / "going")
+
+    with ThreadPoolExecutor(1) as others:
+        coming = others.submit(come_and_go)
+        try:
+            least = min(folder.bytes_on_disk() for _ in range(3000))
+        finally:
+            stop.set()
+        coming.result()
+    assert least > 0
     folder.close()

@@ -86,7 +86,8 @@ def main() -> None:
     where = machine.describe()
     results: report.Results = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
-        folder = Path(temporary)
+        # A contender runs in another folder.
+        folder = Path(temporary).resolve()
         write_data(folder, options.vectors, options.dimension, options.queries)
         for name in names:
             print(name, flush=True)

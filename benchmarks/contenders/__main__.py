@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -12,13 +13,13 @@ from pathlib import Path
 import clock
 import machine
 import numpy as np
-from clusters import Ids, recall
+from clusters import Ids
 
 from contenders import CONTENDERS, Client, Contender, Floats
+from contenders.effort import BATCH, choose_effort, found_share
 
 CLIENTS = (1, 8, 32)
-BATCH = 64
-RECALL = 0.95
+REOPENINGS = 5
 Figures = Iterator[tuple[str, str, float]]
 """The name of the way to connect, of the figure, and its value."""
 
@@ -65,39 +66,28 @@ def fill(contender: Contender, folder: Path, vectors: Floats) -> Figures:
 
 def ask(contender: Contender, queries: Floats, truth: Ids, seconds: float) -> Figures:
     """Search with the least effort that finds enough; with the greatest, if none does."""
-    for effort in contender.efforts:
-        contender.look(effort)
-        share = found_share(contender, queries, truth)
-        print(f"  effort {effort}: recall {share:.3f}", flush=True)
-        if share >= RECALL:
-            break
-    yield "", "recall@10", share
+    yield "", "recall@10", choose_effort(contender, queries, truth)
     for way, connect in contender.clients().items():
         for figure, value in speed(connect, queries, seconds):
             yield way, figure, value
 
 
 def reopen(contender: Contender, folder: Path, queries: Floats, truth: Ids) -> Figures:
-    """End and begin again, as hard as it looked before."""
-    contender.close()
+    """End and begin again, several times, as hard as it looked before."""
+    taken = []
+    for _ in range(REOPENINGS):
+        contender.close()
+        start = time.perf_counter()
+        contender.open(folder)
+        client = contender.clients()[""]()
+        client.search(queries[:1])
+        taken.append(time.perf_counter() - start)
+        client.close()
     yield "", "disk, MB", machine.disk_mb(folder)
-    start = time.perf_counter()
-    contender.open(folder)
-    client = contender.clients()[""]()
-    client.search(queries[:1])
-    yield "", "reopen to the first answer, s", time.perf_counter() - start
-    client.close()
+    yield "", "reopen to the first answer, s", statistics.median(taken)
     yield "", "recall@10 after it", found_share(contender, queries, truth)
     yield "", "memory after it, MB", machine.settled_memory_mb(contender.pid)
     contender.close()
-
-
-def found_share(contender: Contender, queries: Floats, truth: Ids) -> float:
-    """The share of the exact ten nearest that is found."""
-    client = contender.clients()[""]()
-    batches = [client.search(queries[start : start + BATCH]) for start in range(0, len(queries), BATCH)]
-    client.close()
-    return recall([numbers for batch in batches for numbers in batch], truth)
 
 
 def speed(connect: Callable[[], Client], queries: Floats, seconds: float) -> Iterator[tuple[str, float]]:

@@ -45,10 +45,11 @@ class FaissServer(Faiss):
     def _start(self) -> None:
         # The server has it.
         del self._index
-        command = [sys.executable, "-m", "contenders.faiss_server", str(self._file)]
+        command = [sys.executable, "-m", "contenders.faiss_server", str(self._file.resolve())]
         # As embeddb-server does for itself.
         environ = os.environ | {"OMP_WAIT_POLICY": "passive", "OPENBLAS_THREAD_TIMEOUT": "4"}
-        self._server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
+        folder = Path(__file__).parents[1]
+        self._server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environ)
         assert self._server.stdout is not None
         self._address = self._server.stdout.readline().strip()
         self.pid = self._server.pid

@@ -21,12 +21,10 @@ from embeddb.query import (
     Backfill,
     BackfillState,
     Embedding,
-    Image,
-    Modality,
     ModelInfo,
     PutResult,
     PutStatus,
-    Text,
+    stored_content,
 )
 from embeddb.storage import CollectionStore, Put, Record
 
@@ -153,7 +151,7 @@ class BackfillJob:
             if record.modality is None or payload is None:
                 self._list(record, FailedPreconditionError("its payload is not stored; put the item again"))
             elif record.modality in self._model.modalities:
-                requests[record] = EmbedRequest(_content(record.modality, payload), [self._model.name])
+                requests[record] = EmbedRequest(stored_content(record.modality, payload), [self._model.name])
         # A model that is not available ends the backfill; a content that cannot be embedded does not.
         self._registry.get(self._model.name)
         outcomes = self._registry.embed(list(requests.values()), Priority.BULK) if requests else []
@@ -188,7 +186,3 @@ class BackfillJob:
         self._figures.missing += 1
         if len(self._figures.listed) < MAX_LISTED:
             self._figures.listed.append(PutResult(record.id, PutStatus.FAILED, error))
-
-
-def _content(modality: Modality, payload: bytes) -> Image | Text:
-    return Text(payload.decode()) if modality is Modality.TEXT else Image(payload)

@@ -27,12 +27,10 @@ from embeddb.errors import (
 from embeddb.index import check_factory, find_gpu
 from embeddb.models import (
     EmbedRequest,
-    GpuMemory,
     ModelSettings,
     Priority,
     Registry,
     TextCacheFigures,
-    gpu_memory,
 )
 from embeddb.options import choice
 from embeddb.progress import stepping
@@ -276,7 +274,7 @@ class Database:
             self._collections.pop(name).close()
             self._folder.drop_collection(name)
 
-    # -- The whole --------------------------------------------------------------------------------------
+    # -- Figures ----------------------------------------------------------------------------------------
 
     def stats(self) -> Stats:
         """The database's figures."""
@@ -289,6 +287,20 @@ class Database:
             collections=tuple(info for info, _ in figures),
             spaces={info.name: spaces for info, spaces in figures},
         )
+
+    def queues(self) -> dict[str, QueueFigures]:
+        """What the queues before the models have done, by their names."""
+        return self._registry.queues()
+
+    def storage_use(self) -> dict[str, Use]:
+        """What LMDB takes for each collection, by its name."""
+        return self._folder.use()
+
+    def text_caches(self) -> dict[str, TextCacheFigures]:
+        """What the loaded models' caches of texts hold and have done, by the models' names."""
+        return self._registry.text_caches()
+
+    # -- Copies of the data -----------------------------------------------------------------------------
 
     def backup(self, target: str | Path) -> None:
         """Copy the data folder while it is being used; each collection as it is at one moment.
@@ -303,10 +315,6 @@ class Database:
         """
         with self._copying:
             self._folder.backup(Path(target))
-
-    def text_caches(self) -> dict[str, TextCacheFigures]:
-        """What the loaded models' caches of texts hold and have done, by the models' names."""
-        return self._registry.text_caches()
 
     @checked
     def save_backup(self, name: str, *, on_progress: OnProgress | None = None) -> BackupInfo:
@@ -354,17 +362,7 @@ class Database:
             finally:
                 shutil.rmtree(copy, ignore_errors=True)
 
-    def queues(self) -> dict[str, QueueFigures]:
-        """What the queues before the models have done, by their names."""
-        return self._registry.queues()
-
-    def storage_use(self) -> dict[str, Use]:
-        """What LMDB takes for each collection, by its name."""
-        return self._folder.use()
-
-    def gpu_memory(self) -> dict[str, GpuMemory]:
-        """The memory of each GPU that this process uses, by the device's name."""
-        return gpu_memory()
+    # -- The end ----------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Finish what is under way and close; the database cannot be used after. Once more does nothing."""

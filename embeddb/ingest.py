@@ -29,6 +29,7 @@ from embeddb.query import (
     PutResult,
     PutStatus,
     Text,
+    stored_content,
 )
 from embeddb.storage import CollectionStore, Put, Record, Written
 
@@ -277,7 +278,10 @@ def _put(item: PutItem, content: Image | Text | None) -> Put:
     Raises:
         InvalidArgumentError: the image cannot be read.
     """
-    modality, payload = (None, None) if content is None else _payload(content)
+    modality, payload = None, None
+    if content is not None:
+        modality = Modality.TEXT if isinstance(content, Text) else Modality.IMAGE
+        payload = content.read()
     content_hash = _content_hash(item, modality, payload)
     # By position, which takes half the time.
     return Put(item.id, item.metadata_json, modality, payload, content_hash, item.features, item.predictions)
@@ -294,17 +298,9 @@ def _with(put: Put, embeddings: Mapping[str, Embedding]) -> Put:
 
 def _content(put: Put) -> Text | Image:
     """The content as it is stored, so that a file that changes meanwhile does no harm."""
+    assert put.modality is not None
     assert put.payload is not None
-    return Text(put.payload.decode()) if put.modality is Modality.TEXT else Image(put.payload)
-
-
-def _payload(content: Image | Text) -> tuple[Modality, bytes]:
-    """What is stored of a content."""
-    match content:
-        case Image():
-            return Modality.IMAGE, content.read()
-        case Text(text):
-            return Modality.TEXT, text.encode()
+    return stored_content(put.modality, put.payload)
 
 
 def _content_hash(item: PutItem, modality: Modality | None, payload: bytes | None) -> bytes:

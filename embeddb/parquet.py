@@ -34,8 +34,10 @@ PREDICTIONS = "predictions."
 _PREDICTION = pa.struct([("label", pa.string()), ("score", pa.float32())])
 _TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _BYTES = (
-    *(pa.types.is_binary, pa.types.is_large_binary),
-    *(pa.types.is_fixed_size_binary, pa.types.is_binary_view),
+    pa.types.is_binary,
+    pa.types.is_large_binary,
+    pa.types.is_fixed_size_binary,
+    pa.types.is_binary_view,
 )
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 _NUMBERS = (pa.types.is_floating, pa.types.is_integer)
@@ -90,8 +92,7 @@ def import_collection(
 
     Args:
         features: whether to take the file's features, and the predictions that belong to them, which costs no
-            inference. Without them the collection's
-            models embed the payloads, and make predictions.
+            inference. Without them the collection's models embed the payloads, and make predictions.
         on_progress: called with the results of each batch as soon as it is durable and searchable.
 
     Returns:
@@ -174,14 +175,11 @@ def _groups(items: Iterator[StoredItem]) -> Iterator[list[StoredItem]]:
 
 
 def _row(item: StoredItem, models: Iterable[str]) -> dict[str, Any]:
-    payload = item.payload.read() if isinstance(item.payload, Image) else None
-    if isinstance(item.payload, Text):
-        payload = item.payload.text.encode()
     return {
         "id": item.id,
         "metadata": item.metadata_json,
         "modality": item.modality,
-        "payload": payload,
+        "payload": None if item.payload is None else item.payload.read(),
         **{FEATURES + model: item.features.get(model) for model in models},
         **{PREDICTIONS + model: _pairs(item.predictions.get(model)) for model in models},
     }
@@ -202,7 +200,7 @@ def _items(file: pq.ParquetFile, models: Sequence[str], unread: list[PutResult])
                     for model, column in vectors.items()
                     if column[place].is_valid
                 }
-                predictions = {model: _seen(row, model) for model in features if _seen(row, model)}
+                predictions = {model: seen for model in features if (seen := _seen(row, model))}
                 yield PutItem(row["id"], _content(row), _metadata(row["metadata"]), features, predictions)
             except EmbeddbError as error:
                 unread.append(PutResult(str(row["id"]), PutStatus.FAILED, error))

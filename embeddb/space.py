@@ -165,15 +165,6 @@ class Space:
             allowed = f"needs the cosine; this collection compares by {self.metric}"
             raise InvalidArgumentError(field, given, allowed)
 
-    def _living(self, rows: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Those of the rows that live, (n,) int64 in order, and their features (n, dimension) float64."""
-        features = self._store.features(self.model, rows)
-        living = np.array([row for row in rows if row in features], np.int64)
-        vectors = np.empty((len(living), self.dimension))
-        for place, row in enumerate(living.tolist()):
-            vectors[place] = features[row]
-        return living, vectors
-
     def nearest(
         self,
         queries: Floats,
@@ -207,6 +198,15 @@ class Space:
     def stats(self) -> SpaceStats:
         """The space's figures."""
         return SpaceStats(self.model, len(self._index), self.dimension, repr(self._index), self._index.recall)
+
+    def _living(self, rows: Sequence[int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Those of the rows that live, (n,) int64 in order, and their features (n, dimension) float64."""
+        features = self._store.features(self.model, rows)
+        living = np.array([row for row in rows if row in features], np.int64)
+        vectors = np.empty((len(living), self.dimension))
+        for place, row in enumerate(living.tolist()):
+            vectors[place] = features[row]
+        return living, vectors
 
 
 def index_file(store: CollectionStore, model: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -13,6 +12,7 @@ from embeddb.answers.classification import Classification
 from embeddb.answers.clustering import find_clusters
 from embeddb.answers.duplicates import near_duplicates
 from embeddb.answers.evaluation import evaluate_space
+from embeddb.answers.labels import all_labels
 from embeddb.answers.layout import lay_out
 from embeddb.errors import InvalidArgumentError
 from embeddb.models import Registry
@@ -31,15 +31,12 @@ from embeddb.questions import (
     Question,
 )
 from embeddb.search.evaluate import vectors_of
-from embeddb.search.fields import Label, field_value
 from embeddb.search.verification import calibrate
 from embeddb.selection import Selection
 from embeddb.space import Space
 from embeddb.storage import CollectionStore
 
 __all__ = ["Analysis"]
-
-PAGE = 1000
 
 A = TypeVar("A")
 
@@ -83,14 +80,14 @@ class Analysis:
         answer: Any
         match question:
             case Compare():
-                answer = self.compare(question)
+                answer = self._compare(question)
             case Calibrate():
-                answer = self.calibrate(question)
+                answer = self._calibrate(question)
             case Duplicates():
                 answer = near_duplicates(question, self._space, self._store, self._selection, self._step)
             case Evaluate():
-                cameras = self._labels(question.camera) if question.camera is not None else {}
-                identities = self._labels(question.field)
+                cameras = all_labels(self._store, question.camera) if question.camera is not None else {}
+                identities = all_labels(self._store, question.field)
                 answer = evaluate_space(
                     question, self._space, self._selection, identities, cameras, self._step
                 )
@@ -109,7 +106,7 @@ class Analysis:
                 raise InvalidArgumentError("question", question, allowed)
         return cast(A, answer)
 
-    def compare(self, question: Compare) -> Floats:
+    def _compare(self, question: Compare) -> Floats:
         """The cosines of the expressions to the others, (n, m) float32.
 
         Raises:
@@ -123,25 +120,13 @@ class Analysis:
         similarities: Floats = np.clip(vectors[:n] @ others.T, -1.0, 1.0)
         return similarities
 
-    def calibrate(self, question: Calibrate) -> Calibration:
+    def _calibrate(self, question: Calibrate) -> Calibration:
         """The thresholds that the labelled items give.
 
         Raises:
             FailedPreconditionError: there are too few labelled items.
         """
-        labels = self._labels(question.field)
+        labels = all_labels(self._store, question.field)
         stride = max(1, -(-len(labels) // MAX_LABELLED))
         rows, vectors = self._space.placed(list(labels)[::stride], Arithmetic(center=question.center))
         return calibrate(vectors, [labels[row] for row in rows.tolist()], question.false_accept_rate)
-
-    def _labels(self, field: str) -> dict[int, Label]:
-        """The value of a metadata field by row, of the items that have one, in the order of their ids."""
-        labels: dict[int, Label] = {}
-        after = ""
-        while records := self._store.list_records(after=after, limit=PAGE, prefix=""):
-            after = records[-1].id
-            for record in records:
-                label = field_value(json.loads(record.metadata_json), field)
-                if label is not None:
-                    labels[record.row] = label
-        return labels

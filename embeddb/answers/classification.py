@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 
+from embeddb.answers.labels import labels
 from embeddb.answers.retrieval import Retrieval
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError, NotFoundError
 from embeddb.models import EmbedRequest, Priority, Registry
@@ -14,7 +15,6 @@ from embeddb.query import Expression, Image, Item, Prediction, Search, Text
 from embeddb.questions import Classify, Neighbours, OwnClasses, ZeroShot
 from embeddb.search.classify import probabilities, vote
 from embeddb.search.evaluate import evaluate, vectors_of
-from embeddb.search.fields import field_value
 from embeddb.selection import Selection
 from embeddb.space import Space
 from embeddb.storage import CollectionStore
@@ -98,12 +98,8 @@ class Classification:
             if isinstance(found, EmbeddbError):
                 outcomes.append(found)
                 continue
-            records = self._store.by_rows(found.rows)
-            metadata = [{} if record is None else json.loads(record.metadata_json) for record in records]
-            labels = [field_value(each, by.field) for each in metadata]
-            voters = [
-                (label, score) for label, score in zip(labels, found.scores, strict=True) if label is not None
-            ]
+            named = zip(labels(self._store, found.rows, by.field), found.scores, strict=True)
+            voters = [(label, score) for label, score in named if label is not None]
             outcomes.append(
                 vote([label for label, _ in voters], [score for _, score in voters], by.temperature)
             )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from embeddb.answers.cut import Found
 from embeddb.errors import EmbeddbError
-from embeddb.query import HitColumns, Image, ItemColumns, Modality, Text, View
+from embeddb.query import HitColumns, Image, ItemColumns, Text, View, stored_content
 from embeddb.storage import CollectionStore, Record
 
 __all__ = ["hit_columns", "item_columns"]
@@ -81,6 +81,6 @@ def _contents(records: Sequence[Record], store: CollectionStore) -> list[Image |
 
 
 def _content(record: Record, payload: bytes | None) -> Image | Text | None:
-    if payload is None:
+    if record.modality is None or payload is None:
         return None
-    return Text(payload.decode()) if record.modality is Modality.TEXT else Image(payload)
+    return stored_content(record.modality, payload)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from embeddb.answers.labels import labels
 from embeddb.query import Contribution, Search
-from embeddb.search.fields import Label, field_value
+from embeddb.search.fields import Label
 from embeddb.search.groups import grouped
 from embeddb.search.ranking import Ranking
 from embeddb.storage import CollectionStore
@@ -65,13 +65,8 @@ class Cut:
             part = kept.part(start, stop)
             return Found(part.rows.tolist(), part.scores.tolist()), True
         rows, scores = kept.rows.tolist(), kept.scores.tolist()
-        values = self._values(rows, group.field)
+        values = labels(self._store, rows, group.field)
         groups = grouped(values, group.size)
         full = len(groups) >= stop and all(len(places) == group.size for places in groups[start:stop])
         found = Found(rows, scores, groups=values).only(list(chain.from_iterable(groups[start:stop])))
         return found, full or len(kept) < len(ranking)
-
-    def _values(self, rows: Sequence[int], field: str) -> list[Label | None]:
-        records = self._store.by_rows(rows)
-        metadata = [{} if record is None else json.loads(record.metadata_json) for record in records]
-        return [field_value(each, field) for each in metadata]

@@ -30,6 +30,7 @@ from embeddb.query.items import (
     StoredItem,
     View,
     check_page_size,
+    stored_content,
 )
 from embeddb.query.models import (
     Embedding,
@@ -138,5 +139,6 @@ __all__ = [
     "item_ids",
     "json_text",
     "leaves",
+    "stored_content",
     "unit",
 ]

@@ -27,6 +27,7 @@ __all__ = [
     "StoredItem",
     "View",
     "check_page_size",
+    "stored_content",
 ]
 
 MAX_PAGE = 1000
@@ -186,6 +187,11 @@ class ItemPage:
 
     items: Sequence[StoredItem]
     next_token: str
+
+
+def stored_content(modality: Modality, payload: bytes) -> Image | Text:
+    """The content whose `read` gave a payload."""
+    return Text(payload.decode()) if modality is Modality.TEXT else Image(payload)
 
 
 def check_page_size(page_size: int) -> int:

@@ -126,6 +126,10 @@ class Text(Operand):
                 "text", f"{len(self.text):,} characters", f"must have at most {MAX_TEXT:,}"
             )
 
+    def read(self) -> bytes:
+        """The text in UTF-8."""
+        return self.text.encode()
+
     def __repr__(self) -> str:
         return f"Text({self.text!r})"
 

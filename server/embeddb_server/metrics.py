@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from embeddb.models import gpu_memory
 from embeddb_server.handlers import Behaviour, Call, CallInterceptor, Method, inside
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class DatabaseCollector(Collector):
             ["model", "device", "precision"],
             [([name, how.device, how.precision], how.bytes) for name, how in running],
         )
-        gpus = self._database.gpu_memory().items()
+        gpus = gpu_memory().items()
         used = [([device], memory.used_bytes) for device, memory in gpus]
         yield _gauge("embeddb_gpu_used_bytes", "Memory of a GPU that is taken.", ["device"], used)
         total = [([device], memory.total_bytes) for device, memory in gpus]

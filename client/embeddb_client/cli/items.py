@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from embeddb.errors import EmbeddbError, FailedPreconditionError
-from embeddb.query import Image, StoredItem, View
+from embeddb.query import StoredItem, View
 from embeddb_client.cli.options import (
     CollectionName,
     Json,
@@ -41,8 +41,7 @@ def get(
     if output is not None:
         if item.payload is None:
             raise FailedPreconditionError(f"--output: item {item_id!r} was stored without its payload")
-        data = item.payload.read() if isinstance(item.payload, Image) else item.payload.text.encode()
-        output.write_bytes(data)
+        output.write_bytes(item.payload.read())
     if as_json:
         print_json(item_json(item, with_features=features))
         return

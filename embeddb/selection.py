@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence, Set
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.errors import InvalidArgumentError
 from embeddb.kept_columns import KeptColumns
 from embeddb.search.columns import Attributes, Columns
-from embeddb.search.filter import parse
+from embeddb.search.filter import Condition, fields, parse
 from embeddb.search.matching import matching
 from embeddb.storage import CollectionStore, Record
 
@@ -53,12 +54,14 @@ class Selection:
         """The rows of the items that satisfy a filter, ascending; some of them may be dead.
 
         Raises:
-            InvalidArgumentError: the text is no filter, or compares a field with a kind of value that it
-                never has.
+            InvalidArgumentError: the text is no filter, asks for predictions of a model that the collection
+                does not have, or compares a field with a kind of value that it never has.
         """
         condition = parse(text)
         with self._lock:
-            self._catch_up(frozenset(self._models()))
+            models = frozenset(self._models())
+            _check_models(condition, models, text)
+            self._catch_up(models)
             if len(self._columns) > MAX_UNKEPT_GROWTH * self._kept:
                 self._keep()
             return matching(condition, self._columns, text)
@@ -90,6 +93,14 @@ class Selection:
         if len(self._columns) >= MIN_KEPT and self._seen is not None:
             self._file.write(self._columns, self._seen)
             self._kept = len(self._columns)
+
+
+def _check_models(condition: Condition, models: Set[str], text: str) -> None:
+    """Refuse what is predicted by none of these models: its opposite would hold for every item."""
+    for about in fields(condition):
+        if about.model is not None and about.model not in models:
+            has = f"its models are {', '.join(sorted(models))}" if models else "it has none"
+            raise InvalidArgumentError("filter", text, f"{about} is of no model of this collection; {has}")
 
 
 def _attributes(records: Sequence[Record], models: Set[str]) -> list[Attributes]:

@@ -20,6 +20,7 @@ lacks the field, or has null or a value of another kind there, satisfies no comp
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from embeddb.errors import InvalidArgumentError
@@ -36,6 +37,7 @@ __all__ = [
     "OneOf",
     "Prefix",
     "Value",
+    "fields",
     "parse",
 ]
 
@@ -61,6 +63,11 @@ class Field:
         if self.source == "metadata":
             return self.name
         return f'{self.source}("{self.name}")' if self.name else f"{self.source}()"
+
+    @property
+    def model(self) -> str | None:
+        """The model that predicts it; None of what no model does."""
+        return self.name if self.source in _OF_A_MODEL else None
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,8 @@ _OPERATORS: dict[type[ast.cmpop], str] = {
 }
 _FLIPPED = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _CONSTANTS: dict[str, Value | None] = {"true": True, "false": False, "null": None}
-_SOURCES = {"label": 1, "score": 1, "labels": 1, "modality": 0}
+_OF_A_MODEL = ("label", "score", "labels")
+_SOURCES = {**dict.fromkeys(_OF_A_MODEL, 1), "modality": 0}
 
 
 def parse(text: str) -> Condition:
@@ -157,6 +165,18 @@ def parse(text: str) -> Condition:
     except (ValueError, MemoryError, RecursionError) as error:
         raise InvalidArgumentError("filter", text, f"cannot be read: {error}") from None
     return _Reader(text, line).condition(tree.body, 0)
+
+
+def fields(condition: Condition) -> Iterator[Field]:
+    """What a condition is about, as often as it says so."""
+    match condition:
+        case All(parts) | AnyOf(parts):
+            for part in parts:
+                yield from fields(part)
+        case Not(part):
+            yield from fields(part)
+        case _:
+            yield condition.field
 
 
 class _Reader:

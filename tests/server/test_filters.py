@@ -135,3 +135,14 @@ def test_predictions_and_modalities_filter_photos(
     assert {hit.id for hit in photos.search("a cat", filter=f'label("tiny") == "{label}"')} == expected
     assert {hit.id for hit in photos.search("a cat", filter='modality() == "text"')} == {"a sentence"}
     assert len(photos.search("a cat", filter='modality() == "image"')) == 3
+    assert photos.search("a cat", filter='label("tiny") == "no such class"') == []
+    for field in ("label", "score", "labels"):
+        for wrong in (f'exists({field}("tinny"))', f'price > 1 or not ({field}("tinny") == null)'):
+            with pytest.raises(InvalidArgumentError, match=f"{field}.*of no model.* are starter, tiny"):
+                photos.search("a cat", filter=wrong)
+    with pytest.raises(InvalidArgumentError, match="of no model"):
+        photos.delete_where('label("tinny") != "cat"')
+    assert photos.info().items == 4
+    photos.drop_model("tiny")
+    with pytest.raises(InvalidArgumentError, match=r"models are starter$"):
+        photos.search("a cat", filter='exists(label("tiny"))')

@@ -252,7 +252,8 @@ class Environment:
     def _is_cut_off(self, file: Path) -> bool:
         """Whether a file that lacks pages lacks one that is used, by py-lmdb's verifier, which needs no LMDB.
 
-        The verifier itself looks at the first page of a large value alone.
+        The verifier itself looks at the first page of a large value alone. The pages that it found used say
+        the rest, which its public function does not give.
         """
         from lmdb.verify import VerifyError, _Verifier  # Which few starts need.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 
 import embeddb
 from embeddb.errors import UnavailableError
-from embeddb.query import Image, PutItem, PutResult
-from embeddb_client import Client, Collection
+from embeddb.query import Image, PutItem, PutResult, PutStatus
+from embeddb_client import AsyncClient, Client, Collection, connection
 from embeddb_client.batches import BATCH_BYTES, BATCH_CONTENTS, BATCH_ITEMS, IN_FLIGHT, batches
+from embeddb_client.connection import _CHANNEL_OPTIONS
 from embeddb_client.exchanges import put_items
 from embeddb_protos.v1 import items_pb2
 from embeddb_server import Server
@@ -117,3 +120,36 @@ def test_a_load_that_is_given_up_ends_at_once(make_collection: MakeCollection) -
     with pytest.raises(KeyboardInterrupt):
         collection.put_many(source())
     assert collection.info().items < IN_FLIGHT * BATCH_CONTENTS  # Nobody waited for the batches.
+
+
+def test_a_source_may_pause_for_longer_than_a_call_may_take(
+    server: Server, make_collection: MakeCollection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is open meanwhile but the channel, which is asked whether it lives more often than usual."""
+    often = [(name, 100 if name == "grpc.keepalive_time_ms" else value) for name, value in _CHANNEL_OPTIONS]
+    monkeypatch.setattr(connection, "_CHANNEL_OPTIONS", often)
+    name = make_collection("given").name
+    timeout, pause = 1.0, 1.5
+    items = [PutItem(f"{n:04}", features={"given": [1, 2, 3, n]}) for n in range(2 * BATCH_ITEMS + 2)]
+
+    def source() -> Iterator[PutItem]:
+        for n, item in enumerate(items):
+            if n in (BATCH_ITEMS + 1, 2 * BATCH_ITEMS + 1):  # Once a batch was sent.
+                time.sleep(pause)
+            yield item
+
+    async def put_beside_a_loop() -> list[PutResult]:
+        async with AsyncClient(server.address, timeout=timeout) as client:
+
+            async def pausing() -> AsyncIterator[PutItem]:
+                source_of_all = source()
+                while (item := await asyncio.to_thread(next, source_of_all, None)) is not None:
+                    yield item
+
+            return await client.collection(name).put_many(pausing())
+
+    with Client(server.address, timeout=timeout) as client:
+        created = client.collection(name).put_many(source())
+    assert [result.status for result in created] == [PutStatus.CREATED] * len(items)
+    unchanged = asyncio.run(put_beside_a_loop())
+    assert [result.status for result in unchanged] == [PutStatus.UNCHANGED] * len(items)

@@ -37,7 +37,7 @@ With photographs, the weights of EfficientNet-Lite0 in bfloat16 come down to 0.9
 and to 0.954 without the mean. Networks that stay above 0.999 with photographs stay above 0.998
 without the mean.
 """
-# What is not faster by this factor is noise, and the plainer way stays.
+# A way is taken over a plainer one only if it is faster by this factor: less may be noise.
 MIN_GAIN = 1.05
 # Raised when another way of choosing is to choose anew.
 METHOD = 1

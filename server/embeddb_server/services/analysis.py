@@ -78,13 +78,13 @@ class AnalysisService(Service, analysis_pb2_grpc.AnalysisServiceServicer):
 
     def _answer(self, kind: type[Question[Any]], request: Any) -> Any:
         codec = CODECS[kind]
-        collection = self._database.collection(request.collection or "default")
+        collection = self._collection(request.collection)
         return codec.response_message(collection.ask(codec.question_from(request)))
 
     def _follow(self, kind: type[Question[Any]], request: Any, response: type[Any]) -> Iterator[Any]:
         codec = CODECS[kind]
         question = codec.question_from(request.request)
-        collection = self._database.collection(request.request.collection or "default")
+        collection = self._collection(request.request.collection)
         return follow(
             lambda told: collection.ask(question, on_progress=told), response, codec.response_message
         )

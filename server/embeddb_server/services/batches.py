@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.errors import EmbeddbError
+from embeddb.query import check_page_size
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 DEFAULT_PAGE = 100
-MAX_PAGE = 1000
 
 
 def answer_each(
@@ -25,14 +25,12 @@ def answer_each(
 
 
 def page_size(requested: int) -> int:
-    """How many elements a page holds.
+    """How many elements a page holds; `DEFAULT_PAGE` where a request says 0.
 
     Raises:
-        InvalidArgumentError: more than `MAX_PAGE` were asked for.
+        InvalidArgumentError: there are too many (see `check_page_size`).
     """
-    if requested > MAX_PAGE:
-        raise InvalidArgumentError("page_size", requested, f"must be at most {MAX_PAGE}")
-    return requested or DEFAULT_PAGE
+    return check_page_size(requested or DEFAULT_PAGE)
 
 
 def page_by_name(

@@ -34,7 +34,7 @@ class CollectionService(Service, collections_pb2_grpc.CollectionServiceServicer)
     def GetCollection(  # noqa: D102, N802 - documented in the .proto
         self, request: collections_pb2.GetCollectionRequest, context: grpc.ServicerContext
     ) -> collections_pb2.GetCollectionResponse:
-        info = self._database.collection(request.name or "default").info()
+        info = self._collection(request.name).info()
         return collections_pb2.GetCollectionResponse(collection=collection_message(info))
 
     def DropCollection(  # noqa: D102, N802 - documented in the .proto
@@ -46,27 +46,27 @@ class CollectionService(Service, collections_pb2_grpc.CollectionServiceServicer)
     def AddModel(  # noqa: D102, N802 - documented in the .proto
         self, request: collections_pb2.AddModelRequest, context: grpc.ServicerContext
     ) -> collections_pb2.AddModelResponse:
-        collection = self._database.collection(request.collection or "default")
+        collection = self._collection(request.collection)
         collection.add_model(request.model)
         return collections_pb2.AddModelResponse(collection=collection_message(collection.info()))
 
     def StartBackfill(  # noqa: D102, N802 - documented in the .proto
         self, request: collections_pb2.StartBackfillRequest, context: grpc.ServicerContext
     ) -> collections_pb2.StartBackfillResponse:
-        collection = self._database.collection(request.collection or "default")
+        collection = self._collection(request.collection)
         backfill = collection.backfill(request.model)
         return collections_pb2.StartBackfillResponse(backfill=backfill_message(backfill))
 
     def ListBackfills(  # noqa: D102, N802 - documented in the .proto
         self, request: collections_pb2.ListBackfillsRequest, context: grpc.ServicerContext
     ) -> collections_pb2.ListBackfillsResponse:
-        collection = self._database.collection(request.collection or "default")
+        collection = self._collection(request.collection)
         messages = [backfill_message(each) for each in collection.backfills()]
         return collections_pb2.ListBackfillsResponse(backfills=messages)
 
     def DropModel(  # noqa: D102, N802 - documented in the .proto
         self, request: collections_pb2.DropModelRequest, context: grpc.ServicerContext
     ) -> collections_pb2.DropModelResponse:
-        collection = self._database.collection(request.collection or "default")
+        collection = self._collection(request.collection)
         collection.drop_model(request.model, replaced_by=request.replaced_by or None, force=request.force)
         return collections_pb2.DropModelResponse(collection=collection_message(collection.info()))

@@ -44,7 +44,7 @@ class SimilarService(Service, similar_pb2_grpc.SimilarServicer):
     def AddImage(  # noqa: D102, N802 - documented in the .proto
         self, request: similar_pb2.AddImageRequest, context: grpc.ServicerContext
     ) -> similar_pb2.AddImageReply:
-        collection = self._collection(request.models)
+        collection = self._with_models(request.models)
         for model in request.models:
             if Modality.IMAGE not in self._database.model(model).modalities:
                 raise InvalidArgumentError("models", model, "must be models that embed images")
@@ -93,7 +93,7 @@ class SimilarService(Service, similar_pb2_grpc.SimilarServicer):
     def _find(
         self, expression: Expression, top_k: int, models: Iterable[str]
     ) -> similar_pb2.FindSimilarImageReply:
-        collection = self._collection(models)
+        collection = self._with_models(models)
         metric = collection.info().settings.metric
         reply = similar_pb2.FindSimilarImageReply()
         for model in models:
@@ -106,7 +106,7 @@ class SimilarService(Service, similar_pb2_grpc.SimilarServicer):
             )
         return reply
 
-    def _collection(self, models: Iterable[str]) -> Collection:
+    def _with_models(self, models: Iterable[str]) -> Collection:
         """The collection, if it has all of these models, and they are any.
 
         Raises:

@@ -36,14 +36,14 @@ class ItemService(Service, items_pb2_grpc.ItemServiceServicer):
     def GetItems(  # noqa: D102, N802 - documented in the .proto
         self, request: items_pb2.GetItemsRequest, context: grpc.ServicerContext
     ) -> items_pb2.GetItemsResponse:
-        collection = self._database.collection(request.collection or "default")
+        collection = self._collection(request.collection)
         found = collection.get_many(list(request.ids), view=view_from(request.view))
         return items_pb2.GetItemsResponse(results=[_get_result(outcome) for outcome in found])
 
     def DeleteItems(  # noqa: D102, N802 - documented in the .proto
         self, request: items_pb2.DeleteItemsRequest, context: grpc.ServicerContext
     ) -> items_pb2.DeleteItemsResponse:
-        collection = self._database.collection(request.collection or "default")
+        collection = self._collection(request.collection)
         outcomes = collection.delete_many(list(request.ids))
         results = [
             items_pb2.DeleteResult(id=item_id, error=None if error is None else error_message(error))
@@ -54,14 +54,14 @@ class ItemService(Service, items_pb2_grpc.ItemServiceServicer):
     def DeleteItemsByFilter(  # noqa: D102, N802 - documented in the .proto
         self, request: items_pb2.DeleteItemsByFilterRequest, context: grpc.ServicerContext
     ) -> items_pb2.DeleteItemsByFilterResponse:
-        collection = self._database.collection(request.collection or "default")
+        collection = self._collection(request.collection)
         deleted = collection.delete_where(request.filter, dry_run=request.dry_run)
         return items_pb2.DeleteItemsByFilterResponse(deleted=deleted)
 
     def ListItems(  # noqa: D102, N802 - documented in the .proto
         self, request: items_pb2.ListItemsRequest, context: grpc.ServicerContext
     ) -> items_pb2.ListItemsResponse:
-        page = self._database.collection(request.collection or "default").list_items(
+        page = self._collection(request.collection).list_items(
             page_size=page_size(request.page_size),
             page_token=request.page_token,
             prefix=request.prefix,
@@ -71,7 +71,7 @@ class ItemService(Service, items_pb2_grpc.ItemServiceServicer):
         return items_pb2.ListItemsResponse(items=items, next_page_token=page.next_token)
 
     def _put(self, request: items_pb2.PutItemsRequest) -> items_pb2.PutItemsResponse:
-        collection = self._database.collection(request.collection or "default")
+        collection = self._collection(request.collection)
         return put_response_message(request, answer_each(put_items_from(request), collection.put_many))
 
 

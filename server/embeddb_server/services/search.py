@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -18,9 +18,6 @@ from embeddb_protos.wire.search import expressions_from, response_message, searc
 from embeddb_server.handlers import Asked
 from embeddb_server.services.batches import answer_each
 from embeddb_server.services.served import Served, Service
-
-if TYPE_CHECKING:
-    from embeddb.collection import Collection
 
 # What a quick search may ask for, which is by one vector.
 QUICK_FIELDS = frozenset({"collection", "vectors", "columns", "k", "model", "include_operands", "effort"})
@@ -65,10 +62,7 @@ class SearchService(Service, search_pb2_grpc.SearchServiceServicer):
                 yield search_pb2.StreamSearchResponse(error=error_message(error))
 
     def _is_quick(self, request: search_pb2.SearchRequest) -> bool:
-        return _is_plain(request) and self._collection(request).is_prompt(request.model or None)
-
-    def _collection(self, request: search_pb2.SearchRequest) -> Collection:
-        return self._database.collection(request.collection or "default")
+        return _is_plain(request) and self._collection(request.collection).is_prompt(request.model or None)
 
     def _search(self, request: search_pb2.SearchRequest) -> Answering:
         current().check()
@@ -88,7 +82,7 @@ class SearchService(Service, search_pb2_grpc.SearchServiceServicer):
         return [response_message(each, columns=first.columns) for each in found.each()]
 
     def _found(self, request: search_pb2.SearchRequest, *, here: bool = False) -> HitColumns:
-        collection = self._collection(request)
+        collection = self._collection(request.collection)
         expressions = expressions_from(request)
         if not expressions:
             raise InvalidArgumentError("expressions", "none", "at least one is needed")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from embeddb.errors import UnavailableError
 
 if TYPE_CHECKING:
+    from embeddb.collection import Collection
     from embeddb.database import Database
 
 __all__ = ["Served", "Service"]
@@ -49,3 +50,7 @@ class Service:
     @property
     def _database(self) -> Database:
         return self._served.database
+
+    def _collection(self, name: str) -> Collection:
+        """The collection of that name; the one called "default" where a request names none."""
+        return self._database.collection(name or "default")

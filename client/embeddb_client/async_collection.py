@@ -16,7 +16,9 @@ from embeddb.query import (
     DEFAULT_K,
     Backfill,
     CollectionInfo,
+    Expression,
     Hit,
+    Image,
     ItemPage,
     PutItem,
     PutResult,
@@ -25,6 +27,7 @@ from embeddb.query import (
     StoredItem,
     View,
     check_name,
+    leaves,
 )
 from embeddb.questions import Compare, OnProgress, Question, Verdict
 from embeddb_client import exchanges
@@ -35,6 +38,9 @@ __all__ = ["AsyncCollection"]
 
 A = TypeVar("A")
 T = TypeVar("T")
+
+# A message of so many expressions is made in less than a millisecond.
+FEW = 64
 
 
 class AsyncCollection:
@@ -164,6 +170,7 @@ class AsyncCollection:
                     await finish_oldest()
                 exchange = exchanges.put_items(self.name, batch)
                 under_way.append((ids, asyncio.create_task(self._connection.send(exchange))))
+                await asyncio.sleep(0)  # It is sent before the next batch is made.
             while under_way:
                 await finish_oldest()
         except EmbeddbError as error:
@@ -206,7 +213,7 @@ class AsyncCollection:
 
     async def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:
         """Answer a batch of expressions; see `Collection.search_many`."""
-        exchange = await asyncio.to_thread(exchanges.search_items, self.name, search)
+        exchange = await _made_of(search, exchanges.search_items, self.name)
         return await self._connection.send(exchange)
 
     async def stream_search(
@@ -216,7 +223,7 @@ class AsyncCollection:
 
         async def requests() -> AsyncIterator[Any]:
             async for search in _each(searches):
-                yield await asyncio.to_thread(exchanges.stream_request, self.name, search)
+                yield await _made_of(search, exchanges.stream_request, self.name)
 
         async for response in self._connection.stream(self._connection.search.StreamSearch, requests()):
             yield exchanges.stream_response(response)
@@ -249,10 +256,22 @@ class AsyncCollection:
         return await self._connection.send(exchanges.get_collection(self.name))
 
 
+async def _made_of(search: Search, make: Callable[[str, Search], T], collection: str) -> T:
+    """What is made of a search: here if that takes no longer than to hand it to a thread."""
+    long = isinstance(search, Search) and (len(search.expressions) > FEW or _reads(search.expressions))
+    return await asyncio.to_thread(make, collection, search) if long else make(collection, search)
+
+
+def _reads(expressions: Sequence[Expression]) -> bool:
+    """Whether pictures are among them, which may have to be read from files."""
+    return any(isinstance(leaf, Image) for each in expressions for leaf in leaves(each))
+
+
 async def _batches(items: Iterable[PutItem] | AsyncIterable[PutItem]) -> AsyncIterator[Batch]:
     cutter = Cutter()
     async for item in _each(items):
-        full = await asyncio.to_thread(cutter.add, item)
+        reads = isinstance(item, PutItem) and isinstance(item.content, Image)
+        full = await asyncio.to_thread(cutter.add, item) if reads else cutter.add(item)
         if full is not None:
             yield full
     rest = cutter.rest()

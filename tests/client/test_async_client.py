@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,44 @@ def test_both_give_the_same_answers(client: Client, server: Server, make_collect
             await other.remove_model("short")
 
     asyncio.run(catalogue())
+
+
+class Counting(ThreadPoolExecutor):
+    """An event loop's threads, and how often they were asked for something."""
+
+    asked = 0
+
+    def submit(self, *arguments: Any, **named: Any) -> Any:
+        self.asked += 1
+        return super().submit(*arguments, **named)
+
+
+def test_only_pictures_and_long_searches_are_left_to_threads(
+    server: Server, make_collection: MakeCollection
+) -> None:
+    async def scenario(collection: AsyncCollection) -> None:
+        threads = Counting()
+        asyncio.get_running_loop().set_default_executor(threads)
+        await collection.put_many(vectors(100))
+        near = embeddb.Vector([1, 0, 0, 0])
+        hits = await collection.search(0.5 * near - embeddb.Item("0001"), 3)
+        streamed = [found async for found in collection.stream_search([Search((near,), k=3)])]
+        assert len(hits) == len(streamed[0][0]) == 3
+        assert threads.asked == 0
+        assert len(await collection.search_many(Search((near,) * 100))) == 100
+        assert threads.asked == 1
+
+    run(server, make_collection("given").name, scenario)
+
+    async def pictures(collection: AsyncCollection) -> None:
+        threads = Counting()
+        asyncio.get_running_loop().set_default_executor(threads)
+        await collection.put("cat", PHOTOS / "chelsea.png")
+        assert threads.asked == 1
+        await collection.search(0.5 * embeddb.Item("cat") + Image(PHOTOS / "coffee.png"))
+        assert threads.asked == 2
+
+    run(server, make_collection("starter").name, pictures)
 
 
 def test_items_come_from_an_async_generator_as_the_server_keeps_up(

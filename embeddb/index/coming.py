@@ -95,8 +95,10 @@ class Coming:
 def ahead(batches: Iterable[T]) -> Iterator[T]:
     """The same batches; the next one is read on another thread while one is worked on."""
     iterator = iter(batches)
+    # There is nothing to work on before the first one, and a start that finds none needs no thread.
+    batch = next(iterator, None)
     with ThreadPoolExecutor(1, "fill") as reader:
-        coming = reader.submit(next, iterator, None)
-        while (batch := coming.result()) is not None:
+        while batch is not None:
             coming = reader.submit(next, iterator, None)
             yield batch
+            batch = coming.result()

@@ -6,8 +6,10 @@ product the bias is none. For L2 it is -|x|^2 / 2, since |q - x|^2 = |q|^2 - 2 (
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import numpy.typing as npt
+from faiss import swig_ptr
 
 from embeddb.errors import InvalidArgumentError
 from embeddb.query import Metric
@@ -49,8 +51,10 @@ def prepared(metric: Metric, vectors: Floats) -> Floats:
     """
     if metric is not Metric.COSINE:
         return np.array(vectors, np.float32, order="C")
-    # Four times as fast as numpy's norm, which makes the squares first.
-    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    lengths = np.empty(len(vectors), np.float32)
+    # For a lone query a third of what numpy's `einsum` and `sqrt` take.
+    faiss.fvec_norms_L2(swig_ptr(lengths), swig_ptr(vectors), vectors.shape[1], len(vectors))  # type: ignore[attr-defined]
     # Python's own minimum and maximum, for a lone query finds numpy's out of the processor's caches.
     known = lengths.tolist()
     # The squares of the largest and smallest floats leave float32's range.

@@ -202,10 +202,12 @@ class Batcher(Generic[T, R]):
             return
         batch[0].future.set_exception(self._as_ours(failure))
 
-    def _try(self, batch: Sequence[_Waiting[T, R]]) -> Exception | None:
+    def _try(self, batch: Sequence[_Waiting[T, R]]) -> BaseException | None:
         try:
             outcomes = self._outcomes([each.value for each in batch])
-        except Exception as error:
+        except BaseException as error:
+            # Not Exception alone: a tokenizer in Rust that panics, or a model that calls sys.exit(), would
+            # end this thread, and whoever waits now or comes later would wait for ever.
             return error
         for each, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, EmbeddbError):
@@ -220,7 +222,7 @@ class Batcher(Generic[T, R]):
             raise InternalError(f"{self._thread.name}: {len(outcomes)} results of {len(values)} inputs")
         return outcomes
 
-    def _as_ours(self, failure: Exception) -> EmbeddbError:
+    def _as_ours(self, failure: BaseException) -> EmbeddbError:
         """What whoever waits is told of a failure; the log has all of what is not meant for them."""
         if isinstance(failure, EmbeddbError):
             return failure

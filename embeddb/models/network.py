@@ -56,8 +56,8 @@ class Network(Protocol):
     """A loaded network. `prepare` runs on many threads at once, `forward` on one at a time.
 
     The runtime moves `module` to its device and brings it to its precision after the network was made, and
-    the tensors that `prepare` gives likewise, before `forward` gets them. A `forward` that makes tensors of
-    its own asks the module's parameters where to put them.
+    the tensors that `prepare` gives likewise, before `forward` gets them, in inference mode. A
+    `forward` that makes tensors of its own asks the module's parameters where to put them.
 
     Attributes:
         module: all that has weights, several in a `ModuleList`; the fingerprint is taken before it is cast.

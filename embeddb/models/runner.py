@@ -123,7 +123,7 @@ class Runner:
             ResourceExhaustedError: the batch is too large for the device's memory.
         """
         try:
-            with self._on_stream():
+            with torch.inference_mode(), self._on_stream():
                 output = self._network.forward(modality, prepared)
                 probabilities = None if output.probabilities is None else output.probabilities.cpu()
                 return Output(output.features.float().cpu(), probabilities)

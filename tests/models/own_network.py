@@ -32,6 +32,15 @@ class Colours:
         return Output(self.module(torch.stack(tuple(prepared))) * self.times)
 
 
+class Trained(Colours):
+    """Weights that would have gradients, and nothing said about them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.module = torch.nn.Linear(3, 3)
+
+
 class WrongDimension(Colours):
     dimension = 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ GONE = Deadline(gone=lambda: True)
 
 @dataclass
 class Doubler:
-    """Doubles numbers, refuses negative ones by name, breaks on 13, and can be held up."""
+    """Doubles numbers, refuses negative ones by name, breaks on 13, exits on 14, and can be held up."""
 
     batches: list[list[int]] = field(default_factory=list)
     started: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -43,6 +44,8 @@ class Doubler:
         assert self.open.wait(20)
         if 13 in numbers:
             raise ZeroDivisionError("13 breaks everything")
+        if 14 in numbers:
+            sys.exit("14 is the end")
         return [2 * n if n >= 0 else InvalidArgumentError("n", n, "must not be negative") for n in numbers]
 
 
@@ -71,7 +74,7 @@ def outcome(future: Future[int]) -> int | type[BaseException]:
 
 
 inputs = st.tuples(
-    st.sampled_from([1, 2, 3, -1, 13]),
+    st.sampled_from([1, 2, 3, -1, 13, 14]),
     st.sampled_from(Priority),
     st.sampled_from([NEVER, NEVER, NEVER, EXPIRED, GONE]),
 )
@@ -89,13 +92,13 @@ def test_everyone_gets_their_own_result_or_error(
     for (number, _, deadline), got in zip(given_inputs, outcomes, strict=True):
         if deadline is not NEVER:
             assert got is (DeadlineExceededError if deadline is EXPIRED else CancelledError)
-        elif number == 13:
+        elif number in (13, 14):
             assert got is InternalError
         else:
             assert got == (2 * number if number > 0 else InvalidArgumentError)
     wanted = sum(deadline is NEVER for _, _, deadline in given_inputs)
     assert all(len(batch) <= max_batch for batch in run.batches)
-    if not any(number == 13 for number, _, _ in given_inputs):
+    if not any(number in (13, 14) for number, _, _ in given_inputs):
         assert sum(map(len, run.batches)) == 1 + wanted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from torchvision.transforms.functional import to_tensor
 
 import embeddb
@@ -20,6 +21,13 @@ def test_a_class_of_one_s_own_embeds(trusting: Database) -> None:
     spec = {"loader": "python", "class": f"{MODULE}:Colours", "arguments": {"times": 2}}
     assert trusting.register_model("colours", spec).dimension == 3
     check_images(trusting, "colours", lambda image: 2 * to_tensor(image).mean(dim=(1, 2)))
+
+
+def test_a_class_need_not_turn_gradients_off(trusting: Database) -> None:
+    trusting.register_model("trained", {"loader": "python", "class": f"{MODULE}:Trained"})
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(3, 3).requires_grad_(False)
+    check_images(trusting, "trained", lambda image: layer(to_tensor(image).mean(dim=(1, 2))))
 
 
 @pytest.mark.parametrize("module", ["os", "tests.models", f"{MODULE}.deeper", "", "tests.models.pictures"])

@@ -101,10 +101,9 @@ class OpenClipNetwork:
     def forward(self, modality: Modality, prepared: Sequence[torch.Tensor]) -> Output:
         """Run a batch through the tower of its modality."""
         batch = torch.stack(tuple(prepared))
-        with torch.inference_mode():
-            if modality is Modality.TEXT:
-                return Output(self.module.encode_text(batch))
-            return Output(self.module.encode_image(batch))
+        if modality is Modality.TEXT:
+            return Output(self.module.encode_text(batch))
+        return Output(self.module.encode_image(batch))
 
 
 def load_open_clip(spec: Spec, settings: ModelSettings) -> Network:

@@ -80,8 +80,7 @@ class ProgramNetwork:
 
     def forward(self, modality: Modality, prepared: Sequence[torch.Tensor]) -> Output:
         """Run a batch."""
-        with torch.inference_mode():
-            given = self.module(torch.stack(tuple(prepared)))
+        given = self.module(torch.stack(tuple(prepared)))
         if isinstance(given, torch.Tensor):
             return Output(given)
         predictions, features = given

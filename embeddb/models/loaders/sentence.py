@@ -74,14 +74,13 @@ class SentenceNetwork:
 
     def forward(self, modality: Modality, prepared: Sequence[str]) -> Output:
         """Run a batch of texts."""
-        with torch.inference_mode():
-            features = self._encoder.encode(
-                list(prepared),
-                prompt=self._prompt,
-                batch_size=len(prepared),
-                show_progress_bar=False,
-                convert_to_tensor=True,
-            )
+        features = self._encoder.encode(
+            list(prepared),
+            prompt=self._prompt,
+            batch_size=len(prepared),
+            show_progress_bar=False,
+            convert_to_tensor=True,
+        )
         return Output(features)
 
 

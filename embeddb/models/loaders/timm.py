@@ -80,13 +80,12 @@ class TimmNetwork:
 
     def forward(self, modality: Modality, prepared: Sequence[torch.Tensor]) -> Output:
         """Run a batch."""
-        with torch.inference_mode():
-            # The trunk, where the time goes, runs once; the head, without and with its last layer, twice.
-            trunk = self.module.forward_features(torch.stack(tuple(prepared)))
-            features = self.module.forward_head(trunk, pre_logits=True)
-            if not self.labels:
-                return Output(features)
-            return Output(features, self.module.forward_head(trunk).float().softmax(dim=1))
+        # The trunk, where the time goes, runs once; the head, without and with its last layer, twice.
+        trunk = self.module.forward_features(torch.stack(tuple(prepared)))
+        features = self.module.forward_head(trunk, pre_logits=True)
+        if not self.labels:
+            return Output(features)
+        return Output(features, self.module.forward_head(trunk).float().softmax(dim=1))
 
 
 def load_timm(spec: Spec, settings: ModelSettings) -> Network:

@@ -70,11 +70,10 @@ class TorchvisionNetwork:
     def forward(self, modality: Modality, prepared: Sequence[torch.Tensor]) -> Output:
         """Run a batch."""
         trunk, classifier = self.module
-        with torch.inference_mode():
-            features = trunk(torch.stack(tuple(prepared)))
-            if not self.labels:
-                return Output(features)
-            return Output(features, classifier(features).float().softmax(dim=1))
+        features = trunk(torch.stack(tuple(prepared)))
+        if not self.labels:
+            return Output(features)
+        return Output(features, classifier(features).float().softmax(dim=1))
 
 
 def load_torchvision(spec: Spec, settings: ModelSettings) -> Network:

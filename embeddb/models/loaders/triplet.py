@@ -160,11 +160,10 @@ class TripletNetwork:
     def forward(self, modality: Modality, prepared: Sequence[torch.Tensor]) -> Output:
         """Run a batch; (n, dimension) of unit length."""
         batch = torch.stack(tuple(prepared))
-        with torch.inference_mode():
-            features = self.module(batch)
-            if self._flip:
-                features = (features + self.module(batch.flip(-1))) / 2
-            return Output(normalize(features.float(), dim=1))
+        features = self.module(batch)
+        if self._flip:
+            features = (features + self.module(batch.flip(-1))) / 2
+        return Output(normalize(features.float(), dim=1))
 
 
 def load_triplet(spec: Spec, settings: ModelSettings) -> Network:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from embeddb.errors import PermissionDeniedError
 
-__all__ = ["ModelSettings"]
+__all__ = ["PILLOW_MAX_PIXELS", "ModelSettings"]
+
+PILLOW_MAX_PIXELS = 178_956_970
+"""Pillow opens no larger image, whatever else is allowed."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class ModelSettings:
         text_cache: how many of the texts that queries had embedded last each model keeps with their features;
             0 for none.
         max_image_bytes: largest encoded image.
-        max_image_pixels: largest image, width x height.
+        max_image_pixels: largest image, width x height; at most `PILLOW_MAX_PIXELS` count.
         predictions: how many of the likeliest classes are kept with an item; all, if there are not more.
     """
 

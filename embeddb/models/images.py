@@ -15,6 +15,7 @@ from PIL import Image as PilImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from embeddb.errors import InvalidArgumentError
+from embeddb.settings import PILLOW_MAX_PIXELS
 
 __all__ = ["decode"]
 
@@ -31,7 +32,8 @@ def decode(data: bytes, max_bytes: int, max_pixels: int) -> PilImage.Image:
     Args:
         data: JPEG, PNG, WebP, GIF, BMP or TIFF.
         max_bytes: largest `data`.
-        max_pixels: largest width x height, read from the header before anything is decoded.
+        max_pixels: largest width x height, read from the header before anything is decoded; no more than
+            178,956,970, where Pillow's own limit is.
 
     Raises:
         InvalidArgumentError: it is no such image, is damaged, or is over a limit.
@@ -55,6 +57,9 @@ def decode(data: bytes, max_bytes: int, max_pixels: int) -> PilImage.Image:
                 return _as_rgb(upright)
     except UnidentifiedImageError:
         allowed = f"must be one of {', '.join(FORMATS)}"
+        raise InvalidArgumentError("image", data, allowed) from None
+    except PilImage.DecompressionBombError:
+        allowed = f"must be at most {min(max_pixels, PILLOW_MAX_PIXELS):,} pixels"
         raise InvalidArgumentError("image", data, allowed) from None
     except InvalidArgumentError:
         raise

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 
 from embeddb.errors import InvalidArgumentError
 
@@ -62,7 +63,8 @@ def image_source(source: object) -> str | bytes:
     """Return a path as a string and all else as an encoded image: bytes as they are, pixels as PNG.
 
     Raises:
-        InvalidArgumentError: it is none: of arrays, uint8 of (h, w) or (h, w, 3 or 4) is taken.
+        InvalidArgumentError: it is none: of arrays, uint8 of (h, w) or (h, w, 3 or 4) is taken; or a PIL
+            image's file is damaged.
     """
     match source:
         case str() | Path():
@@ -85,9 +87,17 @@ def image_source(source: object) -> str | bytes:
 
 
 def _as_png(image: PIL.Image.Image) -> bytes:
-    if image.mode not in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"):
-        image = image.convert("RGB")
     buffer = io.BytesIO()
-    # Level 1: these bytes are read once or twice, so time matters more than the last percents of size.
-    image.save(buffer, format="PNG", compress_level=1)
+    try:
+        # A PNG of it would not say which way is up.
+        upright = PIL.ImageOps.exif_transpose(image)
+        if upright.mode == "I":
+            upright = upright.convert("I;16")  # RGB would clip it at 255.
+        elif upright.mode not in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"):
+            upright = upright.convert("RGB")
+        # Level 1: these bytes are read once or twice, so time matters more than the last percents of size.
+        upright.save(buffer, format="PNG", compress_level=1)
+    except (OSError, SyntaxError, ValueError) as error:
+        # What was opened lazily is read here.
+        raise InvalidArgumentError("image", type(image).__name__, f"cannot be decoded: {error}") from None
     return buffer.getvalue()

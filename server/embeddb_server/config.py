@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from embeddb.errors import FailedPreconditionError
 from embeddb.query.names import DEVICE
-from embeddb.settings import ModelSettings
+from embeddb.settings import PILLOW_MAX_PIXELS, ModelSettings
 from embeddb_server.limits import Limits
 
 __all__ = ["Config", "config", "load", "to_toml"]
@@ -91,8 +91,9 @@ class Config(BaseSettings):
         Limits.max_elements, description="most elements of one request: items, ids, contents or expressions"
     )
     max_image_bytes: Count = Field(ModelSettings.max_image_bytes, description="largest encoded image")
-    max_image_pixels: Count = Field(
-        ModelSettings.max_image_pixels, description="largest image, width times height"
+    max_image_pixels: Annotated[int, Field(ge=1, le=PILLOW_MAX_PIXELS)] = Field(
+        ModelSettings.max_image_pixels,
+        description=f"largest image, width times height; Pillow opens none above {PILLOW_MAX_PIXELS:,}",
     )
     max_calls: Count = Field(Limits.max_calls, description="most calls under way; more are refused")
     max_streams: Count = Field(Limits.max_streams, description="most streams open at once; more are refused")

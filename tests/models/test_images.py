@@ -121,6 +121,13 @@ def test_limits_are_checked_before_anything_is_decoded(monkeypatch: pytest.Monke
         images.decode(bomb, 1_000, 10**9)
 
 
+@pytest.mark.parametrize(("allowed", "said"), [(100_000_000, "100,000,000"), (10**9, "178,956,970")])
+def test_a_bomb_is_refused_by_the_limit_that_counts(allowed: int, said: str) -> None:
+    bomb = encoded(PilImage.new("1", (14_000, 14_000)))
+    with pytest.raises(InvalidArgumentError, match=f"must be at most {said} pixels"):
+        images.decode(bomb, MAX_BYTES, allowed)
+
+
 @pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP"])
 def test_a_truncated_file_is_refused(format_name: str) -> None:
     data = encoded(PHOTO, format_name)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import pytest
 from hypothesis import given
@@ -100,8 +102,32 @@ def test_images_are_made_of_what_users_have(tmp_path: Path) -> None:
         Image(PIL.Image.open(path)),
     ]
     for image in made:
-        decoded = PIL.Image.open(__import__("io").BytesIO(image.read()))
+        decoded = PIL.Image.open(io.BytesIO(image.read()))
         assert np.array_equal(np.asarray(decoded), pixels)
+
+
+def test_a_pil_image_is_kept_upright(tmp_path: Path) -> None:
+    exif = PIL.Image.Exif()
+    exif[PIL.ExifTags.Base.Orientation] = 6
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+    PIL.Image.fromarray(np.rot90(pixels)).save(tmp_path / "lying.png", exif=exif)
+    with PIL.Image.open(tmp_path / "lying.png") as lying:
+        kept = Image(lying)
+    assert np.array_equal(np.asarray(PIL.Image.open(io.BytesIO(kept.read()))), pixels)
+
+
+def test_a_pil_image_of_32_bits_keeps_16_of_them() -> None:
+    grey = np.array([[0, 300], [5000, 65535]], np.int32)
+    kept = Image(PIL.Image.fromarray(grey))
+    assert np.array_equal(np.asarray(PIL.Image.open(io.BytesIO(kept.read()))), grey)
+
+
+def test_a_damaged_pil_image_is_refused(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(whole, "PNG")
+    damaged = PIL.Image.open(io.BytesIO(whole.getvalue()[:5000]))
+    with damaged, pytest.raises(InvalidArgumentError, match="cannot be decoded"):
+        Image(damaged)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -18,7 +16,8 @@ from embeddb.index.centres import have_codes, prepare_additions, search_of_centr
 from embeddb.index.coder import Coder
 from embeddb.index.exact import best, score
 from embeddb.index.faiss_search import faiss_search, selector
-from embeddb.index.gpu import FAULTS, MOST_SELECTED, Gpu
+from embeddb.index.gpu import MOST_SELECTED
+from embeddb.index.gpu_copy import GpuCopy
 from embeddb.index.tuning import (
     MAX_EXTRA,
     TUNED_K,
@@ -52,9 +51,6 @@ GRAPH_FACTOR = 2
 # Beyond the hits that efforts are measured for, this is the share of a further list that is hits.
 LIST_SHARE = 0.25
 
-log = logging.getLogger(__name__)
-
-
 _METRICS = {
     Metric.COSINE: faiss.METRIC_INNER_PRODUCT,
     Metric.INNER_PRODUCT: faiss.METRIC_INNER_PRODUCT,
@@ -72,7 +68,7 @@ class Approximate:
         tuned: what was measured of it; None until it is.
 
     Attributes:
-        gpu: where a copy is that serves what it can; None where there is none.
+        copy: its copy on a GPU; none is there until it is placed.
         sweepable: whether the dead can be taken out: of lists, but not of a graph. Nor of the lists of the
             fast scan, for FAISS 1.15 loses what is added to them after that.
     """
@@ -88,13 +84,9 @@ class Approximate:
         self.factory = factory
         self._tuned = tuned
         self._places = places
-        self.gpu: Gpu | None = None
-        self._copy: faiss.Index | None = None
-        self._failed: Callable[[], None] = lambda: None
+        self.copy = GpuCopy(factory)
         # FAISS searches an index on many threads at once, but not while it adds to it.
         self._gate = Gate()
-        # On a GPU not even two searches may run at the same time.
-        self._copying = threading.Lock()
         self._ivf = faiss.try_extract_index_ivf(index)
         self._coder: Coder | None = None
         self._most_lists = 0 if self._ivf is None else int(self._ivf.nlist)
@@ -149,28 +141,8 @@ class Approximate:
                     self.index.add_with_ids(few, ids)
                 else:
                     self.index.add(few)
-                self._add_to_copy(few, ids)
+                self.copy.add(few, ids)
                 self._places += len(few)
-
-    def place(self, gpu: Gpu, failed: Callable[[], None]) -> None:
-        """Put a copy on a GPU; to be called on the thread that adds.
-
-        It answers searches without a filter, of as many candidates and lists as FAISS has kernels for there.
-
-        Args:
-            failed: is called when the copy has failed, and is there no more.
-
-        Raises:
-            FAULTS: there is no copy.
-        """
-        copy = gpu.copy(self.index)
-        with self._copying:
-            self._copy, self.gpu, self._failed = copy, gpu, failed
-
-    def leave(self) -> None:
-        """Give up the copy, if there is one."""
-        with self._copying:
-            self._copy = self.gpu = None
 
     def search(
         self,
@@ -274,13 +246,13 @@ class Approximate:
     def describe(self, recall: float) -> str:
         """What it is, and what a recall takes."""
         point = self.tuned.least(recall)
-        where = f", on {gpu}" if (gpu := self.gpu) is not None else ""
+        where = f", on {gpu}" if (gpu := self.copy.gpu) is not None else ""
         return f"{self.factory}, effort {point.effort}: recall {point.recall:.3f}{where}"
 
     @property
     def is_searchable(self) -> bool:
         """Whether a search would wait neither for an addition nor for a GPU, at this moment."""
-        return self._gate.is_open and not self._copying.locked()
+        return self._gate.is_open and not self.copy.is_busy
 
     @property
     def swept(self) -> int:
@@ -293,7 +265,7 @@ class Approximate:
         with self._gate.alone():
             self.index.remove_ids(faiss.IDSelectorNot(living))
         # FAISS takes nothing out of lists on a GPU: a new copy is made of what is left.
-        self.leave()
+        self.copy.leave()
 
     def _candidates(
         self, queries: Floats, size: int, end: int, effort: int, allowed: Allowed | None
@@ -303,46 +275,18 @@ class Approximate:
         if not size:
             # All were swept out since the moment.
             return np.full((len(queries), 1), -1, np.int64)
-        copied = self._candidates_of_copy(queries, size, effort) if allowed is None else None
-        if copied is not None:
-            copied[copied >= end] = -1
-            return copied
         parameters = self._parameters(effort, size, None if allowed is None else selector(allowed))
+        # The copy takes no filter, and FAISS has kernels for so many candidates and lists there.
+        if allowed is None and max(size, min(effort, self._most_lists)) <= MOST_SELECTED:
+            copied = self.copy.search(queries, size, parameters)
+            if copied is not None:
+                copied[copied >= end] = -1
+                return copied
         with self._gate:
             places = faiss_search(self.index, queries, size, parameters)[1]
         if end < len(self):
             places[places >= end] = -1
         return places
-
-    def _candidates_of_copy(self, queries: Floats, size: int, effort: int) -> Places | None:
-        """The candidates that the copy on the GPU finds; None where it cannot be asked."""
-        if self._copy is None or max(size, min(effort, self._most_lists)) > MOST_SELECTED:
-            return None
-        with self._copying:
-            # It may have gone while this thread waited.
-            if (copy := self._copy) is None:
-                return None
-            try:
-                return faiss_search(copy, queries, size, self._parameters(effort, size, None))[1]
-            except FAULTS as error:
-                self._drop_copy(error)
-                return None
-
-    def _add_to_copy(self, vectors: Floats, ids: Places) -> None:
-        with self._copying:
-            if self._copy is None:
-                return
-            try:
-                self._copy.add_with_ids(vectors, ids)
-            except FAULTS as error:
-                self._drop_copy(error)
-
-    def _drop_copy(self, error: Exception) -> None:
-        log.warning("%s: %s failed, and the processor serves: %s", self.factory, self.gpu, error)
-        if self.gpu is not None:
-            self.gpu.rest()
-        self._copy = self.gpu = None
-        self._failed()
 
     def _has_whole_vectors(self) -> bool:
         """Whether it ranks by the vectors themselves, in float32."""

@@ -204,7 +204,7 @@ class Contents:
         """Give back what is taken of a GPU; nothing is searched any more."""
         with self._lock:
             if self._approximate is not None:
-                self._approximate.leave()
+                self._approximate.copy.leave()
             if self._codes.gpu is not None:
                 moment = self._vectors.moment()
                 self._codes = Codes(len(moment), moment.since(len(moment)))

@@ -11,8 +11,9 @@ import faiss
 
 from embeddb.errors import DataLossError
 from embeddb.index.approximate import Approximate
-from embeddb.index.contents import Contents, State
-from embeddb.index.gpu import FAULTS, Gpu
+from embeddb.index.contents import Contents
+from embeddb.index.gpu import Gpu
+from embeddb.index.placement import Placement
 from embeddb.index.policy import IndexPolicy
 from embeddb.index.recall import LiveRecall
 from embeddb.index.snapshot import Snapshot, SnapshotFile
@@ -46,8 +47,6 @@ COVERED_AT_ONCE = 1024
 RECEIVE_PAUSE = 30.0
 # Between two looks at the clock, of which the first says that it is not yet time.
 SHORTEST_PAUSE = 0.01
-# Fewer are scanned by the processor in about the time that a GPU takes to start a search's kernels.
-LEAST_PLACED = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,9 @@ class Upkeep:
         self._name = name
         self._snapshots = snapshots
         self._saved = saved
-        self._gpu = gpu
+        self._placement = (
+            None if gpu is None else Placement(gpu, contents, policy, live_recall, name, self.wake)
+        )
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._timer: threading.Timer | None = None
@@ -90,11 +91,8 @@ class Upkeep:
         self._retry_at = 0
         # When the vectors that are coming are asked for, by the clock of `time.monotonic`.
         self._receive_at = time.monotonic() + RECEIVE_DELAY
-        # And before codes, or a copy of the index, are put on the GPU, or put there again.
-        self._codes_at = LEAST_PLACED
         # When the index is tuned anew, by the same clock as above.
         self._tune_at = 0.0
-        self._copy_at = 0
 
     def wake(self) -> None:
         """Begin with what has to be done, if anything; returns at once."""
@@ -171,8 +169,8 @@ class Upkeep:
             return None
         if dead > MAX_DEAD_SHARE * count:
             return self._rebuild
-        place = self._due_on_gpu(state)
-        if place is not None and not self._rest_left():
+        placement = self._placement
+        if placement is not None and (place := placement.due(state)) and not placement.rest_left:
             return place
         wanted = self._wanted(count - dead)
         if approximate is None:
@@ -204,8 +202,8 @@ class Upkeep:
         state = self._contents.state
         if state.moment.coming is not None:
             return max(SHORTEST_PAUSE, self._receive_at - time.monotonic())
-        if self._due_on_gpu(state) is not None:
-            return self._rest_left()
+        if self._placement is not None and self._placement.due(state) is not None:
+            return self._placement.rest_left
         approximate = state.approximate
         if approximate is None or len(state.moment) < self._retry_at:
             return 0.0
@@ -237,56 +235,11 @@ class Upkeep:
         self._snapshots.discard(error)
         self._saved = 0
 
-    def _rest_left(self) -> float:
-        return 0.0 if self._gpu is None else self._gpu.rest_left
-
     def _wanted(self, living: int) -> str | None:
         """The index that so many vectors should have; None for the exact scan, which a GPU does for all."""
         on_gpu = self._contents.state.codes.gpu is not None
         dimension = self._contents.state.moment.kept.shape[1]
-        return None if on_gpu else self._policy.choose(living, dimension, self._gpu is not None)
-
-    def _due_on_gpu(self, state: State) -> Callable[[], None] | None:
-        """What has to be put on the GPU, if anything: codes of all places, or else a copy of the index.
-
-        As far as it does not rest.
-        """
-        if self._gpu is None:
-            return None
-        count, approximate = len(state.moment), state.approximate
-        if state.codes.gpu is None and self._policy.allows_exact and count >= self._codes_at:
-            return self._place_codes
-        if approximate is None or approximate.gpu is not None:
-            return None
-        return self._place_copy if count >= self._copy_at else None
-
-    def _place_codes(self) -> None:
-        """Put codes of all places on the GPU; where it has no room, later, among twice as many."""
-        assert self._gpu is not None
-        count = len(self._contents.state.moment)
-        try:
-            self._contents.place(self._gpu)
-        except FAULTS as error:
-            log.warning("%s: %d codes are not put on %s: %s", self._name, count, self._gpu, error)
-            self._codes_at = int(MAX_GROWTH * count)
-            return
-        log.info("%s: %d codes are on %s", self._name, count, self._gpu)
-        self._live_recall.forget()
-
-    def _place_copy(self) -> None:
-        """Put a copy of the approximate index on the GPU; where that cannot be, as with codes."""
-        state = self._contents.state
-        assert self._gpu is not None
-        assert state.approximate is not None
-        try:
-            state.approximate.place(self._gpu, self.wake)
-        except FAULTS as error:
-            log.warning(
-                "%s: %s is not put on %s: %s", self._name, state.approximate.factory, self._gpu, error
-            )
-            self._copy_at = int(MAX_GROWTH * len(state.moment))
-            return
-        log.info("%s: %s", self._name, state.approximate.describe(self._policy.recall))
+        return None if on_gpu else self._policy.choose(living, dimension, self._placement is not None)
 
     def _add_tail(self) -> None:
         """Add what is scanned beside the approximate index to it."""

@@ -16,7 +16,7 @@ import torch
 
 import embeddb
 from embeddb.errors import InvalidArgumentError, ResourceExhaustedError
-from embeddb.index import Gpu, IndexPolicy, SpaceIndex, find_gpu, policy, upkeep
+from embeddb.index import Gpu, IndexPolicy, SpaceIndex, find_gpu, placement, policy
 from embeddb.index import gpu as gpu_module
 from embeddb.options import Effort
 from embeddb.query import Metric, PutItem
@@ -63,7 +63,7 @@ class Simulated(Gpu):
 @pytest.fixture
 def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Makes indexes of 6,000 clustered vectors, which are enough to be put on a GPU."""
-    monkeypatch.setattr(upkeep, "LEAST_PLACED", 2000)
+    monkeypatch.setattr(placement, "LEAST_PLACED", 2000)
 
     def made(gpu: Gpu, factory: str = "auto", metric: Metric = Metric.COSINE) -> SpaceIndex:
         index = SpaceIndex(DIMENSION, metric, IndexPolicy(factory), gpu=gpu)
@@ -112,7 +112,7 @@ def test_what_is_added_is_found_there_at_once(make: Make) -> None:
 
 
 def test_few_vectors_stay_with_the_processor(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "LEAST_PLACED", 6001)
+    monkeypatch.setattr(placement, "LEAST_PLACED", 6001)
     assert repr(make(Simulated())) == "exact"
 
 
@@ -375,7 +375,7 @@ def test_a_database_puts_its_indexes_where_it_is_told(
         database.register_model("given", {"loader": "vectors", "dimension": DIMENSION})
         items = [PutItem(f"{n}", features={"given": each}) for n, each in enumerate(clustered(300))]
         database.create_collection("many", ["given"]).put_many(items)
-    monkeypatch.setattr(upkeep, "LEAST_PLACED", 200)
+    monkeypatch.setattr(placement, "LEAST_PLACED", 200)
     monkeypatch.setattr("embeddb.database.find_gpu", {"cuda": Simulated()}.__getitem__)
     with embeddb.open(tmp_path, index_device="cuda") as database:
         collection = database.collection("many")

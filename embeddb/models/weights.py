@@ -29,7 +29,8 @@ def read_state_dict(field: str, file: Path) -> dict[str, torch.Tensor]:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         # A damaged file makes the readers raise nearly anything; what would have to be run fails here too.
-        first = str(error).partition("\n")[0]
+        # torch goes on for pages, in bold, about how to run it all the same.
+        first = str(error).partition("\n")[0].partition(". ")[0]
         raise InvalidArgumentError(field, file.name, f"holds no plain tensors: {first}") from None
     if isinstance(state, dict):
         state = next(

@@ -45,7 +45,7 @@ STEPS = {
     "bench_embed": Step(("embed_service.py", "--own", "--model", "ViT-B/32", "--seconds", "1"), 4),
     "search_100000": Step(("search_service.py", "--vectors", "100000"), 12, peers=True),
     "lone": Step(("lone.py",), 5),
-    "embed": Step(("embed_service.py", "--seconds", "5"), 7, peers=True),
+    "embed": Step(("embed_service.py", "--compiled", "--seconds", "5"), 12, peers=True),
     "end_to_end": Step(("end_to_end.py",), 10),
     "search_1000000": Step(
         ("search_service.py", "--vectors", "1000000", "--only", "embeddb", "--only", "FAISS IVF"), 12

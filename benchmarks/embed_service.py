@@ -4,7 +4,8 @@
 
 The models have random weights, which take as long as others. The loops of `loops.py` have a process of their
 own, as is the server, which is called over gRPC. The last figures say how many times the loops' rate the
-service's is.
+service's is. With `--compiled` the service is measured again, told that it may compile the model, beside the
+same loops.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -31,7 +33,7 @@ from photos import write_photos
 
 import embeddb
 from embeddb.errors import EmbeddbError
-from embeddb.query import Image, PutItem
+from embeddb.query import Image, PutItem, RunOptions
 from embeddb_client import Client
 
 HERE = Path(__file__).parent
@@ -74,11 +76,13 @@ def called(name: str, callers: Sequence[Embed], images: Sequence[bytes], seconds
     yield f"{name}, {len(images)} at once, images/s", clock.rate([work(callers[0], len(images))], seconds)
 
 
-def of_embeddb(model: str, images: Sequence[bytes], seconds: float) -> Figures:
-    """Embed and Put over gRPC."""
+def of_embeddb(model: str, options: RunOptions, images: Sequence[bytes], seconds: float) -> Figures:
+    """Registration, and Embed and Put over gRPC."""
     with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as (_, address):
         clients = [Client(address, timeout=TIMEOUT) for _ in range(CLIENTS)]
-        clients[0].register_model("model", SPECS[model])
+        started = time.perf_counter()
+        clients[0].register_model("model", SPECS[model], options)
+        yield "registration, s", time.perf_counter() - started
         clients[0].create_collection("put", ["model"])
         numbers = itertools.count()
 
@@ -135,6 +139,7 @@ def main() -> None:
     )
     parser.add_argument("--model", action="append", choices=SPECS, help="these models; all if not given")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument("--compiled", action="store_true", help="also with models that are compiled")
     parser.add_argument("--own", action="store_true", help="without Infinity: nothing is installed")
     parser.add_argument("--cache", type=Path, default=DEFAULT, help="where Infinity is installed")
     report.add_options(parser)
@@ -149,11 +154,15 @@ def main() -> None:
         images = [file.read_bytes() for file in sorted(photos.iterdir())]
         for model in models:
             print(model, flush=True)
-            figures = dict(hand_written(model, photos, options.seconds))
-            figures |= of_embeddb(model, images, options.seconds)
+            loops = dict(hand_written(model, photos, options.seconds))
+            figures = loops | dict(of_embeddb(model, RunOptions(), images, options.seconds))
             if peer is not None and model == OF_INFINITY:
                 figures |= of_infinity(peer, images, options.seconds)
             results[model] = figures | dict(compared(figures))
+            if options.compiled:
+                compiled = RunOptions(compile=True)
+                figures = loops | dict(of_embeddb(model, compiled, images, options.seconds))
+                results[f"{model}, compiled"] = figures | dict(compared(figures))
     about: dict[str, object] = {"photos": PHOTOS, "seconds": options.seconds}
     about |= {each.__name__: each.__version__ for each in (embeddb, torch, open_clip, timm)}
     if peer is not None:

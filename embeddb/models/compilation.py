@@ -37,14 +37,16 @@ def check_compilable(network: Network) -> None:
 def compile_methods(methods: Sequence[tuple[torch.nn.Module, str]]) -> Callable[[], None]:
     """Put compiled methods in the place of a network's own; what is returned takes them away again.
 
-    Each is compiled at its first calls: once for batches of one, and once for all other sizes.
+    Each is compiled at its first calls, once for batches of one and once for all other sizes. torch keeps
+    open what it has seen to vary, the number of inputs and the length of texts, and fixes the rest, such as
+    the size of images, which is translated sooner and to faster code than where everything is kept open.
     """
     # Otherwise models of one architecture share a limit of eight translations, and run uncompiled beyond it.
     isolates = "isolate_recompiles" in inspect.signature(torch.compile).parameters
     options: dict[str, Any] = {"isolate_recompiles": True} if isolates else {}
     translate: Callable[..., Any] = torch.compile
     for owner, name in methods:
-        setattr(owner, name, translate(getattr(owner, name), dynamic=True, **options))
+        setattr(owner, name, translate(getattr(owner, name), **options))
 
     def restore() -> None:
         for owner, name in methods:

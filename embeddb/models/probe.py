@@ -74,7 +74,9 @@ def warm_up(
     prepared: Mapping[Modality, Sequence[Any]],
     sizes: Sequence[int],
 ) -> Sequence[torch.Tensor]:
-    """Run prepared probes through a network, all of a modality together, and in batches of other sizes.
+    """Run prepared probes through a network, in batches of some sizes, and then all of a modality together.
+
+    Each of those batches begins with another probe, so that texts alone have different lengths.
 
     Returns:
         (n, dimension) float32 on the CPU for each modality.
@@ -83,8 +85,8 @@ def warm_up(
         Exception: whatever the network raises.
     """
     for modality, inputs in prepared.items():
-        for size in sizes:
-            forward(modality, [inputs[i % len(inputs)] for i in range(size)])
+        for first, size in enumerate(sizes):
+            forward(modality, [inputs[i % len(inputs)] for i in range(first, first + size)])
     return [forward(*each).features.clone() for each in prepared.items()]
 
 

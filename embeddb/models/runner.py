@@ -40,7 +40,7 @@ without the mean.
 # A way is taken over a plainer one only if it is faster by this factor: less may be noise.
 MIN_GAIN = 1.05
 # Raised when another way of choosing is to choose anew.
-METHOD = 1
+METHOD = 2
 
 Choices = MutableMapping[str, dict[str, Any]]
 """Ways that were chosen, as plain data, by what decided them."""
@@ -168,8 +168,9 @@ class Runner:
 
     def _sizes(self) -> Sequence[int]:
         """Of the batches that warm the network up."""
-        # What is compiled is compiled apart for one input, and sometimes once more for many.
-        return (1, self._max_batch) if self._way.compiled else ()
+        # What is compiled is compiled apart for one input, and once more where a second one has another
+        # length, and for many: here, so that nobody who asks waits for it.
+        return (1, 1, self._max_batch) if self._way.compiled else ()
 
     def _measure(self, way: Way) -> Measured:
         self._apply(way)

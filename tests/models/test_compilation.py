@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from embeddb.models.compilation import compile_methods
 from embeddb.models.loaders import LOADERS
 from embeddb.models.network import CompilableNetwork
 from embeddb.models.probe import probes
+from embeddb.models.runner import Runner
 from embeddb.models.spec import Spec
+from embeddb.query import Modality, Precision, RunOptions
 
 SPECS = {
     "open_clip": {"folder": "scenes"},
@@ -54,3 +57,40 @@ def test_a_network_runs_through_what_it_names(
     for modality, inputs in prepared.items():
         network.forward(modality, inputs)
     assert calls == before
+
+
+@pytest.mark.parametrize(("loader", "translations"), [("timm", 2), ("open_clip", 4), ("sentence", 3)])
+def test_all_is_translated_before_the_model_serves(
+    loader: str, translations: int, scenes_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone and in batches of every size, and texts of every length; what varies is found by torch itself."""
+    torch.compiler.reset()
+    made: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> Callable[..., Any]:
+        made.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    monkeypatch.setattr("embeddb.models.runner._fastest", lambda plain, seconds: list(seconds)[-1])
+    monkeypatch.setattr("embeddb.models.runner.check_compilable", lambda network: None)
+    network = LOADERS[loader](Spec(SPECS[loader]), ModelSettings(folder=scenes_folder))
+    prepared = {m: [network.prepare(each) for each in probes(m)] for m in network.modalities}
+    if Modality.TEXT in prepared:
+        prepared[Modality.TEXT] += [network.prepare(("word " * length).strip()) for length in range(2, 40, 7)]
+    with torch.inference_mode():
+        plain = {
+            m: [network.forward(m, [each]).features for each in inputs] for m, inputs in prepared.items()
+        }
+    options = RunOptions(device="cpu", precision=Precision.FLOAT32, compile=True)
+    runner = Runner(loader, network, options, 6, {})
+    assert runner.running.compiled
+    assert len(made) == translations
+    for modality, inputs in prepared.items():
+        for first in range(len(inputs)):
+            for size in range(1, 7):
+                batch = inputs[first : first + size]
+                features = runner.forward(modality, batch).features
+                wanted = torch.cat(plain[modality][first : first + size])
+                torch.testing.assert_close(features, wanted, rtol=1e-3, atol=1e-4)
+    assert len(made) == translations, "a request waited for a translation"

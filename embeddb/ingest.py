@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
 from functools import partial
+from itertools import pairwise
 from typing import TypeGuard
 
 import numpy as np
@@ -89,11 +90,11 @@ class Ingest:
         Returns:
             Waits until they are durable and searchable, and gives what `put` does.
         """
+        given = all(item.content is None for item in items)
         if len({item.id for item in items}) < len(items):
-            done = self._put_in_turns(items)
+            done = self._put_ends(items) if given else self._put_in_turns(items)
             return lambda: done
         # To read and cut contents takes far longer, and most of it runs beside everything else.
-        given = all(item.content is None for item in items)
         with self._store.turn if given else nullcontext():
             results, to_embed, puts = self._compared({item.id: item for item in items})
         for (put, _), outcome in zip(to_embed, self._embed(to_embed), strict=True):
@@ -105,6 +106,38 @@ class Ingest:
             puts = [put._replace(payload=None) for put in puts]
         writing = self._store.begin_write(puts) if puts else None
         return partial(self._finish, items, results, puts, writing)
+
+    def _put_ends(self, items: Sequence[PutItem]) -> list[PutResult]:
+        """Put items of given features of which some have one id: the first and the last of each are written.
+
+        Nobody could read those between, and what the others say of themselves needs no transaction.
+        """
+        results: dict[int, PutResult] = {}
+        fine: dict[str, list[tuple[int, Put]]] = defaultdict(list)
+        for place, item in enumerate(items):
+            try:
+                fine[item.id].append((place, self._given(item)))
+            except EmbeddbError as error:
+                results[place] = PutResult(item.id, PutStatus.FAILED, error)
+        for puts in fine.values():
+            for (_, before), (place, put) in pairwise(puts):
+                status = PutStatus.UNCHANGED if _are_alike(before, put) else PutStatus.REPLACED
+                results[place] = PutResult(put.id, status)
+        firsts = [puts[0][0] for puts in fine.values() if puts]
+        results |= zip(firsts, self.put([items[place] for place in firsts]), strict=True)
+        self.put([items[puts[-1][0]] for puts in fine.values() if len(puts) > 1])
+        return [results[place] for place in range(len(items))]
+
+    def _given(self, item: PutItem) -> Put:
+        """What to write of an item without content.
+
+        Raises:
+            EmbeddbError: its features are wrong, or there are none.
+        """
+        or_raise(self._check_features([item]).get(item.id))
+        put = _put(item, None)
+        self._to_embed_it(put)
+        return put
 
     def _put_in_turns(self, items: Sequence[PutItem]) -> list[PutResult]:
         """Put items of which some have one id: these one after another, the rest with the first of them."""
@@ -270,6 +303,11 @@ def _turns(items: Sequence[PutItem]) -> list[list[int]]:
         turns[seen[item.id]].append(place)
         seen[item.id] += 1
     return turns
+
+
+def _are_alike(put: Put, other: Put) -> bool:
+    """Whether two puts of one id, without contents, store the same."""
+    return (put.content_hash, put.metadata_json) == (other.content_hash, other.metadata_json)
 
 
 def _put(item: PutItem, content: Image | Text | None) -> Put:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -164,6 +165,7 @@ def main() -> None:
     report.add_options(parser)
     options = parser.parse_args()
     prefer_products()
+    sys.setswitchinterval(0.001)
     where = machine.describe()
     draw = make_data(options.dimension, np.random.default_rng(0))
     vectors = draw(options.items)

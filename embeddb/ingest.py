@@ -110,20 +110,22 @@ class Ingest:
     def _put_ends(self, items: Sequence[PutItem]) -> list[PutResult]:
         """Put items of given features of which some have one id: the first and the last of each are written.
 
-        Nobody could read those between, and what the others say of themselves needs no transaction.
+        Nobody can count on reading those between, and what becomes of them follows from those before them.
         """
         results: dict[int, PutResult] = {}
         fine: dict[str, list[tuple[int, Put]]] = defaultdict(list)
         for place, item in enumerate(items):
             try:
-                fine[item.id].append((place, self._given(item)))
+                put = self._given(item)
             except EmbeddbError as error:
                 results[place] = PutResult(item.id, PutStatus.FAILED, error)
+            else:
+                fine[item.id].append((place, put))
         for puts in fine.values():
             for (_, before), (place, put) in pairwise(puts):
                 status = PutStatus.UNCHANGED if _are_alike(before, put) else PutStatus.REPLACED
                 results[place] = PutResult(put.id, status)
-        firsts = [puts[0][0] for puts in fine.values() if puts]
+        firsts = [puts[0][0] for puts in fine.values()]
         results |= zip(firsts, self.put([items[place] for place in firsts]), strict=True)
         self.put([items[puts[-1][0]] for puts in fine.values() if len(puts) > 1])
         return [results[place] for place in range(len(items))]

@@ -31,7 +31,7 @@ def refined(index: SpaceIndex) -> Callable[[Floats], object]:
     """The same, and as many candidates scored again by FAISS's `IndexRefine`, which has the vectors too."""
     approximate = _approximate(index)
     tuned = approximate.tuned
-    shortlist = candidates(K, tuned.shortlist)
+    shortlist = candidates(K, tuned.shortlist(K))
     whole = faiss.IndexFlat(approximate.index.d, approximate.index.metric_type)
     whole.add(index._contents.state.moment.vectors.astype(np.float32, copy=False))
     refining = faiss.IndexRefine(approximate.index, whole)

@@ -18,18 +18,7 @@ from embeddb.index.exact import best, score
 from embeddb.index.faiss_search import faiss_search, selector
 from embeddb.index.gpu import MOST_SELECTED
 from embeddb.index.gpu_copy import GpuCopy
-from embeddb.index.tuning import (
-    MAX_EXTRA,
-    TUNED_K,
-    WHOLE,
-    WIDE_K,
-    Sample,
-    Tuned,
-    candidates,
-    curve,
-    least,
-    long_enough,
-)
+from embeddb.index.tuning import MAX_EXTRA, Shortlist, Tuned, candidates, least, measure
 from embeddb.index.vectors import Allowed, Kept, Moment
 from embeddb.query import Metric
 
@@ -152,7 +141,7 @@ class Approximate:
         k: int,
         effort: int,
         allowed: Allowed | None = None,
-        shortlist: tuple[float, int] | None = None,
+        shortlist: Shortlist | None = None,
     ) -> tuple[Floats, Places]:
         """The nearest living places, of which it may miss some; scored in full precision.
 
@@ -161,12 +150,12 @@ class Approximate:
             end: the place before which to look.
             queries: (q, d) float32, prepared.
             allowed: those that a filter leaves; None for all that live.
-            shortlist: as in `Tuned`; None for the one that was found to be long enough.
+            shortlist: how many candidates to score again; None for those that were found to be enough.
 
         Returns:
             As `embeddb.index.exact.scan`.
         """
-        shortlist = self.tuned.shortlist if shortlist is None else shortlist
+        shortlist = self.tuned.shortlist(k) if shortlist is None else shortlist
         if allowed is not None or not moment.dead:
             places = self._candidates(queries, candidates(k, shortlist), end, effort, allowed)
         else:
@@ -196,33 +185,25 @@ class Approximate:
             return
         covered = moment.until(len(self))
         graph, most = self._ivf is None, self._most()
-        sample = Sample.draw(covered, graph)
 
         def rank(queries: Floats, size: int, effort: int) -> Places:
             return self._candidates(queries, size, len(covered), effort, covered.allowed(None))
 
-        whole = self._has_whole_vectors()
-        shortlist = WHOLE if whole else long_enough(sample, rank, recall, most, graph, go_on)
-        if shortlist is None:
-            return
-
-        def find(queries: Floats, k: int, effort: int) -> Places:
+        def search(shortlist: Shortlist, queries: Floats, k: int, effort: int) -> Places:
             return self.search(covered, len(covered), queries, k, effort, shortlist=shortlist)[1]
 
-        points = curve(sample, TUNED_K, find, most, graph, go_on)
-        wide = curve(sample, WIDE_K, find, most, graph, go_on)
-        if points is None or wide is None:
+        by_codes = None if self._has_whole_vectors() else rank
+        measured = measure(covered, by_codes, search, recall, most, graph, go_on)
+        if measured is None:
             return
         before = self._tuned
-        work = self._work(least(points, recall).effort)
+        work = self._work(least(measured[0].curve, recall).effort)
         self._tuned = Tuned(
-            points,
-            wide,
+            measured,
             len(covered),
             work,
             built_for=covered.living.count if before is None else before.built_for,
             built_work=work if before is None else before.built_work,
-            shortlist=shortlist,
         )
 
     @property
@@ -235,13 +216,14 @@ class Approximate:
         """The effort that gives a recall of k hits, among so many living places.
 
         Hits may fill the lists around a query, and what lies beyond them needs lists of its own, which the
-        power of k does not see: neither ten hits nor a hundred reach so far.
+        power of k does not see beyond the most hits that were measured.
         """
-        effort = self.tuned.effort(recall, k)
-        if k <= WIDE_K or self._ivf is None:
+        tuned = self.tuned
+        effort = tuned.effort(recall, k)
+        if k <= tuned.most_hits or self._ivf is None:
             return effort
-        beyond = (k - WIDE_K) * self._most_lists / (LIST_SHARE * max(living, 1))
-        return max(effort, math.ceil(self.tuned.effort(recall, WIDE_K) + beyond))
+        beyond = (k - tuned.most_hits) * self._most_lists / (LIST_SHARE * max(living, 1))
+        return max(effort, math.ceil(tuned.effort(recall, tuned.most_hits) + beyond))
 
     def describe(self, recall: float) -> str:
         """What it is, and what a recall takes."""

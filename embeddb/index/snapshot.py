@@ -3,7 +3,7 @@
 The file is a cache: what storage holds decides. Rows are never reused and their vectors never change, so a
 snapshot is brought up to date by what storage has beyond its rows, and by which of them it marks as dead.
 
-    b"embeddb index 5\\n" | 4 bytes: n | n bytes: header, JSON | rows, int64 | sample, float32 | FAISS's own
+    b"embeddb index 6\\n" | 4 bytes: n | n bytes: header, JSON | rows, int64 | sample, float32 | FAISS's own
     format | 4 bytes: CRC-32 of all before
 
 Numbers are little-endian. A few sampled vectors are kept to tell a folder that was put together from others.
@@ -27,7 +27,7 @@ from isal.isal_zlib import crc32
 
 from embeddb.errors import DataLossError
 from embeddb.index.approximate import Approximate
-from embeddb.index.tuning import Point, Tuned
+from embeddb.index.tuning import Measured, Point, Tuned
 from embeddb.index.vectors import Moment
 
 __all__ = ["Snapshot", "SnapshotFile", "snapshot_damage"]
@@ -35,8 +35,9 @@ __all__ = ["Snapshot", "SnapshotFile", "snapshot_damage"]
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# Files of version 3 may have rows that died before storage kept its marks; 4 has no efforts for many hits.
-MAGIC = b"embeddb index 5\n"
+# Files of version 3 may have rows that died before storage kept its marks; 4 has no efforts for many hits,
+# and 5 none for a thousand, and shortlists that are too short for a hundred.
+MAGIC = b"embeddb index 6\n"
 CHUNK_BYTES = 4 << 20
 CHECKED_BYTES = 1 << 20
 BUFFER_BYTES = 256 << 10
@@ -177,16 +178,13 @@ class SnapshotFile:
         # FAISS asks four times for each list, and every call of Python takes it 2 us.
         index = faiss.read_index(faiss.BufferedIOReader(reader, BUFFER_BYTES))  # type: ignore[call-arg]
         tuned = header["tuned"]
-        curve, wide_curve = (
-            tuple(Point(**point) for point in tuned.pop(name)) for name in ("curve", "wide_curve")
-        )
-        factor, extra = tuned.pop("shortlist")
+        measured = tuple(_measured(each) for each in tuned.pop("measured"))
         return Snapshot(
             Approximate(
                 index,
                 header["factory"],
                 len(rows),
-                Tuned(curve, wide_curve, shortlist=(factor, extra), **tuned),
+                Tuned(measured, **tuned),
             ),
             rows,
             np.array(header["sampled"], np.int64),
@@ -205,6 +203,12 @@ def snapshot_damage(path: Path) -> str | None:
     except (DataLossError, OSError) as error:
         return str(error)
     return None
+
+
+def _measured(plain: dict[str, Any]) -> Measured:
+    """What `asdict` made plain, again."""
+    factor, extra = plain["shortlist"]
+    return Measured(plain["k"], tuple(Point(**point) for point in plain["curve"]), (factor, extra))
 
 
 class _Checked:

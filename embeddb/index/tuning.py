@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -13,39 +15,34 @@ from embeddb.index.exact import scan_all
 from embeddb.index.metric import prepared
 from embeddb.index.vectors import Moment
 
-__all__ = [
-    "MAX_EXTRA",
-    "TUNED_K",
-    "WHOLE",
-    "WIDE_K",
-    "Point",
-    "Sample",
-    "Tuned",
-    "candidates",
-    "curve",
-    "least",
-    "long_enough",
-]
+__all__ = ["MAX_EXTRA", "Measured", "Point", "Shortlist", "Tuned", "candidates", "measure"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
+Shortlist = tuple[float, int]
+"""How many candidates are scored again for k hits: so many times k, and so many more."""
 Find = Callable[[Floats, int, int], Places]
 """The nearest places (q, k) of queries (q, d), found with an effort: `find(queries, k, effort)`."""
+Search = Callable[[Shortlist, Floats, int, int], Places]
+"""The same, with a shortlist: `search(shortlist, queries, k, effort)`."""
 
-SAMPLE_QUERIES = 200
-TUNED_K = 10
-"""The hits that efforts are measured for; for more hits, they are measured for `WIDE_K` as well."""
-WIDE_K = 100
+# The hits that efforts are measured for, and by how many queries; for the most of them where there are many
+# times as many vectors.
+TUNED_K, WIDE_K, FAR_K = 10, 100, 1000
+SAMPLE_QUERIES, FAR_QUERIES = 200, 50
+MIN_FAR_SHARE = 10
 # A graph keeps 22 candidates for eleven hits in any case; what it is tuned to, filters multiply.
 MIN_LISTS, MIN_CANDIDATES = 4, 24
+# More hits take more effort: what gives this recall of fewer, or less if less is asked for, is tried first.
+LITTLE_RECALL = 0.9
 ENOUGH_RECALL = 0.995
 STEP = 2**0.25
-# How many candidates are scored again for k hits: so many times k, and so many more. Whole vectors rank as
-# they score. Of codes it is measured: the shortest list that finds nearly what the longest does.
+# Whole vectors rank as they score. Of codes it is measured: the shortest list that finds nearly what the
+# longest does.
 WHOLE = (1.0, 0)
 SHORTLISTS = (1.5, 5), (2.0, 8), (3.0, 10), (4.0, 24), (6.0, 60)
 MAX_LOST_RECALL = 0.005
-MAX_EXTRA = 1000
+MAX_EXTRA = 2000
 
 
 @dataclass(frozen=True)
@@ -68,26 +65,47 @@ def least(curve: Sequence[Point], recall: float) -> Point:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What was measured for some number of hits.
+
+    Attributes:
+        k: how many.
+        curve: what efforts give, ascending; one point at least.
+        shortlist: how many candidates a search scores again, as a factor of its hits, and so many more.
+    """
+
+    k: int
+    curve: Sequence[Point]
+    shortlist: Shortlist
+
+
+@dataclass(frozen=True)
 class Tuned:
     """What was measured of an index.
 
     Attributes:
-        curve: what efforts give for ten hits, ascending; one point at least.
-        wide_curve: the same for a hundred hits.
+        measured: for ten hits, for a hundred and, of many vectors, for a thousand.
         places: how many there were.
         work: what share of its vectors a search that is as good as asked for reads.
         built_for: how many vectors lived when the index was built.
         built_work: the work then.
-        shortlist: how many candidates a search scores again, as a factor of its hits, and so many more.
     """
 
-    curve: Sequence[Point]
-    wide_curve: Sequence[Point]
+    measured: Sequence[Measured]
     places: int
     work: float
     built_for: int
     built_work: float
-    shortlist: tuple[float, int]
+
+    @property
+    def curve(self) -> Sequence[Point]:
+        """What efforts give for ten hits."""
+        return self.measured[0].curve
+
+    @property
+    def most_hits(self) -> int:
+        """The most hits that anything was measured for."""
+        return self.measured[-1].k
 
     def least(self, recall: float) -> Point:
         """The least effort that gave a recall of ten hits; the most that was tried if none did."""
@@ -96,15 +114,28 @@ class Tuned:
     def effort(self, recall: float, k: int) -> int:
         """The effort that gives a recall of k hits.
 
-        The farther away the hits lie, the more lists they are in: as a power of k, which is known from two.
+        The farther away the hits lie, the more lists they are in: as a power of k, which is known from the
+        two next to it that were measured.
         """
-        few = self.least(recall).effort
+        effort = float(self.least(recall).effort)
         # One more was asked for where they were measured, as whoever wants to know of equals asks for one.
         if k <= TUNED_K + 1:
-            return few
-        many = max(few, least(self.wide_curve, recall).effort)
-        power = math.log(many / few) / math.log(WIDE_K / TUNED_K)
-        return round(few * math.pow(k / TUNED_K, power))
+            return round(effort)
+        for fewer, more in pairwise(self.measured):
+            most = max(effort, least(more.curve, recall).effort)
+            if k <= more.k or more is self.measured[-1]:
+                power = math.log(most / effort) / math.log(more.k / fewer.k)
+                return round(effort * math.pow(k / fewer.k, power))
+            effort = most
+        return round(effort)
+
+    def shortlist(self, k: int) -> Shortlist:
+        """How many candidates a search for k hits scores again, as those next to it that were measured do."""
+        if k <= TUNED_K + 1:
+            return self.measured[0].shortlist
+        fewer = [each for each in self.measured if each.k <= k]
+        more = [each for each in self.measured if k <= each.k + 1]
+        return max((each.shortlist for each in fewer[-1:] + more[:1]), key=partial(candidates, k))
 
     @property
     def drift(self) -> float:
@@ -123,7 +154,7 @@ class Sample:
     Attributes:
         queries: (q, d) float32.
         left_out: (q,) int64: the place of each query that is an item; -1 of one that is none.
-        exact: (q, WIDE_K + 1) int64: the nearest places, best first; -1 for none.
+        exact: (q, m) int64: the nearest places, best first; -1 for none.
     """
 
     queries: Floats
@@ -131,23 +162,25 @@ class Sample:
     exact: Places
 
     @classmethod
-    def draw(cls, moment: Moment, graph: bool) -> Sample:
+    def draw(cls, moment: Moment, graph: bool, count: int, k: int) -> Sample:
         """A sample of a space.
 
         Args:
             moment: the places that the index has.
             graph: whether the index is one, which finds what it holds more easily than what is new.
+            count: how many queries, at most.
+            k: how many hits it is for, at most.
         """
         rng = np.random.default_rng(1)
         living = moment.living_places()
-        items = np.sort(rng.choice(living, min(SAMPLE_QUERIES, len(living)), replace=False))
+        items = np.sort(rng.choice(living, min(count, len(living)), replace=False))
         queries = moment.vectors[items].astype(np.float32, copy=False)
         left_out = items
         if graph:
             near = scan_all(moment, queries, TUNED_K + 1, moment.allowed(None))[1]
             queries = _beside(moment, items, near, rng)
             left_out = np.full(len(items), -1)
-        return cls(queries, left_out, scan_all(moment, queries, WIDE_K + 1, moment.allowed(None))[1])
+        return cls(queries, left_out, scan_all(moment, queries, k + 1, moment.allowed(None))[1])
 
     def recall(self, found: Places, k: int) -> float:
         """The share of the k nearest, the query aside, that are among those found (q, m).
@@ -161,30 +194,74 @@ class Sample:
         return float(shares.mean() - shares.std() / np.sqrt(len(shares)))
 
 
-def curve(
-    sample: Sample,
-    k: int,
-    find: Find,
+def candidates(k: int, shortlist: Shortlist) -> int:
+    """How many candidates are scored again for k hits."""
+    factor, extra = shortlist
+    return k + min(int((factor - 1) * k) + extra, MAX_EXTRA)
+
+
+def measure(
+    moment: Moment,
+    rank: Find | None,
+    search: Search,
+    recall: float,
     most: int,
     graph: bool,
     go_on: Callable[[], bool],
-    enough: float = ENOUGH_RECALL,
-) -> Sequence[Point] | None:
-    """Measure what efforts give.
+) -> Sequence[Measured] | None:
+    """Measure how long shortlists have to be, and what efforts give with them.
 
     Args:
-        k: how many hits are asked for.
-        find: looks into the index.
+        moment: the places that the index has.
+        rank: gives as many places as it is told, best first by their codes; None where they rank as they
+            score.
+        search: scores again.
+        recall: what is asked for.
         most: the largest effort that there is.
         graph: whether the index is one.
         go_on: says whether to.
+
+    Returns:
+        What was measured, by hits ascending; None where `go_on` ended it.
+    """
+    first = enough = min(MIN_CANDIDATES if graph else MIN_LISTS, most)
+    measured: list[Measured] = []
+    for k, sample in _samples(moment, graph).items():
+        shortlist = WHOLE if rank is None else _long_enough(sample, k, rank, recall, enough, most, go_on)
+        if shortlist is None:
+            return None
+        curve = _curve(sample, k, partial(search, shortlist), first, most, go_on, ENOUGH_RECALL)
+        if curve is None:
+            return None
+        measured.append(Measured(k, curve, shortlist))
+        first, enough = least(curve, min(LITTLE_RECALL, recall)).effort, least(curve, recall).effort
+    return tuple(measured)
+
+
+def _samples(moment: Moment, graph: bool) -> Mapping[int, Sample]:
+    """What to measure with, by hits ascending."""
+    near = Sample.draw(moment, graph, SAMPLE_QUERIES, WIDE_K)
+    if moment.living.count < MIN_FAR_SHARE * FAR_K:
+        return {TUNED_K: near, WIDE_K: near}
+    return {TUNED_K: near, WIDE_K: near, FAR_K: Sample.draw(moment, graph, FAR_QUERIES, FAR_K)}
+
+
+def _curve(
+    sample: Sample, k: int, find: Find, first: int, most: int, go_on: Callable[[], bool], enough: float
+) -> Sequence[Point] | None:
+    """Measure what efforts give for k hits.
+
+    Args:
+        find: looks into the index.
+        first: the least effort to try.
+        most, go_on: as of `measure`.
         enough: the recall beyond which no more effort is tried.
 
     Returns:
         Points with ascending efforts, the last one with the most that is of use; None where `go_on` ended it.
     """
     points: list[Point] = []
-    effort = min(MIN_CANDIDATES if graph else MIN_LISTS, most)
+    effort = first
     while go_on():
         points.append(Point(effort, sample.recall(find(sample.queries, k + 1, effort), k)))
         if effort == most or points[-1].recall >= enough:
@@ -193,24 +270,16 @@ def curve(
     return None
 
 
-def candidates(k: int, shortlist: tuple[float, int]) -> int:
-    """How many candidates are scored again for k hits."""
-    factor, extra = shortlist
-    return k + min(int((factor - 1) * k) + extra, MAX_EXTRA)
-
-
-def long_enough(
-    sample: Sample, rank: Find, recall: float, most: int, graph: bool, go_on: Callable[[], bool]
-) -> tuple[float, int] | None:
-    """The shortest shortlist that finds nearly what the longest does, for ten hits and for a hundred.
+def _long_enough(
+    sample: Sample, k: int, rank: Find, recall: float, first: int, most: int, go_on: Callable[[], bool]
+) -> Shortlist | None:
+    """The shortest shortlist that finds nearly what the longest does, for k hits.
 
     It is compared at an effort that is enough with the longest. What is among the candidates would be among
     the hits, so none has to be scored.
 
     Args:
-        rank: gives as many places as it is told, best first by their codes.
-        recall: what is asked for.
-        most, graph, go_on: as of `curve`.
+        rank, recall, first, most, go_on: as of `measure` and `_curve`.
 
     Returns:
         None where `go_on` ended it.
@@ -219,19 +288,14 @@ def long_enough(
     def find(queries: Floats, k: int, effort: int) -> Places:
         return rank(queries, candidates(k, SHORTLISTS[-1]), effort)
 
-    points = curve(sample, TUNED_K, find, most, graph, go_on, enough=recall)
+    points = _curve(sample, k, find, first, most, go_on, recall)
     if points is None:
         return None
-    found = {k: find(sample.queries, k + 1, points[-1].effort) for k in (TUNED_K, WIDE_K)}
-
-    def is_enough(shortlist: tuple[float, int]) -> bool:
-        return all(
-            sample.recall(places[:, : candidates(k + 1, shortlist)], k)
-            >= sample.recall(places, k) - MAX_LOST_RECALL
-            for k, places in found.items()
-        )
-
-    return next(filter(is_enough, SHORTLISTS))
+    found = find(sample.queries, k + 1, points[-1].effort)
+    wanted = points[-1].recall - MAX_LOST_RECALL
+    return next(
+        each for each in SHORTLISTS if sample.recall(found[:, : candidates(k + 1, each)], k) >= wanted
+    )
 
 
 def _beside(moment: Moment, items: Places, near: Places, rng: np.random.Generator) -> Floats:

@@ -290,13 +290,31 @@ def test_the_shortlist_is_as_long_as_the_codes_need_it(
         assert short == (factory == "IVF16,PQ8x4" and len(tuning.SHORTLISTS) == 1)
         serving = index._contents.state.approximate
         assert serving is not None
-        return serving.tuned.shortlist
+        return serving.tuned.shortlist(10)
 
     assert shortlist("IVF16,Flat") == tuning.WHOLE
     assert shortlist("IVF16,SQ8") == tuning.SHORTLISTS[0]
     assert shortlist("IVF16,PQ8x4") > tuning.SHORTLISTS[0]
     monkeypatch.setattr(tuning, "SHORTLISTS", tuning.SHORTLISTS[:1])
     assert shortlist("IVF16,PQ8x4") == tuning.SHORTLISTS[0]
+
+
+def test_the_hits_beyond_a_small_cluster_are_found(request: pytest.FixtureRequest) -> None:
+    """Twenty are near, and what comes next is far away on all sides, where codes hardly tell it apart."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(250, 128))
+    vectors = (np.repeat(centres, 20, 0) + 0.1 * rng.normal(size=(5000, 128))).astype("f4")
+    index = SpaceIndex(128, policy=IndexPolicy("IVF64,PQ64x4fs"))
+    request.addfinalizer(index.close)
+    add(index, 0, rng.permutation(vectors))
+    index.settle()
+    queries = (centres[:200] + 0.1 * rng.normal(size=(200, 128))).astype("f4")
+    for k in (10, 100):
+        exact, found = (
+            index.search(queries, k, effort=effort)[1] for effort in (Effort.EXACT, Effort.BALANCED)
+        )
+        share = np.mean([len(set(a) & set(b)) / k for a, b in zip(exact, found, strict=True)])
+        assert share >= 0.95, k
 
 
 @pytest.mark.parametrize("k", [100, 200, 500, 1000])
@@ -310,6 +328,8 @@ def test_more_hits_take_more_effort(k: int, make: Callable[..., SpaceIndex]) -> 
     assert efforts[0] == efforts[1] < efforts[2] < efforts[3]
     queries = clustered(300, seed=7)
     exact = index.search(queries, k, effort=Effort.EXACT)[1]
+    accurate = index.search(queries, k, effort=Effort.ACCURACY)[1]
+    assert np.mean([len(set(a) & set(b)) / k for a, b in zip(exact, accurate, strict=True)]) >= 0.98
     covered = index._contents.state.moment
     # Asked by itself, for where the lists that are probed hold too few, the index's place is taken by a scan.
     for effort, enough in (efforts[3], True), (efforts[0], False):

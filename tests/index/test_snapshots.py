@@ -185,7 +185,7 @@ def flipped(place: float) -> Callable[[bytes], bytes]:
 
 
 def other_version(data: bytes) -> bytes:
-    return data.replace(b"embeddb index 5", b"embeddb index 4", 1)
+    return data.replace(b"embeddb index 6", b"embeddb index 5", 1)
 
 
 def lengthened(data: bytes) -> bytes:

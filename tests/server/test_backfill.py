@@ -16,7 +16,7 @@ import embeddb
 from embeddb import backfill
 from embeddb.collection import Collection
 from embeddb.database import Database
-from embeddb.errors import FailedPreconditionError, NotFoundError
+from embeddb.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from embeddb.models import Output
 from embeddb.query import Backfill, BackfillState, Item, Modality, Precision, PutItem, RunOptions, View
 from embeddb.storage import DataFolder
@@ -198,7 +198,8 @@ def test_a_new_version_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     assert len(collection.search(image(3), filter=predicted["old"], k=COUNT)) == COUNT
     collection.drop_model("old", replaced_by="new")
     assert collection.info().models == ("new", "other")
-    assert collection.search(image(3), filter=predicted["old"]) == []
+    with pytest.raises(InvalidArgumentError, match="models are new, other"):
+        collection.search(image(3), filter=predicted["old"])
     assert len(collection.search(image(3), filter=predicted["new"], k=COUNT)) == COUNT
     hit = collection.search(image(3), k=1, with_features=True, with_predictions=True)[0]
     assert (hit.id, set(hit.item.features), set(hit.item.predictions)) == ("03", {"new"}, {"new"})

@@ -23,11 +23,11 @@ from embeddb.query import (
     MAX_RERANKED,
     MAX_TEXT,
 )
+from embeddb.query.items import MAX_PAGE
 from embeddb.search.filter import MAX_DEPTH as MAX_FILTER_DEPTH
 from embeddb.search.filter import MAX_LENGTH as MAX_FILTER_LENGTH
 from embeddb_server.config import Config, load, to_toml
 from embeddb_server.main import main
-from embeddb_server.services.batches import MAX_PAGE
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ class Step:
 STEPS = {
     "bench_search": Step(("search_service.py", "--own", "--vectors", "20000", "--seconds", "1"), 4),
     "bench_embed": Step(("embed_service.py", "--own", "--model", "ViT-B/32", "--seconds", "1"), 4),
-    "search_100000": Step(("search_service.py", "--vectors", "100000"), 12, peers=True),
+    "search_100000": Step(("search_service.py", "--vectors", "100000"), 15, peers=True),
     "lone": Step(("lone.py",), 5),
     "embed": Step(("embed_service.py", "--compiled", "--seconds", "5"), 12, peers=True),
     "end_to_end": Step(("end_to_end.py",), 10),

@@ -201,14 +201,15 @@ class Contents:
                 self._publish()
 
     def close(self) -> None:
-        """Give back what is taken of a GPU; nothing is searched any more."""
+        """Let go of the memory that it takes, on a GPU too; nothing is searched any more.
+
+        Who holds it may be found by Python's search for garbage alone, which may be a long time off.
+        """
         with self._lock:
             if self._approximate is not None:
                 self._approximate.copy.leave()
-            if self._codes.gpu is not None:
-                moment = self._vectors.moment()
-                self._codes = Codes(len(moment), moment.since(len(moment)))
-            self._publish()
+            vectors = self._vectors
+            self._set(Vectors(vectors.metric, vectors.dimension, vectors.dtype), None)
 
     def cover(self, approximate: Approximate | None) -> None:
         """Let an approximate index, or none, stand for all the places that it has by now."""

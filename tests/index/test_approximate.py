@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from embeddb.errors import InvalidArgumentError
+from embeddb.errors import InvalidArgumentError, UnavailableError
 from embeddb.index import IndexPolicy, SpaceIndex, check_factory, policy, tuning, upkeep
 from embeddb.index.approximate import Approximate
 from embeddb.options import Effort
@@ -408,6 +410,26 @@ def test_closing_ends_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
     assert started.wait(60)
     index.close()
     assert repr(index) == "exact"
+
+
+def test_what_is_closed_lets_go_of_its_memory_and_answers_no_more() -> None:
+    index = SpaceIndex(DIMENSION, policy=IndexPolicy("IVF32,SQ8"))
+    add(index, 0, clustered(3000))
+    index.settle()
+    held = [
+        weakref.ref(index._contents.state.moment.vectors.base),
+        weakref.ref(index._contents.state.approximate),
+    ]
+    # Not that it finds them by chance.
+    gc.disable()
+    try:
+        index.close()
+        assert [each() for each in held] == [None, None]
+    finally:
+        gc.enable()
+    for effort in Effort:
+        with pytest.raises(UnavailableError):
+            index.search(clustered(1), 1, effort=effort)
 
 
 @pytest.mark.parametrize(

@@ -155,14 +155,14 @@ def main() -> None:
         for model in models:
             print(model, flush=True)
             loops = dict(hand_written(model, photos, options.seconds))
-            figures = loops | dict(of_embeddb(model, RunOptions(), images, options.seconds))
-            if peer is not None and model == OF_INFINITY:
-                figures |= of_infinity(peer, images, options.seconds)
-            results[model] = figures | dict(compared(figures))
+            ways = {model: RunOptions()}
             if options.compiled:
-                compiled = RunOptions(compile=True)
-                figures = loops | dict(of_embeddb(model, compiled, images, options.seconds))
-                results[f"{model}, compiled"] = figures | dict(compared(figures))
+                ways[f"{model}, compiled"] = RunOptions(compile=True)
+            for name, way in ways.items():
+                figures = loops | dict(of_embeddb(model, way, images, options.seconds))
+                if peer is not None and name == OF_INFINITY:
+                    figures |= of_infinity(peer, images, options.seconds)
+                results[name] = figures | dict(compared(figures))
     about: dict[str, object] = {"photos": PHOTOS, "seconds": options.seconds}
     about |= {each.__name__: each.__version__ for each in (embeddb, torch, open_clip, timm)}
     if peer is not None:

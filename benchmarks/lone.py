@@ -20,7 +20,7 @@ import grpc
 import machine
 import numpy as np
 import report
-from contenders import Client, Contender, K
+from contenders import Client, Contender, K, insert_all
 from contenders.effort import choose_effort
 from contenders.of_embeddb import Embeddb
 from contenders.of_faiss import Faiss
@@ -41,8 +41,7 @@ def connected(
     vectors, queries = np.load(data / "vectors.npy", mmap_mode="r"), np.load(data / "queries.npy")
     contender.open(folder)
     contender.create(vectors.shape[1])
-    for first in range(0, len(vectors), contender.batch):
-        contender.insert(first, np.asarray(vectors[first : first + contender.batch]))
+    insert_all(contender, vectors)
     contender.build()
     running.callback(contender.close)
     machine.wait_until_idle(contender.pid)

@@ -6,11 +6,11 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from embeddb.arguments import check, checked
 from embeddb.batching import QueueFigures
@@ -21,7 +21,6 @@ from embeddb.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
-    UnavailableError,
     or_raise,
 )
 from embeddb.index import check_factory, find_gpu
@@ -51,12 +50,10 @@ from embeddb.query import (
     json_text,
 )
 from embeddb.questions import OnProgress
-from embeddb.storage import DataFolder, Durability, Use, verify
+from embeddb.storage import DataFolder, Durability, Use, of_each, verify
 from embeddb.version import __version__
 
 __all__ = ["Database"]
-
-T = TypeVar("T")
 
 DEFAULT = "default"
 
@@ -255,7 +252,7 @@ class Database:
 
     def collections(self) -> list[CollectionInfo]:
         """All collections, in the order of names."""
-        return self._of_each(Collection.info)
+        return list(of_each(self._collections, Collection.info).values())
 
     @checked
     def drop_collection(self, name: str) -> None:
@@ -278,14 +275,14 @@ class Database:
 
     def stats(self) -> Stats:
         """The database's figures."""
-        figures = self._of_each(lambda collection: (collection.info(), tuple(collection.space_stats())))
+        figures = of_each(self._collections, lambda each: (each.info(), tuple(each.space_stats())))
         return Stats(
             version=__version__,
             uptime_seconds=time.monotonic() - self._started,
             bytes_on_disk=self._folder.bytes_on_disk(),
             models=tuple(self.models()),
-            collections=tuple(info for info, _ in figures),
-            spaces={info.name: spaces for info, spaces in figures},
+            collections=tuple(info for info, _ in figures.values()),
+            spaces={name: spaces for name, (_, spaces) in figures.items()},
         )
 
     def queues(self) -> dict[str, QueueFigures]:
@@ -385,18 +382,6 @@ class Database:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _of_each(self, ask: Callable[[Collection], T]) -> list[T]:
-        """What each collection says of itself, in the order of names, but one that is dropped meanwhile."""
-        said = []
-        for name, collection in sorted(self._collections.items()):
-            try:
-                said.append(ask(collection))
-            except UnavailableError:
-                # One that was dropped is closed.
-                if self._collections.get(name) is collection:
-                    raise
-        return said
 
     def _open_collection(self, name: str, record: Mapping[str, Any]) -> Collection:
         def save(models: Sequence[str], filling: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from embeddb.errors import InvalidArgumentError
 from embeddb.kept_columns import KeptColumns
 from embeddb.search.columns import Attributes, Columns
-from embeddb.search.filter import Condition, fields, parse
+from embeddb.search.filter import Condition, comparisons, parse
 from embeddb.search.matching import matching
 from embeddb.storage import CollectionStore, Record
 
@@ -97,7 +97,8 @@ class Selection:
 
 def _check_models(condition: Condition, models: Set[str], text: str) -> None:
     """Refuse what is predicted by none of these models: its opposite would hold for every item."""
-    for about in fields(condition):
+    for comparison in comparisons(condition):
+        about = comparison.field
         if about.model is not None and about.model not in models:
             has = f"its models are {', '.join(sorted(models))}" if models else "it has none"
             raise InvalidArgumentError("filter", text, f"{about} is of no model of this collection; {has}")

@@ -60,6 +60,12 @@ class Contender(Protocol):
         """End the server, or close the folder."""
 
 
+def insert_all(contender: Contender, vectors: Floats) -> None:
+    """Insert vectors (n, d), as many at once as it wants, numbered from 0 on."""
+    for first in range(0, len(vectors), contender.batch):
+        contender.insert(first, np.asarray(vectors[first : first + contender.batch]))
+
+
 @dataclass(frozen=True)
 class Entry:
     """Where a contender is defined, and whether it needs the environment of the peers."""

@@ -15,7 +15,7 @@ import machine
 import numpy as np
 from clusters import Ids
 
-from contenders import CONTENDERS, Client, Contender, Floats
+from contenders import CONTENDERS, Client, Contender, Floats, insert_all
 from contenders.effort import BATCH, choose_effort, found_share
 
 CLIENTS = (1, 8, 32)
@@ -54,8 +54,7 @@ def fill(contender: Contender, folder: Path, vectors: Floats) -> Figures:
     contender.open(folder)
     contender.create(vectors.shape[1])
     start = time.perf_counter()
-    for first in range(0, len(vectors), contender.batch):
-        contender.insert(first, np.asarray(vectors[first : first + contender.batch]))
+    insert_all(contender, vectors)
     inserted = time.perf_counter()
     contender.build()
     settled = max(time.perf_counter(), machine.wait_until_idle(contender.pid))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -117,17 +117,15 @@ class Tuned:
         The farther away the hits lie, the more lists they are in: as a power of k, which is known from the
         two next to it that were measured.
         """
-        effort = float(self.least(recall).effort)
         # One more was asked for where they were measured, as whoever wants to know of equals asks for one.
         if k <= TUNED_K + 1:
-            return round(effort)
-        for fewer, more in pairwise(self.measured):
-            most = max(effort, least(more.curve, recall).effort)
-            if k <= more.k or more is self.measured[-1]:
-                power = math.log(most / effort) / math.log(more.k / fewer.k)
-                return round(effort * math.pow(k / fewer.k, power))
-            effort = most
-        return round(effort)
+            return self.least(recall).effort
+        efforts = list(accumulate((least(each.curve, recall).effort for each in self.measured), max))
+        # What is beyond the most hits that were measured goes on from the last two.
+        more = next((n for n, each in enumerate(self.measured) if k <= each.k), len(efforts) - 1)
+        few = self.measured[more - 1].k
+        power = math.log(efforts[more] / efforts[more - 1]) / math.log(self.measured[more].k / few)
+        return round(efforts[more - 1] * math.pow(k / few, power))
 
     def shortlist(self, k: int) -> Shortlist:
         """How many candidates a search for k hits scores again, as those next to it that were measured do."""

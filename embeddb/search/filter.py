@@ -37,7 +37,7 @@ __all__ = [
     "OneOf",
     "Prefix",
     "Value",
-    "fields",
+    "comparisons",
     "parse",
 ]
 
@@ -131,7 +131,8 @@ class AnyOf:
     parts: tuple[Condition, ...]
 
 
-Condition = Compare | OneOf | Contains | Exists | Prefix | Not | All | AnyOf
+Comparison = Compare | OneOf | Contains | Exists | Prefix
+Condition = Comparison | Not | All | AnyOf
 
 _OPERATORS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==",
@@ -167,16 +168,16 @@ def parse(text: str) -> Condition:
     return _Reader(text, line).condition(tree.body, 0)
 
 
-def fields(condition: Condition) -> Iterator[Field]:
-    """What a condition is about, as often as it says so."""
+def comparisons(condition: Condition) -> Iterator[Comparison]:
+    """What a condition asks of single fields, in the order in which it is written."""
     match condition:
         case All(parts) | AnyOf(parts):
             for part in parts:
-                yield from fields(part)
+                yield from comparisons(part)
         case Not(part):
-            yield from fields(part)
+            yield from comparisons(part)
         case _:
-            yield condition.field
+            yield condition
 
 
 class _Reader:

@@ -22,6 +22,7 @@ from embeddb.search.filter import (
     OneOf,
     Prefix,
     Value,
+    comparisons,
 )
 
 __all__ = ["matching"]
@@ -57,21 +58,17 @@ def matching(condition: Condition, columns: Columns, text: str) -> npt.NDArray[n
 
 def _needs(condition: Condition) -> Iterator[tuple[Field, str]]:
     """Which kind of value each comparison needs of its field."""
-    match condition:
-        case All(parts) | AnyOf(parts):
-            for part in parts:
-                yield from _needs(part)
-        case Not(part):
-            yield from _needs(part)
-        case Compare(about, _, value):
-            yield about, kind_of(value)
-        case OneOf(about, values):
-            for value in values:
+    for comparison in comparisons(condition):
+        match comparison:
+            case Compare(about, _, value):
                 yield about, kind_of(value)
-        case Contains(about, value):
-            yield about, kind_of(value) + "s"
-        case Prefix(about, _):
-            yield about, "text"
+            case OneOf(about, values):
+                for value in values:
+                    yield about, kind_of(value)
+            case Contains(about, value):
+                yield about, kind_of(value) + "s"
+            case Prefix(about, _):
+                yield about, "text"
 
 
 def _mask(condition: Condition, columns: Columns) -> Mask:

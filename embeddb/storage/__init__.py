@@ -18,7 +18,7 @@ from embeddb.storage.backup import backup
 from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import CollectionStore
 from embeddb.storage.environment import Durability, Use
-from embeddb.storage.folder import DataFolder
+from embeddb.storage.folder import DataFolder, of_each
 from embeddb.storage.records import Committed, Delete, Put, Record, Written
 from embeddb.storage.verify import verify
 
@@ -34,5 +34,6 @@ __all__ = [
     "Use",
     "Written",
     "backup",
+    "of_each",
     "verify",
 ]

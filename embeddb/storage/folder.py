@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import BaseFileLock, FileLock, Timeout
 
@@ -17,7 +17,10 @@ from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import CollectionStore
 from embeddb.storage.environment import Durability, Use, as_ours
 
-__all__ = ["DataFolder", "locked"]
+__all__ = ["DataFolder", "locked", "of_each"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 BACKUPS = Path("backups")
 
@@ -133,15 +136,7 @@ class DataFolder:
 
     def use(self) -> dict[str, Use]:
         """What LMDB takes for each collection, by name."""
-        used = {}
-        for name, store in list(self._stores.items()):
-            try:
-                used[name] = store.use()
-            except UnavailableError:
-                # One that was dropped is closed.
-                if self._stores.get(name) is store:
-                    raise
-        return used
+        return of_each(self._stores, CollectionStore.use)
 
     def bytes_on_disk(self) -> int:
         """What the folder takes, in bytes."""
@@ -171,6 +166,23 @@ class DataFolder:
         for name in self.catalogue.dropped():
             shutil.rmtree(self._collections / name, ignore_errors=True)
             self.catalogue.delete_collection(name)
+
+
+def of_each(held: Mapping[str, T], ask: Callable[[T], R]) -> dict[str, R]:
+    """What each collection that is held says, in the order of names, but one that is dropped meanwhile.
+
+    Raises:
+        UnavailableError: one is closed that is held still.
+    """
+    said = {}
+    for name, collection in sorted(held.items()):
+        try:
+            said[name] = ask(collection)
+        except UnavailableError:
+            # One that was dropped is closed.
+            if held.get(name) is collection:
+                raise
+    return said
 
 
 def locked(path: Path) -> BaseFileLock:

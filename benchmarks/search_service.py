@@ -3,36 +3,49 @@
     python benchmarks/search_service.py --vectors 100000 --json search_service.json
 
 Every contender gets the same clustered unit vectors and looks for the ten of the greatest cosine, as hard as
-it must to find 95 in 100 of the exact ten. One after the other, each in processes of its own; callers are
-threads of one Python process. The peers are installed into the folder `--cache`, and nowhere else.
+it must to find 95 in 100 of the exact ten. Each runs in processes of its own, and fills its folder while the
+others are idle. Then they are asked in turns, round after round, so that a noisy minute hits each of them:
+what is shown are the medians of the rounds, and of what is compared round by round. Callers are threads of
+one Python process. The peers are installed into the folder `--cache`, and nowhere else.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import faiss
+import grpc
 import machine
 import numpy as np
 import report
 from clusters import make_data, nearest, write_vectors
 from contenders import CONTENDERS, K
+from contenders.effort import BATCH
+from contenders.process import Orders, process
 from environments import DEFAULT, environment, pins
 
 import embeddb
 
-HERE = Path(__file__).parent
-PEERS = HERE / "peers.txt"
+PEERS = Path(__file__).parent / "peers.txt"
 OWN = [name for name, entry in CONTENDERS.items() if not entry.peer]
+# What each contender is asked in a round: a method of its `Measured`, and what else that takes.
+QUESTIONS: tuple[tuple[str, *tuple[int, ...]], ...] = (
+    ("waits",),
+    ("rate", 1),
+    ("rate", 8),
+    ("rate", 32),
+    ("batches",),
+)
+LIMIT, PEER = "FAISS IVF", "Chroma server"
+"""Bare FAISS, in process; and the peer that is a server."""
+Rounds = Mapping[str, Mapping[str, list[float]]]
+"""What was measured in each round, by the names of contenders and figures."""
 
 
 def write_data(folder: Path, count: int, dimension: int, queries: int) -> None:
@@ -44,24 +57,41 @@ def write_data(folder: Path, count: int, dimension: int, queries: int) -> None:
     np.save(folder / "truth.npy", nearest(vectors, asked, K))
 
 
-def run(command: list[object]) -> None:
-    """Run a contender; with it ends whatever server it has started, however it ends."""
-    # What pip has installed has its bytecode; of a checkout the first start writes it, if it may.
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    words = [str(each) for each in command]
-    with subprocess.Popen(words, cwd=HERE, env=environ, start_new_session=True) as child:
-        try:
-            code = child.wait()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-    if code:
-        sys.exit(f"{command[3]} failed")
+def asked_in_turns(ways: Mapping[str, tuple[Orders, str]], rounds: int, seconds: float) -> Rounds:
+    """Ask all contenders the same questions, one after the other, in each round.
+
+    Args:
+        ways: each contender, and how to connect to it, by the name of its column.
+        seconds: of each question.
+    """
+    measured: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in ways}
+    for number in range(rounds):
+        for question, *more in QUESTIONS:
+            for name, (order, way) in ways.items():
+                for figure, value in order(question, way, seconds, *more).items():
+                    measured[name][figure].append(value)
+        print(f"round {number + 1} of {rounds}", end="\r", flush=True)
+    return measured
+
+
+def compared(measured: Rounds) -> Iterator[tuple[str, str, float]]:
+    """Each contender beside bare FAISS and beside the server among the peers, where these were measured."""
+    comparisons: tuple[tuple[str, str, str, Callable[..., np.ndarray]], ...] = (
+        (LIMIT, "p50, ms", f"p50 above {LIMIT}, ms", np.subtract),
+        (LIMIT, f"queries/s, batches of {BATCH}", f"batches of {BATCH}, times {LIMIT}", np.divide),
+        (PEER, "queries/s, 8 clients", f"8 clients, times {PEER}", np.divide),
+        (PEER, "queries/s, 32 clients", f"32 clients, times {PEER}", np.divide),
+    )
+    for other, figure, name, beside in comparisons:
+        if other in measured:
+            for who, figures in measured.items():
+                if who != other:
+                    yield who, name, float(np.median(beside(figures[figure], measured[other][figure])))
 
 
 def versions(peers: bool) -> dict[str, str]:
     """Of what is measured."""
-    own = {"embeddb": embeddb.__version__, "faiss": faiss.__version__}
+    own = {"embeddb": embeddb.__version__, "faiss": faiss.__version__, "grpcio": grpc.__version__}
     return own | (pins(PEERS) if peers else {})
 
 
@@ -72,7 +102,8 @@ def main() -> None:
     parser.add_argument("--vectors", type=int, default=100_000)
     parser.add_argument("--dimension", type=int, default=512)
     parser.add_argument("--queries", type=int, default=512)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement of queries")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each question in a round")
     parser.add_argument(
         "--only", action="append", choices=CONTENDERS, help="these contenders; all if not given"
     )
@@ -84,23 +115,36 @@ def main() -> None:
     names = options.only or (OWN if options.own else list(CONTENDERS))
     peers = environment(options.cache, PEERS) if set(names) - set(OWN) else None
     where = machine.describe()
-    results: report.Results = {}
-    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
+    with tempfile.TemporaryDirectory(dir=options.folder) as temporary, contextlib.ExitStack() as running:
         # A contender runs in another folder.
         folder = Path(temporary).resolve()
         write_data(folder, options.vectors, options.dimension, options.queries)
+        results: report.Results = {}
+        contenders: dict[str, Orders] = {}
+        ways: dict[str, tuple[Orders, str]] = {}
         for name in names:
             print(name, flush=True)
-            python = peers if CONTENDERS[name].peer else sys.executable
-            figures = folder / "figures.json"
-            command = [python, "-m", "contenders", name, "--data", folder, "--folder", folder / name]
-            command += ["--seconds", str(options.seconds), "--json", figures]
-            run(command)
-            results |= json.loads(figures.read_text())
-            shutil.rmtree(folder / name)
+            python = peers if peers is not None and CONTENDERS[name].peer else sys.executable
+            order = contenders[name] = running.enter_context(process(name, python, folder, folder / name))
+            results[name] = order("fill")
+            found, connected = order("connect")
+            results[name] |= found
+            ways |= {f"{name}, {way}" if way else name: (order, way) for way in connected}
+        measured = asked_in_turns(ways, options.rounds, options.seconds)
+        for name, figures in measured.items():
+            medians = {figure: float(np.median(values)) for figure, values in figures.items()}
+            results[name] = results.get(name, {}) | medians
+        for name, figure, value in compared(measured):
+            results[name][figure] = value
+        for name, order in contenders.items():
+            results[name] |= order("reopen")
     print(f"\n{options.vectors:,} vectors of {options.dimension} dimensions, cosine, top {K}\n")
-    about = {name: getattr(options, name) for name in ("vectors", "dimension", "queries", "seconds")}
-    report.finish(options, where, about | versions(peers is not None), results)
+    about = {
+        name: getattr(options, name) for name in ("vectors", "dimension", "queries", "rounds", "seconds")
+    }
+    # In the order in which they were measured, each way after its contender.
+    ordered = {name: results[name] for name in ways}
+    report.finish(options, where, about | versions(peers is not None), ordered)
 
 
 if __name__ == "__main__":

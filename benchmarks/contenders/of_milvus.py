@@ -27,7 +27,10 @@ class Milvus:
 
     def open(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        self._client = MilvusClient(str(folder / "milvus.db"))
+        # Its server ends the connections of clients who ping it while they are idle, as they do by default.
+        self._client = MilvusClient(
+            str(folder / "milvus.db"), grpc_options={"grpc.keepalive_permit_without_calls": False}
+        )
         if self._client.has_collection(NAME):
             self._client.load_collection(NAME)
 

@@ -164,7 +164,7 @@ class CollectionCalls(ABC):
         """Whether two expressions show the same: a face, a signature, a product.
 
         Args:
-            threshold: the similarity from which on they do; `ask(Calibrate(...))` finds it.
+            threshold: the lowest similarity at which they do; `ask(Calibrate(...))` finds it.
 
         Raises:
             InvalidArgumentError: an expression does not fit the space, or sums to zero.
@@ -195,18 +195,18 @@ class CollectionCalls(ABC):
         """Embed and store items; each succeeds or fails alone, as if it were put after those before it.
 
         Args:
-            items: consumed in batches, so that it may be a generator over more than fits in memory. A batch
-                is put once it is full or the generator has ended: what comes in now and then is held until
-                then, and belongs in calls of its own.
+            items: consumed in batches, so it may be a generator over more than fits in memory. A batch is put
+                once it is full or the generator has ended; an item of a generator that seldom gives one waits
+                until then, and belongs in a call of its own.
             on_progress: called with the results of each batch once it is durable and searchable, while the
-                next one is under way: a generator must not wait for it before it gives more.
+                next one is under way; so a generator must not wait for it before it gives more.
 
         Returns:
             One result an item, in their order.
 
         Raises:
-            EmbeddbError: the server failed as a whole. What was reported is stored, and to put all items
-                again costs nothing for these.
+            EmbeddbError: the server failed as a whole. What was reported is stored; putting all items again
+                costs nothing for those.
         """
 
     @abstractmethod
@@ -215,8 +215,8 @@ class CollectionCalls(ABC):
     ) -> list[StoredItem | EmbeddbError]:
         """Return items in the order asked for.
 
-        A `NotFoundError` stands in the place of each that is not there, an `InvalidArgumentError` in that of
-        what is no id.
+        A `NotFoundError` stands in the place of each that is not there, and an `InvalidArgumentError` in the
+        place of what is not an id.
         """
 
     @abstractmethod
@@ -232,17 +232,17 @@ class CollectionCalls(ABC):
     ) -> int:
         """Delete the items that satisfy a filter, as it finds them now; see `embeddb.search.filter`.
 
-        Batches are deleted one after the other: where one fails, those before it are gone, and the call can
-        be made again.
+        Batches are deleted one after the other: if one fails, those before it are gone, and the call can be
+        made again.
 
         Args:
-            dry_run: whether to count them alone, and delete none.
+            dry_run: whether only to count them, and delete none.
 
         Returns:
             How many were deleted, or would have been.
 
         Raises:
-            InvalidArgumentError: it is no filter, or compares what cannot be compared.
+            InvalidArgumentError: it is not a filter, or compares what cannot be compared.
         """
 
     @abstractmethod
@@ -270,7 +270,7 @@ class CollectionCalls(ABC):
     def add_model(self, model: str) -> None:
         """Add a registered model to those that embed the items.
 
-        Where a put is under way, what it writes is backfilled, and the space is searched after that.
+        What a put under way meanwhile writes is backfilled, and the space can be searched after that.
 
         Raises:
             NotFoundError: no such model.
@@ -282,13 +282,13 @@ class CollectionCalls(ABC):
     def backfill(self, model: str) -> Backfill:
         """Embed the stored items that lack a model's features, in the background.
 
-        A registered model that is not one of the collection's becomes one: what is put from now on it embeds
-        at once, and its space is searched as soon as the backfill is complete; the others serve meanwhile. A
-        backfill that is cut off goes on when the collection is opened again. Run again, it takes up what
-        could not be embedded before.
+        A registered model that is not one of the collection's becomes one: it embeds what is put from now on
+        at once, and its space can be searched as soon as the backfill is complete; the others serve
+        meanwhile. A backfill that is cut off goes on when the collection is opened again. Run again, it tries
+        what could not be embedded before.
 
         Returns:
-            How far it is; see `backfills`.
+            How far it has come; see `backfills`.
 
         Raises:
             NotFoundError: no such model.
@@ -296,7 +296,7 @@ class CollectionCalls(ABC):
 
     @abstractmethod
     def backfills(self) -> list[Backfill]:
-        """Return how far the backfills are that ran since the collection was opened."""
+        """Return how far each backfill has come that ran since the collection was opened."""
 
     @abstractmethod
     def drop_model(self, model: str, *, replaced_by: str | None = None, force: bool = False) -> None:
@@ -304,9 +304,9 @@ class CollectionCalls(ABC):
 
         Args:
             model: one of the collection's.
-            replaced_by: another one, a new version for instance, that takes its place in the order of models.
-            force: whether items that have features of the model and none of the one in its place may be lost
-                to searches.
+            replaced_by: another one, such as a new version, that takes its place in the order of models.
+            force: whether searches may lose the items that have features of this model and none of the one
+                in its place.
 
         Raises:
             NotFoundError: the collection has no such model.

@@ -30,7 +30,7 @@ __all__ = ["AsyncClient"]
 
 
 class AsyncClient(AsyncCollection):
-    """A connection to a server, and at once the collection it was opened on; see `Client`.
+    """A connection to a server, and also the collection it was opened on; see `Client`.
 
     Every call is that of `Client` with the same name: it takes, gives and raises the same. A client belongs
     to the event loop it is made in; calls may be made there at the same time.
@@ -54,7 +54,7 @@ class AsyncClient(AsyncCollection):
         self.address = address
 
     def collection(self, name: str = "default") -> AsyncCollection:
-        """The calls of another collection; whether it exists shows when one is made."""
+        """The calls of another collection; whether it exists shows at the first call."""
         return AsyncCollection(self._connection, name)
 
     # -- Models -----------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class AsyncClient(AsyncCollection):
         await self._connection.send(exchanges.delete_key(name))
 
     async def close(self) -> None:
-        """Close the connection; whatever is asked of the client after raises `UnavailableError`."""
+        """Close the connection; every later call raises `UnavailableError`."""
         await self._connection.close()
 
     async def __aenter__(self) -> Self:

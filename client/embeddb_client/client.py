@@ -31,7 +31,7 @@ LOAD_SECONDS = 900.0
 
 
 class Client(Collection):
-    """A connection to a server, and at once the collection it was opened on.
+    """A connection to a server, and also the collection it was opened on.
 
     `client.put(...)` and `client.search(...)` are about that collection; `client.collection(name)` gives
     another one over the same connection. Thread-safe; a context manager.
@@ -55,7 +55,7 @@ class Client(Collection):
         self.address = address
 
     def collection(self, name: str = "default") -> Collection:
-        """The calls of another collection; whether it exists shows when one is made."""
+        """The calls of another collection; whether it exists shows at the first call."""
         return Collection(self._connection, name)
 
     # -- Models -----------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class Client(Collection):
         return self._connection.follow(exchanges.backup(name), on_progress)
 
     def verify_data(self, *, on_progress: OnProgress | None = None) -> list[Finding]:
-        """Have the server check all that it stores, by way of a copy that it deletes afterwards.
+        """Have the server check all that it stores, on a copy that it deletes afterwards.
 
         Args:
             on_progress: is told how many collections are copied, and then checked.
@@ -200,7 +200,7 @@ class Client(Collection):
         return self._connection.follow(exchanges.verify_data(), on_progress)
 
     def create_key(self, name: str, role: str = "read", collections: Sequence[str] = ()) -> str:
-        """Make an API key, which counts at once; with the first one, nobody may call without.
+        """Make an API key, valid at once; from the first key on, nobody may call without one.
 
         Args:
             name: a new one.
@@ -229,7 +229,7 @@ class Client(Collection):
         self._connection.send(exchanges.delete_key(name))
 
     def close(self) -> None:
-        """Close the connection; whatever is asked of the client after raises `UnavailableError`."""
+        """Close the connection; every later call raises `UnavailableError`."""
         self._connection.close()
 
     def __enter__(self) -> Self:

@@ -17,7 +17,6 @@ from embeddb.answers.retrieval import Retrieval
 from embeddb.arguments import check, checked
 from embeddb.calls import CollectionCalls
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
-from embeddb.index import Gpu
 from embeddb.ingest import Ingest
 from embeddb.models import Registry
 from embeddb.progress import stepping
@@ -28,7 +27,6 @@ from embeddb.query import (
     Hit,
     HitColumns,
     ItemPage,
-    ModelInfo,
     PutItem,
     PutResult,
     Search,
@@ -80,32 +78,28 @@ class Collection(CollectionCalls):
 
     Args:
         name: of the collection.
-        models: those that embed its items; the first is searched by default.
-        filling: the names of those that have not embedded all items yet.
         settings: what was decided when it was made.
+        spaces: its spaces, one for each model that embeds its items.
         store: its storage.
         registry: runs contents through models.
-        save: keeps new lists of the names of these two in the catalogue.
-        gpu: where indexes are searched, as far as it has room; None for the processor.
     """
 
     def __init__(
         self,
         name: str,
-        models: Sequence[ModelInfo],
-        filling: Sequence[str],
         settings: CollectionSettings,
+        spaces: Spaces,
         store: CollectionStore,
         registry: Registry,
-        save: Callable[[Sequence[str], Sequence[str]], None],
-        gpu: Gpu | None,
     ) -> None:
         self.name = name
         self._settings = settings
+        self._spaces = spaces
         self._store = store
-        self._selection = Selection(store, lambda: self._spaces.models)
         self._registry = registry
-        self._spaces = Spaces(name, models, filling, settings, store, registry, save, gpu)
+        self._selection = Selection(store, lambda: spaces.models)
+        # Not before: what a filter kept is compared with the last commit, and a backfill commits.
+        spaces.resume()
 
     # -- Items ------------------------------------------------------------------------------------------
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from embeddb.arguments import check, checked
 from embeddb.batching import QueueFigures
+from embeddb.catalogue_records import CollectionRecord, model_from, model_record
 from embeddb.collection import Collection
+from embeddb.copies import Copies
 from embeddb.errors import (
     AlreadyExistsError,
     EmbeddbError,
@@ -39,7 +39,6 @@ from embeddb.query import (
     CollectionSettings,
     Embedding,
     Finding,
-    Modality,
     ModelInfo,
     RunOptions,
     Stats,
@@ -50,7 +49,8 @@ from embeddb.query import (
     json_text,
 )
 from embeddb.questions import OnProgress
-from embeddb.storage import DataFolder, Durability, Use, of_each, verify
+from embeddb.spaces import Spaces
+from embeddb.storage import DataFolder, Durability, Use, of_each
 from embeddb.version import __version__
 
 __all__ = ["Database"]
@@ -88,21 +88,20 @@ class Database:
             raise InvalidArgumentError("path", path, "must be a folder; where the process runs it is '.'")
         self._started = time.monotonic()
         self._lock = threading.RLock()
-        # One copy of the data at a time; it takes minutes, and nothing else waits for it.
-        self._copying = threading.Lock()
         self._closed = False
         check_device("index_device", index_device)
         self._gpu = find_gpu(index_device)
         self._folder = DataFolder(path, choice("durability", Durability, durability))
+        self._copies = Copies(self._folder)
         self._registry = Registry(models or ModelSettings(), self._folder.catalogue.choices)
         self._collections: dict[str, Collection] = {}
         try:
             for record in self._folder.catalogue.models().values():
-                self._registry.restore(_info_from(record))
+                self._registry.restore(model_from(record))
             if DEFAULT not in self._folder.catalogue.collections():
-                self._folder.create_collection(DEFAULT, _collection_record([], [], CollectionSettings()))
+                self._folder.create_collection(DEFAULT, CollectionRecord(CollectionSettings()).plain())
             for name, record in self._folder.catalogue.collections().items():
-                self._open_collection(name, record)
+                self._open_collection(name, CollectionRecord.of(record))
         except BaseException:
             self.close()
             raise
@@ -131,7 +130,7 @@ class Database:
         # Loading takes seconds or minutes, and nobody else should wait for it: no lock is held.
         info = self._registry.register(name, spec, options or RunOptions())
         try:
-            self._folder.catalogue.put_model(name, _model_record(info))
+            self._folder.catalogue.put_model(name, model_record(info))
         except BaseException:
             self._registry.remove(name)
             raise
@@ -234,8 +233,8 @@ class Database:
             settings = settings or CollectionSettings()
             for model in chosen:
                 check_factory(settings.index, self.model(model).dimension)
-            record = _collection_record(chosen, [], settings)
-            self._folder.create_collection(name, record)
+            record = CollectionRecord(settings, tuple(chosen))
+            self._folder.create_collection(name, record.plain())
             return self._open_collection(name, record)
 
     @checked
@@ -310,8 +309,7 @@ class Database:
             FailedPreconditionError: a collection was created or dropped meanwhile.
             ResourceExhaustedError: the disk is full.
         """
-        with self._copying:
-            self._folder.backup(Path(target))
+        self._copies.backup(Path(target))
 
     @checked
     def save_backup(self, name: str, *, on_progress: OnProgress | None = None) -> BackupInfo:
@@ -326,13 +324,7 @@ class Database:
             ResourceExhaustedError: the disk is full.
         """
         check_name("backup.name", name)
-        step = stepping(on_progress)
-        with self._copying:
-            target = self._folder.backups() / name
-            if target.exists():
-                raise AlreadyExistsError("backup", name)
-            names = self._folder.backup(target, lambda done, total: step("copying", done, total))
-        return BackupInfo(name, tuple(names))
+        return self._copies.save_backup(name, stepping(on_progress))
 
     def verify_data(self, *, on_progress: OnProgress | None = None) -> list[Finding]:
         """Check everything that is stored against its checksums and against one another, while it is used.
@@ -349,15 +341,7 @@ class Database:
         Raises:
             ResourceExhaustedError: the disk is full.
         """
-        step = stepping(on_progress)
-        with self._copying:
-            # A name cannot begin with a dot, so that no backup is in the way.
-            copy = self._folder.backups() / ".verify"
-            try:
-                self._folder.backup(copy, lambda done, total: step("copying", done, total))
-                return verify(copy, told=lambda done, total: step("checking", done, total))
-            finally:
-                shutil.rmtree(copy, ignore_errors=True)
+        return self._copies.verify(stepping(on_progress))
 
     # -- The end ----------------------------------------------------------------------------------------
 
@@ -383,35 +367,12 @@ class Database:
     ) -> None:
         self.close()
 
-    def _open_collection(self, name: str, record: Mapping[str, Any]) -> Collection:
-        def save(models: Sequence[str], filling: Sequence[str]) -> None:
-            self._folder.catalogue.put_collection(name, _collection_record(models, filling, settings))
+    def _open_collection(self, name: str, record: CollectionRecord) -> Collection:
+        def save(changed: CollectionRecord) -> None:
+            self._folder.catalogue.put_collection(name, changed.plain())
 
-        settings = CollectionSettings(**record["settings"])
-        infos = [self.model(model) for model in record["models"]]
         store = self._folder.collection(name)
         log.info("collection %r has %d items", name, store.count())
-        self._collections[name] = Collection(
-            name, infos, record.get("filling", []), settings, store, self._registry, save, self._gpu
-        )
+        spaces = Spaces(name, record, store, self._registry, save, self._gpu)
+        self._collections[name] = Collection(name, record.settings, spaces, store, self._registry)
         return self._collections[name]
-
-
-def _collection_record(
-    models: Sequence[str], filling: Sequence[str], settings: CollectionSettings
-) -> dict[str, Any]:
-    return {"models": list(models), "filling": list(filling), "settings": asdict(settings)}
-
-
-def _model_record(info: ModelInfo) -> dict[str, Any]:
-    record = asdict(info)
-    # How it runs is found out anew at each load.
-    del record["running"]
-    return record
-
-
-def _info_from(record: Mapping[str, Any]) -> ModelInfo:
-    modalities = tuple(Modality(each) for each in record["modalities"])
-    # Folders of versions that could not be told how to run a model have no options.
-    options = RunOptions(**record.get("options", {}))
-    return ModelInfo(**{**record, "modalities": modalities, "options": options})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from embeddb.backfill import BackfillJob
+from embeddb.catalogue_records import CollectionRecord
 from embeddb.errors import AlreadyExistsError, EmbeddbError, FailedPreconditionError, NotFoundError
 from embeddb.index import Gpu, check_factory
 from embeddb.models import EmbedRequest, Priority, Registry
-from embeddb.query import Backfill, BackfillState, CollectionSettings, Embedding, ModelInfo
+from embeddb.query import Backfill, BackfillState, Embedding, ModelInfo
 from embeddb.space import Space, index_file
 from embeddb.storage import CollectionStore, Committed
 
@@ -25,48 +26,44 @@ class Spaces:
 
     Args:
         collection: its name.
-        models: those that embed its items; the first one whose space is complete is searched by default.
-        filling: the names of those whose backfill was not complete; it goes on at once.
-        settings: of the collection.
+        record: what the catalogue keeps of it. The first model whose space is complete is searched by
+            default.
         store: its storage; a space there of no model is a leftover of a crash, and dropped.
         registry: runs contents through models.
-        save: keeps new lists of the names of the models and of those that are being filled.
+        save: keeps a new record in the catalogue.
         gpu: where indexes are searched, as far as it has room; None for the processor.
     """
 
     def __init__(
         self,
         collection: str,
-        models: Sequence[ModelInfo],
-        filling: Sequence[str],
-        settings: CollectionSettings,
+        record: CollectionRecord,
         store: CollectionStore,
         registry: Registry,
-        save: Callable[[Sequence[str], Sequence[str]], None],
+        save: Callable[[CollectionRecord], None],
         gpu: Gpu | None,
     ) -> None:
+        models = [registry.info(model) for model in record.models]
         self._collection = collection
-        self._settings = settings
+        self._settings = record.settings
         self._store = store
         self._registry = registry
-        self._save = save
+        self._keep = save
         self._gpu = gpu
         self._changing = threading.RLock()
         # Replaced and never changed, since the commits' thread and searches iterate over them.
         self.models: dict[str, ModelInfo] = {}
         self._spaces: dict[str, Space] = {}
-        self._filling = frozenset(filling)
+        self._filling = frozenset(record.filling)
         self._jobs: dict[str, BackfillJob] = {}
         self._puts: list[object] = []
         self._puts_changed = threading.Condition()
-        for leftover in store.spaces().keys() - {model.name for model in models}:
+        for leftover in store.spaces().keys() - set(record.models):
             index_file(store, leftover).unlink(missing_ok=True)
             store.drop_space(leftover)
         for model in models:
             self._open(model)
         store.listen(self._apply)
-        for name in filling:
-            self._start(self.models[name])
 
     # -- Spaces -----------------------------------------------------------------------------------------
 
@@ -152,6 +149,12 @@ class Spaces:
                 self._fill(self._info(model))
             return self._start(self.models[model]).progress()
 
+    def resume(self) -> None:
+        """Go on with the backfills that were cut off when the collection was open before."""
+        with self._changing:
+            for model in self._filling:
+                self._start(self.models[model])
+
     def backfills(self) -> list[Backfill]:
         """How far the backfills are since the collection was opened, in the order of the models."""
         jobs = self._jobs
@@ -176,7 +179,7 @@ class Spaces:
             self._jobs = {name: self._jobs[name] for name in kept if name in self._jobs}
             self._filling -= {model}
             # From here on the features are a leftover, which the next start drops if this one cannot.
-            self._save(kept, list(self._filling))
+            self._save(kept, self._filling)
             self._settle()
             # What the index kept goes first, or else it might be taken up with the next space of this name.
             space.drop()
@@ -217,14 +220,17 @@ class Spaces:
         """Make a space that is not complete; every put that begins from now on knows of it."""
         self._filling |= {model.name}
         self._open(model)
-        self._save(list(self.models), list(self._filling))
+        self._save(self.models, self._filling)
 
     def _complete(self, model: str) -> None:
         with self._changing:
             # Not if it was dropped meanwhile.
             if model in self.models:
-                self._save(list(self.models), list(self._filling - {model}))
+                self._save(self.models, self._filling - {model})
                 self._filling -= {model}
+
+    def _save(self, models: Iterable[str], filling: Iterable[str]) -> None:
+        self._keep(CollectionRecord(self._settings, tuple(models), tuple(filling)))
 
     def _start(self, model: ModelInfo) -> BackfillJob:
         completed = partial(self._complete, model.name)

@@ -18,18 +18,22 @@ import numpy as np
 from embeddb.errors import DataLossError, FailedPreconditionError
 from embeddb.query import Encoding
 from embeddb.storage.blocks import ROWS_PER_BLOCK, Floats, Graves, Mask, OnDamage, Rows
+from embeddb.storage.databases import DATABASES, SpaceRecord, open_blocks, read_spaces, row_key, row_of
 from embeddb.storage.environment import Durability, Environment, Use
 from embeddb.storage.group_commit import GroupCommit, Operation
+from embeddb.storage.reading import (
+    as_record,
+    find_rows,
+    read_features,
+    read_payloads,
+    read_record,
+    scan_batch,
+)
 from embeddb.storage.records import Committed, Put, Record, Written
 from embeddb.storage.sealed import seal, unseal
-from embeddb.storage.writing import SpaceRecord, apply, open_blocks, row_key, row_of
+from embeddb.storage.writing import apply
 
-__all__ = ["DATABASES", "CollectionStore", "read_spaces"]
-
-DATABASES = ("meta", "ids", "items", "payloads", "features", "graves", "spaces")
-# Of 512 dimensions that is 16 MB. What is larger than 32 MB the C library takes from the system each time,
-# and the system clears it: a scan took four times as long.
-SCAN_ROWS = 8192
+__all__ = ["CollectionStore"]
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +66,8 @@ class CollectionStore:
         self.path = path
         self.turn = threading.Lock()
         self._env = Environment(path, DATABASES, durability, create=create)
-        self._items = self._env.database("items")
+        self._database = self._env.database
+        self._items = self._database("items")
         self._listener: Callable[[Committed], None] | None = None
         flush = self._env.flush if durability is Durability.ASYNC else None
         self._commits = GroupCommit(f"commit-{name}", self._commit, self._publish, flush)
@@ -111,16 +116,16 @@ class CollectionStore:
             return
         record = json.dumps(asdict(SpaceRecord(dimension, fingerprint, encoding))).encode()
         stored = seal(model.encode(), record)
-        self._env.write(lambda txn: txn.put(model.encode(), stored, db=self._env.database("spaces")))
+        self._env.write(lambda txn: txn.put(model.encode(), stored, db=self._database("spaces")))
 
     def drop_space(self, model: str) -> None:
         """Delete a model's features."""
 
         def change(transaction: lmdb.Transaction) -> None:
-            space = read_spaces(transaction, self._env.database).get(model)
+            space = read_spaces(transaction, self._database).get(model)
             if space is not None:
-                open_blocks(transaction, self._env.database, model, space).drop()
-                transaction.delete(model.encode(), db=self._env.database("spaces"))
+                open_blocks(transaction, self._database, model, space).drop()
+                transaction.delete(model.encode(), db=self._database("spaces"))
 
         self._env.write(change)
 
@@ -129,13 +134,13 @@ class CollectionStore:
     def spaces(self) -> dict[str, SpaceRecord]:
         """The spaces by model name."""
         with self._env.read() as transaction:
-            return read_spaces(transaction, self._env.database)
+            return read_spaces(transaction, self._database)
 
     def get(self, ids: Sequence[str]) -> list[Record | None]:
         """The items of ids, in order; None for one that is not there."""
         with self._env.read(buffers=False) as transaction:
-            rows = [self._row(transaction, item_id) for item_id in ids]
-            return [None if row is None else self._record(transaction, row) for row in rows]
+            rows = find_rows(transaction, self._database, ids)
+            return [None if row is None else read_record(transaction, self._items, row) for row in rows]
 
     def by_rows(self, rows: Iterable[int]) -> list[Record | None]:
         """The items of rows, in order; None for a row that is dead."""
@@ -143,7 +148,7 @@ class CollectionStore:
             get, items = transaction.get, self._items
             # All are read first: to turn from one work to the other for each takes longer.
             stored = [(row, key := row_key(row), get(key, None, items)) for row in rows]
-        return [_as_record(*each) for each in stored]
+        return [as_record(*each) for each in stored]
 
     def records_after(self, row: int, limit: int) -> list[Record]:
         """Up to `limit` items in the order of rows, those after `row`; -1 to begin with the first."""
@@ -157,28 +162,29 @@ class CollectionStore:
     def last_row(self) -> int:
         """The highest row that there is, or was; -1 before the first."""
         with self._env.read() as transaction:
-            stored = transaction.get(b"next_row", db=self._env.database("meta"))
+            stored = transaction.get(b"next_row", db=self._database("meta"))
             return -1 if stored is None else row_of(stored) - 1
 
     def rows(self, ids: Sequence[str]) -> list[int | None]:
         """The rows of ids, in order; None for one that is not there."""
         with self._env.read() as transaction:
-            return [self._row(transaction, item_id) for item_id in ids]
+            return find_rows(transaction, self._database, ids)
 
     def lookup(self, model: str, ids: Sequence[str]) -> tuple[list[int | None], dict[int, Floats]]:
         """The rows of ids and their features in a space, at one moment; see `rows` and `features`."""
         with self._env.read() as transaction:
-            rows = [self._row(transaction, item_id) for item_id in ids]
-            return rows, self._features(transaction, model, [row for row in rows if row is not None])
+            rows = find_rows(transaction, self._database, ids)
+            there = [row for row in rows if row is not None]
+            return rows, read_features(transaction, self._database, model, there)
 
     def payloads(self, rows: Iterable[int]) -> list[bytes | None]:
         """The payloads of rows, in order; None where there is none."""
         with self._env.read() as transaction:
-            return self._payloads(transaction, rows)
+            return read_payloads(transaction, self._database, rows)
 
     def fitting(self, rows: Iterable[int], size: int) -> int:
         """How many of the rows, one at least, have payloads of no more than `size` bytes together."""
-        database = self._env.database("payloads")
+        database = self._database("payloads")
         taken = count = 0
         with self._env.read() as transaction:
             for row in rows:
@@ -195,8 +201,8 @@ class CollectionStore:
         """
         rows = [record.row for record in records]
         with self._env.read() as transaction:
-            payloads = self._payloads(transaction, rows)
-            features = {model: self._features(transaction, model, rows) for model in models}
+            payloads = read_payloads(transaction, self._database, rows)
+            features = {model: read_features(transaction, self._database, model, rows) for model in models}
         return [record.again(payload, features) for record, payload in zip(records, payloads, strict=True)]
 
     def features(
@@ -211,7 +217,7 @@ class CollectionStore:
             DataLossError: a block is damaged, and there is nobody to be told.
         """
         with self._env.read() as transaction:
-            return self._features(transaction, model, rows, on_damage)
+            return read_features(transaction, self._database, model, rows, on_damage)
 
     def are_dead(self, rows: Rows) -> Mask:
         """(n,) bool: whether each of some rows (n,) int64, ascending, that were once stored is dead now.
@@ -219,7 +225,7 @@ class CollectionStore:
         No vector is looked at, nor a block of them.
         """
         with self._env.read() as transaction:
-            return Graves(transaction, self._env.database("graves")).are_dead(rows)
+            return Graves(transaction, self._database("graves")).are_dead(rows)
 
     def scan(
         self, model: str, on_damage: OnDamage | None = None, *, after: int = -1
@@ -239,48 +245,24 @@ class CollectionStore:
         """
         next_block: int | None = (after + 1) // ROWS_PER_BLOCK
         while next_block is not None:
-            rows, vectors, next_block = self._scan_from(model, next_block, on_damage)
+            with self._env.read() as transaction:
+                batch = scan_batch(transaction, self._database, model, next_block, on_damage)
+            rows, vectors, next_block = batch
             first = int(np.searchsorted(rows, after, side="right"))
             if first < len(rows):
                 yield rows[first:], vectors[first:]
-
-    def _scan_from(
-        self, model: str, first_block: int, on_damage: OnDamage | None
-    ) -> tuple[Rows, Floats, int | None]:
-        """A batch of a scan, and the block that the next one starts with, if there is one."""
-        rows: list[Rows] = []
-        vectors: list[Floats] = []
-        count = 0
-        next_block = None
-        with self._env.read() as transaction:
-            space = read_spaces(transaction, self._env.database).get(model)
-            if space is None:
-                return np.empty(0, np.int64), np.empty((0, 0), np.float32), None
-            blocks = open_blocks(transaction, self._env.database, model, space)
-            for block, block_rows, block_vectors in blocks.scan(first_block, on_damage):
-                if count >= SCAN_ROWS:
-                    next_block = block
-                    break
-                rows.append(block_rows)
-                vectors.append(block_vectors)
-                count += len(block_rows)
-            # In one copy, and before the transaction ends, for these are views of its memory.
-            found = np.empty((count, space.dimension), np.float32)
-            if vectors:
-                np.concatenate(vectors, out=found, casting="same_kind")
-        return np.concatenate(rows) if rows else np.empty(0, np.int64), found, next_block
 
     def list_records(self, *, after: str, limit: int, prefix: str) -> list[Record]:
         """Up to `limit` items in the order of ids, those after `after` that begin with `prefix`."""
         start = max(after.encode() + b"\0" if after else b"", prefix.encode())
         found: list[Record] = []
-        with self._env.read() as transaction, transaction.cursor(db=self._env.database("ids")) as cursor:
+        with self._env.read() as transaction, transaction.cursor(db=self._database("ids")) as cursor:
             if not cursor.set_range(start):
                 return found
             for key, value in cursor:
                 if len(found) == limit or not bytes(key).startswith(prefix.encode()):
                     break
-                record = self._record(transaction, row_of(value))
+                record = read_record(transaction, self._items, row_of(value))
                 assert record is not None, "an id's row is there as long as the id"
                 found.append(record)
         return found
@@ -288,7 +270,7 @@ class CollectionStore:
     def count(self) -> int:
         """How many items there are."""
         with self._env.read() as transaction:
-            entries: int = transaction.stat(self._env.database("ids"))["entries"]
+            entries: int = transaction.stat(self._database("ids"))["entries"]
             return entries
 
     def use(self) -> Use:
@@ -298,7 +280,7 @@ class CollectionStore:
     def sequence(self) -> int:
         """The number of the last commit; 0 before the first."""
         with self._env.read() as transaction:
-            return row_of(transaction.get(b"sequence", db=self._env.database("meta"), default=row_key(0)))
+            return row_of(transaction.get(b"sequence", db=self._database("meta"), default=row_key(0)))
 
     def copy(self, target: Path) -> None:
         """Copy the collection as it is at this moment into a new folder."""
@@ -318,8 +300,8 @@ class CollectionStore:
 
     def _commit(self, operations: Sequence[Operation]) -> tuple[list[Written], Committed]:
         def change(transaction: lmdb.Transaction, *, begin_block: bool) -> tuple[list[Written], Committed]:
-            spaces = read_spaces(transaction, self._env.database)
-            return apply(transaction, self._env.database, spaces, operations, begin_block=begin_block)
+            spaces = read_spaces(transaction, self._database)
+            return apply(transaction, self._database, spaces, operations, begin_block=begin_block)
 
         try:
             return self._env.write(partial(change, begin_block=False), self.turn)
@@ -330,48 +312,3 @@ class CollectionStore:
     def _publish(self, committed: Committed) -> None:
         if self._listener is not None:
             self._listener(committed)
-
-    def _row(self, transaction: lmdb.Transaction, item_id: str) -> int | None:
-        stored = transaction.get(item_id.encode(), db=self._env.database("ids"))
-        return None if stored is None else row_of(stored)
-
-    def _payloads(self, transaction: lmdb.Transaction, rows: Iterable[int]) -> list[bytes | None]:
-        database = self._env.database("payloads")
-        keys = [row_key(row) for row in rows]
-        found = [transaction.get(key, db=database) for key in keys]
-        return [
-            None if value is None else bytes(unseal(key, value))
-            for key, value in zip(keys, found, strict=True)
-        ]
-
-    def _features(
-        self,
-        transaction: lmdb.Transaction,
-        model: str,
-        rows: Iterable[int],
-        on_damage: OnDamage | None = None,
-    ) -> dict[int, Floats]:
-        space = read_spaces(transaction, self._env.database).get(model)
-        if space is None:
-            return {}
-        return open_blocks(transaction, self._env.database, model, space).read(rows, on_damage)
-
-    def _record(self, transaction: lmdb.Transaction, row: int) -> Record | None:
-        key = row_key(row)
-        return _as_record(row, key, transaction.get(key, db=self._items))
-
-
-def _as_record(row: int, key: bytes, stored: bytes | memoryview | None) -> Record | None:
-    """What is stored under a row's key; None for nothing."""
-    return None if stored is None else Record.from_bytes(row, unseal(key, stored))
-
-
-def read_spaces(
-    transaction: lmdb.Transaction, database: Callable[[str], lmdb._Database]
-) -> dict[str, SpaceRecord]:
-    """The spaces of a collection by model name."""
-    with transaction.cursor(db=database("spaces")) as cursor:
-        return {
-            bytes(key).decode(): SpaceRecord(**json.loads(bytes(unseal(bytes(key), value))))
-            for key, value in cursor
-        }

@@ -23,12 +23,11 @@ from embeddb.query import Finding
 from embeddb.storage.backup import CATALOGUE, COLLECTIONS
 from embeddb.storage.blocks import Graves, rows_of
 from embeddb.storage.catalogue import Catalogue
-from embeddb.storage.collection_store import DATABASES, read_spaces
+from embeddb.storage.databases import DATABASES, Databases, open_blocks, read_spaces, row_key, row_of
 from embeddb.storage.environment import DATA_FILE, Environment
 from embeddb.storage.folder import locked
 from embeddb.storage.records import Record, to_bytes
 from embeddb.storage.sealed import seal, unseal
-from embeddb.storage.writing import open_blocks, row_key, row_of
 
 __all__ = ["verify", "verify_collection"]
 
@@ -131,9 +130,7 @@ class _Contents:
     What is found is noted with its repair, a change to the transaction; they are made when all is read.
     """
 
-    def __init__(
-        self, name: str, transaction: lmdb.Transaction, database: Callable[[str], lmdb._Database]
-    ) -> None:
+    def __init__(self, name: str, transaction: lmdb.Transaction, database: Databases) -> None:
         self._name = name
         self._transaction = transaction
         self._database = database

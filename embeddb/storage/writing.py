@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import logging
-import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import lmdb
 import numpy as np
 
 from embeddb.errors import DataLossError, FailedPreconditionError
-from embeddb.storage.blocks import ROWS_PER_BLOCK, Blocks, Floats, Graves, encode
+from embeddb.storage.blocks import ROWS_PER_BLOCK, Floats, Graves, encode
+from embeddb.storage.databases import Databases, SpaceRecord, open_blocks, row_key, row_of
 from embeddb.storage.records import Committed, Delete, Put, Written, to_bytes
 from embeddb.storage.sealed import seal
 
-__all__ = ["SpaceRecord", "apply", "open_blocks", "row_key", "row_of"]
+__all__ = ["apply"]
 
 log = logging.getLogger(__name__)
-
-_ROW = struct.Struct(">Q")
-
-Databases = Callable[[str], lmdb._Database]
-
-
-@dataclass(frozen=True)
-class SpaceRecord:
-    """What a space was filled with, and how its vectors are stored: "float32" or "float16"."""
-
-    dimension: int
-    fingerprint: str
-    encoding: str
 
 
 @dataclass
@@ -100,23 +87,6 @@ def apply(
     transaction.put(b"next_row", row_key(changes.next_row), db=meta)
     transaction.put(b"sequence", row_key(sequence), db=meta)
     return written, Committed(sequence, added, np.array(changes.dead, np.int64))
-
-
-def open_blocks(transaction: lmdb.Transaction, database: Databases, model: str, space: SpaceRecord) -> Blocks:
-    """The vectors of a space."""
-    graves = Graves(transaction, database("graves"))
-    return Blocks(transaction, database("features"), graves, model, space.dimension, space.encoding)
-
-
-def row_key(row: int) -> bytes:
-    """A row as it is stored: big-endian, so that keys are in the order of rows."""
-    return _ROW.pack(row)
-
-
-def row_of(stored: bytes | memoryview) -> int:
-    """The row that is stored."""
-    (row,) = _ROW.unpack(stored)
-    return int(row)
 
 
 def _rows(

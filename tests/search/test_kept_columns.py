@@ -15,9 +15,8 @@ import embeddb
 from embeddb import PutItem
 from embeddb import selection as selection_module
 from embeddb.collection import Collection
-from embeddb.storage.collection_store import DATABASES
+from embeddb.storage.databases import DATABASES, row_key
 from embeddb.storage.environment import Environment
-from embeddb.storage.writing import row_key
 from embeddb.verify import verify
 
 COUNT = 1200

@@ -11,7 +11,7 @@ import pytest
 from embeddb.errors import FailedPreconditionError, UnavailableError
 from embeddb.query import Encoding, Modality, Prediction
 from embeddb.storage import CollectionStore, Committed, Delete, Put, Written
-from embeddb.storage.collection_store import SCAN_ROWS
+from embeddb.storage.reading import SCAN_ROWS
 from tests.storage.items import DIMENSION, put, vector
 
 

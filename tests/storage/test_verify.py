@@ -11,9 +11,8 @@ import pytest
 
 from embeddb.errors import DataLossError, FailedPreconditionError
 from embeddb.storage import CollectionStore, DataFolder, Delete, verify
-from embeddb.storage.collection_store import DATABASES
+from embeddb.storage.databases import DATABASES, row_key
 from embeddb.storage.environment import Environment
-from embeddb.storage.writing import row_key
 from tests.storage.items import DIMENSION, put, vector
 
 Change = Callable[[Environment], object]

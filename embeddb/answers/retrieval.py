@@ -13,10 +13,11 @@ from embeddb.errors import EmbeddbError
 from embeddb.options import Arithmetic, Diversify
 from embeddb.query import MAX_K, Metric, Search, Vector, item_ids
 from embeddb.search.diversify import diversify
-from embeddb.search.evaluate import Query, evaluate
+from embeddb.search.evaluate import evaluate
 from embeddb.search.ranking import Ranking
 from embeddb.search.reciprocal import reciprocal_distances
 from embeddb.search.scoring import explain, score
+from embeddb.search.sums import Query
 from embeddb.selection import Selection
 from embeddb.space import Space
 from embeddb.storage import CollectionStore

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, chain
-from typing import NamedTuple, NoReturn, Protocol
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +12,14 @@ import numpy.typing as npt
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.options import Arithmetic, Combine
 from embeddb.query import Between, Expression, Image, Item, Modality, Operand, Text, Unit, Vector, leaves
+from embeddb.search.sums import ZERO, Query, norms, weighted_sum, weighted_sums
 
-__all__ = ["Query", "Space", "evaluate", "vectors_of"]
+__all__ = ["Space", "evaluate", "vectors_of"]
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Outcome = Floats | EmbeddbError
 
-# A sum is zero when what is left of it is no more than float32's rounding of its operands.
-_ZERO = 1e-6
 # The weights of a vector alone.
 _ONE = np.ones(1)
 _ONE.setflags(write=False)
@@ -48,38 +47,6 @@ class Space(Protocol):
         Raises:
             FailedPreconditionError: there are none.
         """
-
-
-class Query(NamedTuple):
-    """An expression in a space.
-
-    Attributes:
-        weights: (m,) of the operands, as written.
-        coefficients: (m,) such that their sum over the operands has unit length; zeros where the operands
-            cancel, which only a search by their sum refuses.
-        operands: (m, d), as they enter the sum: centred and normalised as the arithmetic says.
-        vector: their sum, (d,) float32 of unit length; zeros where they cancel.
-    """
-
-    weights: Doubles
-    coefficients: Doubles
-    operands: Doubles
-    vector: Floats
-
-    @property
-    def sum(self) -> Floats:
-        """The sum of the operands as they are weighted, (d,) float32, whatever its length."""
-        with np.errstate(over="ignore"):  # What is infinite is refused by the index, by name.
-            return _weigh(self.weights, self.operands).astype(np.float32)
-
-    def probes(self, combine: Combine) -> Floats:
-        """The vectors whose neighbours are candidates, (p, d) float32 of unit length."""
-        if combine is Combine.SUM:
-            return self.vector[np.newaxis]
-        wanted = self.operands[self.weights > 0].astype(np.float32)
-        if combine is Combine.PRODUCT and self.coefficients.any():
-            return np.vstack([wanted, self.vector])
-        return wanted
 
 
 def evaluate(
@@ -137,26 +104,30 @@ class _Evaluation:
 
     def queries(self) -> list[Query | EmbeddbError]:
         """One an expression, in order, or why there is none."""
-        unit = self._arithmetic.normalise
-        if self._plain and not self._refused and unit:
+        if self._plain and not self._refused:
+            return self._vectors()
+        outcomes = [self._operands(expression) for expression in self._expressions]
+        whole = [each for each in outcomes if not isinstance(each, EmbeddbError)]
+        weights, rows = zip(*chain.from_iterable(whole), strict=True) if whole else ((), ())
+        unit, counts = self._arithmetic.normalise, list(map(len, whole))
+        summed = weighted_sums(np.array(weights), np.array(rows), counts, unit=unit)
+        return [
+            each if isinstance(each, EmbeddbError) else self._checked(expression, next(summed))
+            for expression, each in zip(self._expressions, outcomes, strict=True)
+        ]
+
+    def _vectors(self) -> list[Query | EmbeddbError]:
+        """The queries of a batch of vectors alone, none of which is refused."""
+        if self._arithmetic.normalise:
             # Each is its own sum already.
             vectors = self._rows.astype(np.float32)
             return [
                 Query(_ONE, _ONE, row[np.newaxis], vector)
                 for row, vector in zip(self._rows, vectors, strict=True)
             ]
-        if self._plain and not self._refused:
-            count = len(self._expressions)
-            summed = _summed(np.ones(count), self._rows, [1] * count, unit=unit)
-            return [self._checked(*each) for each in zip(self._expressions, summed, strict=True)]
-        outcomes = [self._operands(expression) for expression in self._expressions]
-        whole = [each for each in outcomes if not isinstance(each, EmbeddbError)]
-        weights, rows = zip(*chain.from_iterable(whole), strict=True) if whole else ((), ())
-        summed = _summed(np.array(weights), np.array(rows), list(map(len, whole)), unit=unit)
-        return [
-            each if isinstance(each, EmbeddbError) else self._checked(expression, next(summed))
-            for expression, each in zip(self._expressions, outcomes, strict=True)
-        ]
+        count = len(self._expressions)
+        summed = weighted_sums(np.ones(count), self._rows, [1] * count, unit=False)
+        return [self._checked(*each) for each in zip(self._expressions, summed, strict=True)]
 
     def _found(self, found: Sequence[Operand]) -> dict[Operand, Outcome]:
         """The features of what is to be encoded or looked up, each of it once."""
@@ -182,11 +153,11 @@ class _Evaluation:
             self._center(leaves, placed)
             if self._arithmetic.normalise:
                 why = "is the mean of its modality, and so has no direction once that is subtracted"
-                self._normalise(leaves, placed, _ZERO, why)
+                self._normalise(leaves, placed, ZERO, why)
 
     def _normalise(self, leaves: Sequence[Operand], vectors: Doubles, least: float, why: str) -> None:
         """Bring vectors (n, d) to unit length in place, but refuse those that have no more than the least."""
-        lengths = _lengths(vectors)
+        lengths = norms(vectors)
         for place, length in enumerate(lengths.tolist()):
             if length <= least:
                 self._refuse(leaves[place], InvalidArgumentError("expression.operand", leaves[place], why))
@@ -231,14 +202,14 @@ class _Evaluation:
         """The normalised sum of a nested expression, however the outermost operands are combined."""
         weights = np.array([weight for weight, _ in expression.terms])
         scaled = weights / (np.abs(weights).max() or 1.0)
-        total = _weigh(scaled, np.stack([self._operand(operand) for _, operand in expression.terms]))
+        total = weighted_sum(scaled, np.stack([self._operand(operand) for _, operand in expression.terms]))
         length = float(np.linalg.norm(total))
-        if length <= _ZERO:
+        if length <= ZERO:
             raise _no_direction(expression)
         return total / length
 
     def _checked(self, expression: Expression, summed: tuple[Query, bool]) -> Query | EmbeddbError:
-        """The query, if it can be searched by; see `_summed`."""
+        """The query, if it can be searched by; see `weighted_sums`."""
         query, cancels = summed
         if self._arithmetic.combine is Combine.SUM:
             return _no_direction(expression) if cancels else query
@@ -246,59 +217,6 @@ class _Evaluation:
             return query
         allowed = f"needs an operand of positive weight to be combined by {self._arithmetic.combine}"
         return InvalidArgumentError("expression", expression, allowed)
-
-
-def _summed(
-    weights: Doubles, rows: Doubles, counts: Sequence[int], *, unit: bool
-) -> Iterator[tuple[Query, bool]]:
-    """Weigh and sum the operands of each expression, one expression at least; all sums at once.
-
-    Args:
-        weights: (m,) of all operands, those of one expression behind those of the one before.
-        rows: (m, d): the operands.
-        counts: how many each expression has.
-        unit: whether the operands have unit length.
-
-    Yields:
-        The query of each, and whether its operands cancel.
-    """
-    runs = _Runs(counts)
-    # Relative to the largest, so that neither huge weights nor tiny ones leave float64's range.
-    largest = runs.each(np.maximum, np.abs(weights))
-    largest[largest == 0.0] = 1.0
-    scaled = weights / runs.spread(largest)
-    # Not a matrix product, whose rounding may depend on the order of two terms.
-    sums = runs.each(np.add, scaled[:, np.newaxis] * rows)
-    lengths = _lengths(sums)
-    # Operands that are not normalised have the scale of the largest.
-    least = _ZERO if unit else _ZERO * runs.each(np.maximum, _lengths(rows))
-    cancel = lengths <= least
-    lengths[cancel] = np.inf
-    coefficients = scaled / runs.spread(lengths)
-    vectors = (sums / lengths[:, np.newaxis]).astype(np.float32)
-    for vector, cancels, start, stop in zip(vectors, cancel.tolist(), runs.starts, runs.stops, strict=True):
-        yield Query(weights[start:stop], coefficients[start:stop], rows[start:stop], vector), cancels
-
-
-class _Runs:
-    """Numbers in runs of given lengths, one behind the other; most often each run is of one."""
-
-    def __init__(self, lengths: Sequence[int]) -> None:
-        self._lengths = lengths
-        self.stops = list(accumulate(lengths))
-        self.starts = [0, *self.stops[:-1]]
-        self._of_one = self.stops[-1] == len(lengths)
-
-    def each(self, function: np.ufunc, values: Doubles) -> Doubles:
-        """What a function such as `np.add` makes of each run of values (n, ...)."""
-        if self._of_one:
-            return values
-        reduced: Doubles = function.reduceat(values, self.starts)
-        return reduced
-
-    def spread(self, values: Doubles) -> Doubles:
-        """The value of each run, as often as it is long."""
-        return values if self._of_one else np.repeat(values, self._lengths)
 
 
 def _modality(leaf: Operand, of_items: Mapping[str, Modality | None]) -> Modality | None:
@@ -312,26 +230,11 @@ def _modality(leaf: Operand, of_items: Mapping[str, Modality | None]) -> Modalit
     return None
 
 
-def _lengths(vectors: Doubles) -> Doubles:
-    """Of each of (n, d)."""
-    # Of a lone vector in half the time that einsum takes: what numpy does in Python is seldom in the caches.
-    squares = (vectors[:, np.newaxis] @ vectors[:, :, np.newaxis]).ravel()
-    lengths: Doubles = np.sqrt(squares)
-    return lengths
-
-
-def _weigh(weights: Doubles, operands: Doubles) -> Doubles:
-    """The weighted sum, (d,)."""
-    # Not a matrix product, whose rounding may depend on the order of two terms.
-    total: Doubles = (weights[:, np.newaxis] * operands).sum(axis=0)
-    return total
-
-
 def _slerp(operand: Between, start: Doubles, end: Doubles) -> Doubles:
     angle = float(np.arccos(np.clip(start @ end, -1.0, 1.0)))
-    if np.pi - angle <= _ZERO:
+    if np.pi - angle <= ZERO:
         _refuse(operand, "lies between opposites, where no way is shortest")
-    if angle <= _ZERO:
+    if angle <= ZERO:
         return start
     way: Doubles = (np.sin((1 - operand.t) * angle) * start + np.sin(operand.t * angle) * end) / np.sin(angle)
     return way

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from embeddb.options import Combine
 from embeddb.query import Contribution
-from embeddb.search.evaluate import Query
+from embeddb.search.sums import Query
 
 __all__ = ["explain", "score", "unit_rows"]
 

@@ -14,7 +14,8 @@ from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
 from embeddb.options import Arithmetic, Combine
 from embeddb.presets import analogy, away_from, between, direction, mean, recommend
 from embeddb.query import Expression, Image, Item, Modality, Text, Vector, item_ids, unit
-from embeddb.search.evaluate import Query, evaluate
+from embeddb.search.evaluate import evaluate
+from embeddb.search.sums import Query
 
 D = 5
 values = arrays.arrays(np.float32, D, elements=st.floats(-10, 10, width=32))

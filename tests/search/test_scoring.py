@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from embeddb.options import Combine
-from embeddb.search.evaluate import Query
 from embeddb.search.ranking import Ranking
 from embeddb.search.scoring import explain, score, unit_rows
+from embeddb.search.sums import Query
 
 D = 4
 matrices = arrays.arrays(np.float64, st.tuples(st.integers(1, 6), st.just(D)), elements=st.floats(-1, 1))

@@ -15,15 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_128_digest
 
-from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError, or_raise
-from embeddb.index import check_finite_scores
+from embeddb.errors import EmbeddbError, InvalidArgumentError, or_raise
+from embeddb.given_features import GivenFeatures
 from embeddb.models import EmbedRequest, Priority, Registry
 from embeddb.query import (
     CollectionSettings,
     Embedding,
-    Encoding,
     Image,
-    Metric,
     Modality,
     ModelInfo,
     PutItem,
@@ -42,8 +40,6 @@ _ToEmbed = tuple[Put, Sequence[str]]
 
 # What a content's hash begins with where there is none.
 _NO_CONTENT: Sequence[bytes | memoryview] = (b"None", b"0", b"")
-
-MAX_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 class Ingest:
@@ -68,6 +64,7 @@ class Ingest:
         self._collection = collection
         self._models = dict(models)
         self._settings = settings
+        self._given_features = GivenFeatures(collection, self._models, settings)
         self._store = store
         self._registry = registry
 
@@ -90,13 +87,23 @@ class Ingest:
         Returns:
             Waits until they are durable and searchable, and gives what `put` does.
         """
-        given = all(item.content is None for item in items)
         if len({item.id for item in items}) < len(items):
+            given = _have_no_content(items)
             done = self._put_ends(items) if given else self._put_in_turns(items)
             return lambda: done
+        return self._begin(items)
+
+    def _begin(self, items: Sequence[PutItem], *, checked: bool = False) -> Callable[[], list[PutResult]]:
+        """Begin to put items of which no two have one id.
+
+        Args:
+            checked: whether their features are known to be fine.
+        """
+        given = _have_no_content(items)
         # To read and cut contents takes far longer, and most of it runs beside everything else.
         with self._store.turn if given else nullcontext():
-            results, to_embed, puts = self._compared({item.id: item for item in items})
+            refused = {} if checked else self._given_features.refused(items)
+            results, to_embed, puts = self._compared(items, refused)
         for (put, _), outcome in zip(to_embed, self._embed(to_embed), strict=True):
             if isinstance(outcome, EmbeddbError):
                 results[put.id] = PutResult(put.id, PutStatus.FAILED, outcome)
@@ -112,34 +119,30 @@ class Ingest:
 
         Nobody can count on reading those between, and what becomes of them follows from those before them.
         """
-        results: dict[int, PutResult] = {}
+        refused = self._given_features.refused(items)
         fine: dict[str, list[tuple[int, Put]]] = defaultdict(list)
         for place, item in enumerate(items):
+            if place in refused:
+                continue
+            put = _put(item, None)
             try:
-                put = self._given(item)
+                self._to_embed_it(put)
             except EmbeddbError as error:
-                results[place] = PutResult(item.id, PutStatus.FAILED, error)
+                refused[place] = error
             else:
                 fine[item.id].append((place, put))
+        results = {
+            place: PutResult(items[place].id, PutStatus.FAILED, error) for place, error in refused.items()
+        }
         for puts in fine.values():
             for (_, before), (place, put) in pairwise(puts):
                 status = PutStatus.UNCHANGED if _are_alike(before, put) else PutStatus.REPLACED
                 results[place] = PutResult(put.id, status)
         firsts = [puts[0][0] for puts in fine.values()]
-        results |= zip(firsts, self.put([items[place] for place in firsts]), strict=True)
-        self.put([items[puts[-1][0]] for puts in fine.values() if len(puts) > 1])
+        lasts = [puts[-1][0] for puts in fine.values() if len(puts) > 1]
+        results |= zip(firsts, self._begin([items[place] for place in firsts], checked=True)(), strict=True)
+        self._begin([items[place] for place in lasts], checked=True)()
         return [results[place] for place in range(len(items))]
-
-    def _given(self, item: PutItem) -> Put:
-        """What to write of an item without content.
-
-        Raises:
-            EmbeddbError: its features are wrong, or there are none.
-        """
-        or_raise(self._check_features([item]).get(item.id))
-        put = _put(item, None)
-        self._to_embed_it(put)
-        return put
 
     def _put_in_turns(self, items: Sequence[PutItem]) -> list[PutResult]:
         """Put items of which some have one id: these one after another, the rest with the first of them."""
@@ -169,26 +172,28 @@ class Ingest:
         return [results[item.id] for item in items]
 
     def _compared(
-        self, latest: Mapping[str, PutItem]
+        self, items: Sequence[PutItem], refused: Mapping[int, EmbeddbError]
     ) -> tuple[dict[str, PutResult], list[_ToEmbed], list[Put]]:
-        """Compare items, by their ids, with those that are stored.
+        """Compare items with those that are stored.
+
+        Args:
+            refused: what is wrong with the features of some, by their places.
 
         Returns:
             The results of those that are malformed or unchanged, what models have to embed before it is
             written, and what is to be written as it is.
         """
-        stored = self._store.get(list(latest))
-        refused = self._check_features(latest.values())
-        results = {item_id: PutResult(item_id, PutStatus.FAILED, error) for item_id, error in refused.items()}
+        stored = self._store.get([item.id for item in items])
+        results: dict[str, PutResult] = {}
         to_embed: list[_ToEmbed] = []
         puts: list[Put] = []
         alike: list[tuple[_ToEmbed, Record]] = []
-        boxed = {item.id: item.content for item in latest.values() if _has_box(item.content)}
+        boxed = {item.id: item.content for item in items if _has_box(item.content)}
         cut = dict(zip(boxed, self._registry.cut(list(boxed.values())), strict=True))
-        for item, record in zip(latest.values(), stored, strict=True):
-            if item.id in refused:
-                continue
+        for place, (item, record) in enumerate(zip(items, stored, strict=True)):
             try:
+                if place in refused:
+                    raise refused[place]
                 put = _put(item, or_raise(cut[item.id]) if item.id in cut else item.content)
                 models = self._to_embed_it(put)
             except EmbeddbError as error:
@@ -232,49 +237,6 @@ class Ingest:
             allowed = f"collection {self._collection!r} has models for: {', '.join(able) or 'nothing'}"
             raise InvalidArgumentError("item.content", str(put.modality), allowed)
         return models
-
-    def _check_features(self, items: Iterable[PutItem]) -> dict[str, EmbeddbError]:
-        """What is wrong with the features that are given, by item id."""
-        given: dict[str, dict[str, npt.NDArray[np.float32]]] = defaultdict(dict)
-        for item in items:
-            for model, vector in item.features.items():
-                given[model][item.id] = vector
-        refused: dict[str, EmbeddbError] = {}
-        for model, vectors in given.items():
-            # One look at all of them is twenty times faster than one at each, and finds nothing as a rule.
-            if self._fault(model, list(vectors.values())) is None:
-                continue
-            for item_id, vector in vectors.items():
-                error = self._fault(model, [vector])
-                if error is not None:
-                    refused.setdefault(item_id, error)
-        return refused
-
-    def _fault(self, model: str, vectors: Sequence[npt.NDArray[np.float32]]) -> EmbeddbError | None:
-        """Why a model's space does not take some vectors (d,); None if it takes them all."""
-        field, metric = f"item.features[{model}]", self._settings.metric
-        info = self._models.get(model)
-        if info is None:
-            return NotFoundError(f"model of collection {self._collection!r}", model, list(self._models))
-        lengths = {len(vector) for vector in vectors} - {info.dimension}
-        if lengths:
-            allowed = f"must have {info.dimension}, the dimension of model {model!r}"
-            return InvalidArgumentError(field, f"{lengths.pop()} dimensions", allowed)
-        matrix = np.concatenate(vectors).reshape(len(vectors), -1)
-        if self._settings.encoding is Encoding.FLOAT16:
-            largest = float(np.abs(matrix).max())
-            if largest > MAX_FLOAT16:
-                allowed = f"must be within ±{MAX_FLOAT16:g}, which is what float16 holds"
-                return InvalidArgumentError(field, largest, allowed)
-            matrix = matrix.astype(np.float16).astype(np.float32)
-        try:
-            check_finite_scores(field, matrix, metric)
-        except InvalidArgumentError as error:
-            return error
-        if metric is Metric.COSINE and not matrix.any(axis=1).all():
-            allowed = f"has no direction, and this collection compares by {metric}"
-            return InvalidArgumentError(field, "the zero vector", allowed)
-        return None
 
     def _embed(self, to_embed: Sequence[_ToEmbed]) -> list[Mapping[str, Embedding] | EmbeddbError]:
         """The embeddings of each item by model name."""
@@ -358,6 +320,10 @@ def _content_hash(item: PutItem, modality: Modality | None, payload: bytes | Non
         # who forges two vectors of one hash keeps the first.
         return xxh3_128_digest(whole)
     return hashlib.blake2b(whole, digest_size=16).digest()
+
+
+def _have_no_content(items: Iterable[PutItem]) -> bool:
+    return all(item.content is None for item in items)
 
 
 def _has_box(content: Image | Text | None) -> TypeGuard[Image]:

@@ -20,7 +20,7 @@ from embeddb.query import (
     Stats,
 )
 from embeddb.questions import OnProgress
-from embeddb_client import exchanges
+from embeddb_client import server_exchanges as exchanges
 from embeddb_client.access import Access
 from embeddb_client.async_collection import AsyncCollection
 from embeddb_client.async_connection import AsyncConnection

@@ -30,7 +30,7 @@ from embeddb.query import (
     leaves,
 )
 from embeddb.questions import Compare, OnProgress, Question, Verdict
-from embeddb_client import exchanges
+from embeddb_client import collection_exchanges as exchanges
 from embeddb_client.async_connection import AsyncConnection
 from embeddb_client.batches import Batch, Cutter, cut_off, fits_beside, parts
 

@@ -13,7 +13,7 @@ from embeddb.errors import UnavailableError
 from embeddb.questions import OnProgress
 from embeddb_client.access import Access
 from embeddb_client.connection import NO_ANSWER, Stubs
-from embeddb_client.exchanges import Exchange
+from embeddb_client.exchange import Exchange
 from embeddb_protos.wire.codec import progress_from
 from embeddb_protos.wire.errors import error_from_call
 

@@ -19,7 +19,7 @@ from embeddb.query import (
     Stats,
 )
 from embeddb.questions import OnProgress
-from embeddb_client import exchanges
+from embeddb_client import server_exchanges as exchanges
 from embeddb_client.access import Access
 from embeddb_client.collection import Collection
 from embeddb_client.connection import Connection

@@ -22,7 +22,7 @@ from embeddb.query import (
     check_name,
 )
 from embeddb.questions import OnProgress, Question
-from embeddb_client import exchanges
+from embeddb_client import collection_exchanges as exchanges
 from embeddb_client.batches import batches, cut_off, fits_beside, parts
 from embeddb_client.connection import Connection, UnderWay
 

@@ -14,7 +14,7 @@ from embeddb.arguments import checked
 from embeddb.errors import CancelledError, UnavailableError
 from embeddb.questions import OnProgress
 from embeddb_client.access import Access, check_address
-from embeddb_client.exchanges import Exchange
+from embeddb_client.exchange import Exchange
 from embeddb_protos.v1 import (
     admin_pb2_grpc,
     analysis_pb2_grpc,

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import grpc
 from prometheus_client import CollectorRegistry, start_http_server
@@ -22,6 +23,9 @@ from embeddb_server.metrics import DatabaseCollector, MetricsInterceptor
 from embeddb_server.server import Server
 from embeddb_server.tracing import tracing
 
+if TYPE_CHECKING:
+    from embeddb.database import Database
+
 __all__ = ["serve"]
 
 log = logging.getLogger("embeddb_server")
@@ -33,47 +37,16 @@ def serve(arguments: Sequence[str]) -> None:
     logs.configure(config.log_level, config.log_format)
     limit_heaps()
     end, opened = threading.Event(), threading.Event()
-
-    def stop(*_: object) -> None:
-        again = end.is_set()
-        end.set()
-        if not opened.is_set() and not again:
-            # Models may load for minutes, and there is nothing to drain yet: what is open is closed.
-            raise SystemExit(0)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    file = KeyFile(config.data)
-    _check_exposure(config, file)
+    _heed_signals(end, opened)
+    keys = KeyFile(config.data)
+    _check_exposure(config, keys)
+    figures = CollectorRegistry()
     with ExitStack() as stack:
-        figures = CollectorRegistry()
-        has_metrics = config.metrics_port is not None
-        server = Server(
-            None,
-            config.listen,
-            keys=file,
-            keys_required=config.needs_keys,
-            credentials=_credentials(config),
-            limits=config.limits,
-            interceptors=[stack.enter_context(_metrics(config, figures))] if has_metrics else [],
-            tracing=stack.enter_context(tracing()) if config.tracing else None,
-            euclides_collection=config.euclides_collection,
-            euclides_shutdown=end.set if config.euclides_shutdown else None,
-        )
+        server = _make_server(config, keys, figures, end, stack)
         # The port is taken before the data folder is touched, and probes are answered while models load.
         server.start()
         stack.callback(server.stop, 0)
-        log.info("opening %s", config.data)
-        # Not before the port is taken, for it takes FAISS with it.
-        from embeddb.index import prefer_products
-
-        prefer_products()
-        with embeddb.open(
-            config.data,
-            models=config.model_settings,
-            durability=config.durability,
-            index_device=config.index_device,
-        ) as database:
+        with _open(config) as database:
             opened.set()
             figures.register(DatabaseCollector(database))
             keep_what_is_here()
@@ -86,6 +59,53 @@ def serve(arguments: Sequence[str]) -> None:
             log.info("draining")
             server.stop(config.drain_seconds)
     log.info("stopped")
+
+
+def _heed_signals(end: threading.Event, opened: threading.Event) -> None:
+    """Have SIGTERM and SIGINT set `end`; before `opened` is set, the first of them ends the process."""
+
+    def stop(*_: object) -> None:
+        again = end.is_set()
+        end.set()
+        if not opened.is_set() and not again:
+            # Models may load for minutes, and there is nothing to drain yet: what is open is closed.
+            raise SystemExit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def _make_server(
+    config: Config, keys: KeyFile, figures: CollectorRegistry, end: threading.Event, until: ExitStack
+) -> Server:
+    """The server, without a database yet; metrics are served, and spans sent, until the stack is closed."""
+    has_metrics = config.metrics_port is not None
+    return Server(
+        None,
+        config.listen,
+        keys=keys,
+        keys_required=config.needs_keys,
+        credentials=_credentials(config),
+        limits=config.limits,
+        interceptors=[until.enter_context(_metrics(config, figures))] if has_metrics else [],
+        tracing=until.enter_context(tracing()) if config.tracing else None,
+        euclides_collection=config.euclides_collection,
+        euclides_shutdown=end.set if config.euclides_shutdown else None,
+    )
+
+
+def _open(config: Config) -> Database:
+    log.info("opening %s", config.data)
+    # Not before the port is taken, for it takes FAISS with it.
+    from embeddb.index import prefer_products
+
+    prefer_products()
+    return embeddb.open(
+        config.data,
+        models=config.model_settings,
+        durability=config.durability,
+        index_device=config.index_device,
+    )
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -57,11 +57,7 @@ class Annotation:
                 changed: dict[Record, tuple[Record, str]] = {}
                 for record, now, metadata in self._still(remaining):
                     value = remaining[record]
-                    if (
-                        field in metadata
-                        and metadata[field] == value
-                        and type(metadata[field]) is type(value)
-                    ):
+                    if _holds(metadata, field, value):
                         held += 1
                     else:
                         changed[record] = now, json_text("item.metadata", metadata | {field: value})
@@ -71,9 +67,7 @@ class Annotation:
             remaining = {record: remaining[record] for record in again}
         return held
 
-    def _still(
-        self, records: Sequence[Record] | Mapping[Record, Any]
-    ) -> Iterator[tuple[Record, Record, dict[str, Any]]]:
+    def _still(self, records: Collection[Record]) -> Iterator[tuple[Record, Record, dict[str, Any]]]:
         """The records whose content is still stored, each with the item's record now and its metadata."""
         for record, now in zip(records, self._store.get([each.id for each in records]), strict=True):
             if now is not None and now.content_hash == record.content_hash:
@@ -83,3 +77,8 @@ class Annotation:
         """Records again, each with its new metadata as JSON."""
         puts = self._store.again([record for record, _ in changed], models)
         return [put._replace(metadata_json=text) for put, (_, text) in zip(puts, changed, strict=True)]
+
+
+def _holds(metadata: Mapping[str, Any], field: str, value: object) -> bool:
+    """Whether metadata has the value under a key; to Python true equals 1, and in JSON it does not."""
+    return field in metadata and metadata[field] == value and type(metadata[field]) is type(value)

@@ -131,25 +131,14 @@ class Server:
         self._thread.start()
         outer = [] if tracing is None else [tracing]
         server = self._server = self._on_loop(_made([*outer, self._dispatcher], limits))
-        served = self._served
-        items_pb2_grpc.add_ItemServiceServicer_to_server(ItemService(served), server)
-        search_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
-        analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(AnalysisService(served), server)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(served), server)
-        collections_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionService(served), server)
-        admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(served, keys), server)
+        _add_services(server, self._served, search, keys)
         self._services = SERVICES
         if euclides_collection is not None:
-            similar = SimilarService(served, euclides_collection, euclides_shutdown)
+            similar = SimilarService(self._served, euclides_collection, euclides_shutdown)
             similar_pb2_grpc.add_SimilarServicer_to_server(similar, server)
             self._services = (*SERVICES, euclides.SERVICE)
-        self._health = health.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        self._health = _add_health(server, self._services)
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        names = (*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-            reflection.ReflectionServicer(names), server
-        )
         try:
             self.address = _bind(server, address, credentials)
         except FailedPreconditionError:
@@ -209,6 +198,26 @@ async def _made(interceptors: Sequence[grpc.aio.ServerInterceptor], limits: Limi
             ("grpc.so_reuseport", 0),
         ],
     )
+
+
+def _add_services(
+    server: grpc.aio.Server, served: Served, search: SearchService, keys: KeyFile | None
+) -> None:
+    items_pb2_grpc.add_ItemServiceServicer_to_server(ItemService(served), server)
+    search_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
+    analysis_pb2_grpc.add_AnalysisServiceServicer_to_server(AnalysisService(served), server)
+    models_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(served), server)
+    collections_pb2_grpc.add_CollectionServiceServicer_to_server(CollectionService(served), server)
+    admin_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(served, keys), server)
+
+
+def _add_health(server: grpc.aio.Server, services: Sequence[str]) -> health.HealthServicer:
+    """Tell the health of these services, and let callers look at their messages."""
+    servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), server)
+    return servicer
 
 
 async def _cancel_all() -> None:

@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from embeddb_client import Collection
 from embeddb_client.cli.main import main
 from embeddb_server import Server
+from tests.conftest import PHOTOS
 
 
 @dataclass(frozen=True)
@@ -102,3 +104,13 @@ def on_terminal(server: Server, tmp_path: Path) -> OnTerminal:
         return process.returncode, shown.decode()
 
     return run
+
+
+@pytest.fixture
+def pets(make_collection: Callable[..., Collection]) -> Collection:
+    """A cat, a cup of coffee and a text, embedded by `starter` and `tiny`."""
+    pets = make_collection("starter", "tiny")
+    pets.put("cat [b]", PHOTOS / "chelsea.png", {"kind": "pet"})
+    pets.put("cup", PHOTOS / "coffee.png")
+    pets.put("note :cat:", "a text about a rocket")
+    return pets

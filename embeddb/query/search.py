@@ -35,11 +35,11 @@ __all__ = [
 ]
 
 DEFAULT_K = 10
-"""How many hits a search returns unless told."""
+"""How many hits a search returns by default."""
 MAX_K = 10_000
 """Most hits that one search returns, and most candidates that it scores."""
 DEFAULT_CANDIDATES = 200
-"""How many candidates are scored anew or re-ranked unless told."""
+"""How many candidates are scored anew or re-ranked by default."""
 MAX_RERANKED = 2_000
 """Most candidates of a re-ranking, whose work grows with their square."""
 MAX_HITS = 1_000_000

@@ -16,13 +16,13 @@ from embeddb.questions.question import Question
 __all__ = ["Classify", "Neighbours", "OwnClasses", "ZeroShot"]
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
-"""The sentences that stand for a class unless told."""
+"""The sentences that stand for a class by default."""
 MAX_SENTENCES = 10_000
 """Most sentences, of all labels in all templates, that one classification has embedded."""
 DEFAULT_NEIGHBOURS = 5
-"""How many neighbours vote unless told."""
+"""How many neighbours vote by default."""
 DEFAULT_TOP = 5
-"""How many classes are given unless told."""
+"""How many classes are given by default."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ __all__ = ["Calibrate", "Calibration", "Compare", "Verdict"]
 MAX_LABELLED = 5_000
 """Most labelled items that a calibration compares in pairs."""
 DEFAULT_FALSE_ACCEPT_RATE = 0.001
-"""The share of pairs of different things that a calibration lets pass unless told."""
+"""The share of pairs of different things that a calibration lets pass by default."""
 
 
 @dataclass(frozen=True)

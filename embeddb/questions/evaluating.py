@@ -14,7 +14,7 @@ from embeddb.questions.question import Question
 __all__ = ["Evaluate", "Metrics"]
 
 DEFAULT_RANKS = (1, 5, 10)
-"""The places that an evaluation reports unless told."""
+"""The places that an evaluation reports by default."""
 MAX_GALLERY = 50_000
 """Most items that an evaluation ranks."""
 

@@ -12,13 +12,13 @@ from embeddb.questions.question import Question
 __all__ = ["Cluster", "Clustering", "Clusters", "Duplicates", "Hdbscan", "KMeans"]
 
 DEFAULT_DUPLICATE = 0.95
-"""The cosine from which on items are nearly the same unless told."""
+"""The cosine from which on items are nearly the same by default."""
 DEFAULT_ITERATIONS = 25
-"""How often k-means moves its centres unless told."""
+"""How often k-means moves its centres by default."""
 DEFAULT_MIN_SIZE = 5
-"""The fewest items of a cluster that HDBSCAN finds unless told."""
+"""The fewest items of a cluster that HDBSCAN finds by default."""
 DEFAULT_CENTRAL = 3
-"""How many items of each cluster are named unless told."""
+"""How many items of each cluster are named by default."""
 MAX_CLUSTERS = 1_000
 """Most clusters that k-means makes."""
 MAX_ITERATIONS = 1_000

@@ -15,13 +15,13 @@ from embeddb.questions.question import Question
 __all__ = ["Layout", "Map", "Pca", "Umap"]
 
 DEFAULT_SAMPLE = 5_000
-"""How many items a map shows unless told."""
+"""How many items a map shows by default."""
 MAX_SAMPLE = 20_000
 """Most items that a map shows."""
 DEFAULT_NEIGHBOURS = 15
-"""How many neighbours UMAP keeps near unless told."""
+"""How many neighbours UMAP keeps near by default."""
 DEFAULT_MIN_DISTANCE = 0.1
-"""How near to one another UMAP puts points unless told."""
+"""How near to one another UMAP puts points by default."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def add(
     server: Server = None,
     as_json: Json = False,
 ) -> None:
-    """Make a collection. The first model is the one that searches use unless told."""
+    """Make a collection. The first model is the one that searches use by default."""
     settings = CollectionSettings(encoding, keep_payloads, metric, index, recall)
     with connect(server) as client:
         info = client.create_collection(name, models or [], settings).info()

@@ -41,7 +41,7 @@ class Context:
 
     Attributes:
         server: host and port.
-        collection: what commands are about unless told.
+        collection: what commands are about by default.
         api_key_file: path of a file with the API key; none if empty.
         tls: whether the connection is encrypted; any of the files below implies it.
         ca: path of the PEM file of who signs the server's certificate; none if empty.

@@ -21,7 +21,7 @@ def add(
     name: Annotated[str, typer.Argument(help="A new name for the context.")],
     server: Annotated[str, typer.Argument(help="The server's host and port.")],
     collection: Annotated[
-        str, typer.Option("--collection", "-c", help="The collection that commands are about unless told.")
+        str, typer.Option("--collection", "-c", help="The collection that commands are about by default.")
     ] = "default",
     api_key: Annotated[
         Path | None, typer.Option("--api-key", help="A file with the API key, which nobody else can read.")

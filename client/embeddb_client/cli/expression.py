@@ -5,7 +5,7 @@ r"""The expressions that are typed at a shell.
     @path       an image file           "text"      a text, in either kind of quotes
     #id         a stored item           ( ... )     linear, as in arithmetic
     2 * x, x / 2, -x                    unit(...)   nested: brought to unit length first
-    between(x, y, 0.3)                  on the arc from x to y; half-way unless told
+    between(x, y, 0.3)                  on the arc from x to y; half-way by default
     @path[10,20,300,200]                the part of the image inside a box: left, top, right, bottom in pixels
 
 Paths and ids end at a space, a comma or a closing parenthesis; quote those that contain them: @"my cat.jpg".

@@ -88,20 +88,20 @@ def _surplus(groups: list[list[str]]) -> list[str]:
 def cluster(
     k: Annotated[
         int | None,
-        typer.Option("-k", help="So many clusters, by k-means; HDBSCAN finds how many unless told."),
+        typer.Option("-k", help="So many clusters, by k-means; without it HDBSCAN finds how many."),
     ] = None,
     iterations: Annotated[
         int | None,
-        typer.Option("--iterations", help=f"Of k-means, at most; {DEFAULT_ITERATIONS} unless told."),
+        typer.Option("--iterations", help=f"Of k-means, at most; {DEFAULT_ITERATIONS} by default."),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the chance in k-means.")] = None,
     min_size: Annotated[
         int | None,
-        typer.Option("--min-size", help=f"HDBSCAN's smallest cluster; {DEFAULT_MIN_SIZE} unless told."),
+        typer.Option("--min-size", help=f"HDBSCAN's smallest cluster; {DEFAULT_MIN_SIZE} by default."),
     ] = None,
     neighbours: Annotated[
         int | None,
-        typer.Option("--neighbours", help="How many items near make a dense place; --min-size unless told."),
+        typer.Option("--neighbours", help="How many items near make a dense place; --min-size by default."),
     ] = None,
     field: Annotated[
         str, typer.Option("--field", help="Store each item's cluster under this key of its metadata.")

@@ -24,7 +24,7 @@ def add(
         typer.Option(
             "--collection",
             "-c",
-            help="One that it opens; may be repeated. Every one, and the whole server, unless told.",
+            help="One that it opens; may be repeated. Every one, and the whole server, by default.",
             autocompletion=collection_names,
         ),
     ] = None,

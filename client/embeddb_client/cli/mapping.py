@@ -50,12 +50,12 @@ def map_items(
     by: Annotated[By, typer.Option("--by", help="How items are laid out.")] = By.PCA,
     neighbours: Annotated[
         int | None,
-        typer.Option("--neighbours", help=f"How many UMAP keeps near; {DEFAULT_NEIGHBOURS} unless told."),
+        typer.Option("--neighbours", help=f"How many UMAP keeps near; {DEFAULT_NEIGHBOURS} by default."),
     ] = None,
     min_distance: Annotated[
         float | None,
         typer.Option(
-            "--min-distance", help=f"How near UMAP puts points; {DEFAULT_MIN_DISTANCE} unless told."
+            "--min-distance", help=f"How near UMAP puts points; {DEFAULT_MIN_DISTANCE} by default."
         ),
     ] = None,
     sample: Annotated[int, typer.Option("--sample", help="How many items at most.")] = DEFAULT_SAMPLE,

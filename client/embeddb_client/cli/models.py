@@ -67,7 +67,7 @@ def add(
     server: Server = None,
     as_json: Json = False,
 ) -> None:
-    """Register a model and add it to collections (the context's unless told).
+    """Register a model and add it to collections (the context's by default).
 
     Without --loader and --spec the name is the loader's: `embeddb models add starter`.
     """

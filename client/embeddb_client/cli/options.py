@@ -41,7 +41,7 @@ Server = Annotated[
     typer.Option(
         "--server",
         envvar="EMBEDDB_SERVER",
-        help="The server's host and port, or the name of a context; the current context unless told.",
+        help="The server's host and port, or the name of a context; the current context by default.",
         autocompletion=context_names,
     ),
 ]
@@ -50,7 +50,7 @@ CollectionName = Annotated[
     typer.Option(
         "--collection",
         "-c",
-        help="The collection; the context's unless told.",
+        help="The collection; the context's by default.",
         autocompletion=collection_names,
     ),
 ]
@@ -59,7 +59,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="In whose space; the collection's first unless told.",
+        help="In whose space; the collection's first by default.",
         autocompletion=model_names,
     ),
 ]

@@ -54,7 +54,7 @@ def put(
         typer.Option(
             "--model",
             "-m",
-            help="Whose features vectors are; the collection's first unless told.",
+            help="Whose features vectors are; the collection's first by default.",
             autocompletion=model_names,
         ),
     ] = None,

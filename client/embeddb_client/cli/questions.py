@@ -69,7 +69,7 @@ def classify(
         list[str] | None, typer.Option("--template", help="A sentence with {} where the label goes.")
     ] = None,
     scale: Annotated[
-        float | None, typer.Option("--scale", help="Of the softmax; the model's own unless told.")
+        float | None, typer.Option("--scale", help="Of the softmax; the model's own by default.")
     ] = None,
     field: Annotated[
         str | None, typer.Option("--by", help="Instead of labels: neighbours vote by this metadata field.")
@@ -106,8 +106,8 @@ def evaluate(
     camera: Annotated[
         str | None, typer.Option("--camera", help="Of the metadata: an identity's own camera is passed over.")
     ] = None,
-    queries: Annotated[str, typer.Option("--queries", help="A filter; all labelled items unless told.")] = "",
-    gallery: Annotated[str, typer.Option("--gallery", help="A filter; all labelled items unless told.")] = "",
+    queries: Annotated[str, typer.Option("--queries", help="A filter; all labelled items by default.")] = "",
+    gallery: Annotated[str, typer.Option("--gallery", help="A filter; all labelled items by default.")] = "",
     multi_shot: Annotated[
         bool, typer.Option("--multi-shot", help="Ask the queries of one identity and camera together.")
     ] = False,

@@ -51,7 +51,7 @@ Models = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Whose space; the collection's first unless told; given again, several at once.",
+        help="Whose space; the collection's first by default; given again, several at once.",
         autocompletion=model_names,
         rich_help_panel=HOW,
     ),
@@ -60,7 +60,7 @@ Fuse = Annotated[
     FusionMethod | None,
     typer.Option(
         "--fuse",
-        help="How the hits of several spaces become one list; by their ranks unless told.",
+        help="How the hits of several spaces become one list; by their ranks by default.",
         rich_help_panel=HOW,
     ),
 ]
@@ -84,7 +84,7 @@ Candidates = Annotated[
     int | None,
     typer.Option(
         "--candidates",
-        help=f"How many are scored or re-ranked, where that is asked for; {DEFAULT_CANDIDATES} unless told.",
+        help=f"How many are scored or re-ranked, where that is asked for; {DEFAULT_CANDIDATES} by default.",
         rich_help_panel=ORDER,
     ),
 ]
@@ -105,7 +105,7 @@ GroupBy = Annotated[
 ]
 PerGroup = Annotated[
     int | None,
-    typer.Option("--per-group", help="How many of each value at most; 1 unless told.", rich_help_panel=ORDER),
+    typer.Option("--per-group", help="How many of each value at most; 1 by default.", rich_help_panel=ORDER),
 ]
 
 Pictures = Annotated[

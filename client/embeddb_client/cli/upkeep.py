@@ -16,7 +16,7 @@ __all__ = ["backup", "verify"]
 
 
 def backup(
-    name: Annotated[str, typer.Argument(help="Of the backup; the time in UTC unless told.")] = "",
+    name: Annotated[str, typer.Argument(help="Of the backup; the time in UTC by default.")] = "",
     server: Server = None,
     as_json: Json = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""A value into the metadata of stored items; all else of them stays, and no model runs."""
+"""Writing a value into the metadata of stored items: all else in them stays, and no model runs."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class _Begun:
     Attributes:
         ids: of its items.
         written: waits for the write, and gives its results.
-        putting: which lets a backfill know of it until then.
+        putting: lets backfills know of the batch until then.
     """
 
     ids: Set[str]

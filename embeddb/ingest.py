@@ -81,7 +81,7 @@ class Ingest:
     def begin(self, items: Sequence[PutItem]) -> Callable[[], list[PutResult]]:
         """Embed items and begin to write them.
 
-        Whoever begins another batch before this one is written must see to it that they have no id in common.
+        A caller that begins another batch before this one is written must see to it that the two share no id.
         Where an id occurs twice in this one, all of it is written when this returns.
 
         Returns:
@@ -94,7 +94,7 @@ class Ingest:
         return self._begin(items)
 
     def _begin(self, items: Sequence[PutItem], *, checked: bool = False) -> Callable[[], list[PutResult]]:
-        """Begin to put items of which no two have one id.
+        """Begin to put items of which no two share an id.
 
         Args:
             checked: whether their features are known to be fine.
@@ -115,9 +115,9 @@ class Ingest:
         return partial(self._finish, items, results, puts, writing)
 
     def _put_ends(self, items: Sequence[PutItem]) -> list[PutResult]:
-        """Put items of given features of which some have one id: the first and the last of each are written.
+        """Put items of given features, some of which share an id: the first and last of each are written.
 
-        Nobody can count on reading those between, and what becomes of them follows from those before them.
+        Nobody can count on reading those between, and what becomes of each follows from the one before it.
         """
         refused = self._given_features.refused(items)
         fine: dict[str, list[tuple[int, Put]]] = defaultdict(list)
@@ -145,7 +145,7 @@ class Ingest:
         return [results[place] for place in range(len(items))]
 
     def _put_in_turns(self, items: Sequence[PutItem]) -> list[PutResult]:
-        """Put items of which some have one id: these one after another, the rest with the first of them."""
+        """Put items of which some share an id: those in turns, all others with the first."""
         results: dict[int, PutResult] = {}
         for turn in _turns(items):
             results |= zip(turn, self.put([items[place] for place in turn]), strict=True)

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Entry:
-    """A registered model: what it is, itself while it is loaded, and why it cannot be, where it cannot."""
+    """A registered model: what it is, the model itself while it is loaded, and why it could not be loaded."""
 
     info: ModelInfo
     model: Loaded | None = None
@@ -63,7 +63,7 @@ class Registry:
         choices: keeps how models run, so that a restart need not measure it; nothing is kept if None.
 
     Attributes:
-        in_use: the lock of whoever begins to use a model, and of whoever removes one that nobody uses.
+        in_use: a lock, held while a collection begins to use a model, and while one that none uses is removed.
     """
 
     def __init__(self, settings: ModelSettings, choices: Choices | None = None) -> None:
@@ -179,7 +179,7 @@ class Registry:
             entry = self._entry(name)
             del self._entries[name]
         with entry.changing:
-            # Whoever looked it up before may still want to load it.
+            # Another thread may have looked it up before, and be about to load it.
             entry.removed = True
         self._unload(entry)
         with self._lock:
@@ -218,8 +218,8 @@ class Registry:
             DeadlineExceededError, CancelledError: nobody waits for the answer any more (`embeddb.deadline`).
         """
         deadline = current()
-        # All borrow in one order: a model that is being unloaded waits for those who have it, and they must
-        # not wait for one whose users wait for this.
+        # All calls borrow in one order, or two could wait for each other: a model that is being unloaded
+        # waits for those that have borrowed it.
         names = sorted({name for request in requests for name in request.models})
         with ExitStack() as until_done:
             # Here and not where images are decoded, where a model that has to be loaded would hold up others.
@@ -255,7 +255,7 @@ class Registry:
             return error
 
     def _watch(self, entry: _Entry, model: Loaded) -> None:
-        """Look, when that can be, whether a model was not used for as long as its options say."""
+        """Look again when a model may have been unused for as long as its options allow."""
         limit = entry.info.options.unload_after
         if limit is not None:
             left = max(0.0, limit - model.usage.idle_seconds())
@@ -294,7 +294,7 @@ class Registry:
         with self._loading:
             begun = time.monotonic()
             log.info("model %r: loading with %s", name, loader)
-            # By which the registry comes to torch, and nowhere else: that takes seconds and much memory.
+            # This import brings torch, which takes seconds and much memory: nothing else here does.
             from embeddb.models.model import Model
 
             network = LOADERS[loader](reading, self._settings)

@@ -86,7 +86,7 @@ class Numbers:
 
 
 class Texts:
-    """A column of texts, as the numbers of the distinct ones, each of which is looked at once."""
+    """A column of texts: the distinct ones, each looked at once by a filter, and which one each item has."""
 
     def __init__(self) -> None:
         self._codes = Growing(np.int32(-1))
@@ -133,7 +133,7 @@ class Texts:
 
 
 class Lists:
-    """A column of lists, of which each member has a place of its own in a column of members."""
+    """A column of lists: a column of all their members, and which item each member belongs to."""
 
     def __init__(self, members: Numbers | Texts) -> None:
         self._members = members

@@ -149,8 +149,8 @@ def _flatten(
 ) -> None:
     """Add the values of JSON objects, one at each place; those of objects inside them under dotted names.
 
-    Items of a collection mostly have the same keys. Those that do are turned over together, by `zip`, and not
-    key by key.
+    Items of a collection mostly have the same keys. Those that do are transposed together by `zip`, which is
+    faster than key by key.
     """
     alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, each in enumerate(objects):

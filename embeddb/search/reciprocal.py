@@ -48,7 +48,7 @@ def _ranks(order: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
 
 
 def _encoding(distances: Doubles, ranks: npt.NDArray[np.intp], k1: int) -> Doubles:
-    """How much each is a neighbour of each, (n, n), rows summing to 1: Gaussian over the reciprocal ones."""
+    """How much each is a neighbour of each, (n, n): a Gaussian over reciprocal neighbours; rows sum to 1."""
     neighbours = _reciprocal(ranks, k1)
     # Rounded to even at .5, as the authors' code does.
     close = _reciprocal(ranks, round(k1 / 2))
@@ -61,6 +61,6 @@ def _encoding(distances: Doubles, ranks: npt.NDArray[np.intp], k1: int) -> Doubl
 
 
 def _reciprocal(ranks: npt.NDArray[np.intp], k: int) -> Masks:
-    """Which are among each other's k nearest, themselves apart."""
+    """Which are among each other's k nearest; each is its own neighbour, too, beside these k."""
     near = ranks <= k
     return near & near.T

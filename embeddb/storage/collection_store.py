@@ -51,9 +51,9 @@ class CollectionStore:
         create: whether to make the environment if it is not there.
 
     Attributes:
-        turn: for whoever goes through thousands of operations in Python, as a transaction does until it is
-            made durable: two at once would hand the interpreter to each other at every put of LMDB's, and
-            take half as long again.
+        turn: held by a transaction until it is made durable, and to be held by any other work on thousands of
+            operations in Python: two threads at such work would pass the interpreter to and fro with each
+            call of LMDB, and take half as long again.
 
     Raises:
         DataLossError: the files are damaged or not there.
@@ -195,9 +195,9 @@ class CollectionStore:
         return count
 
     def again(self, records: Sequence[Record], models: Iterable[str]) -> list[Put]:
-        """What stores items again as they are, with their payloads and the features of these models.
+        """Puts that store items again as they are, with their payloads and the features of these models.
 
-        Whoever writes them sees to it that no space of these models is dropped before.
+        The caller keeps the spaces of these models from being dropped before the puts are written.
         """
         rows = [record.row for record in records]
         with self._env.read() as transaction:

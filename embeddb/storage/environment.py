@@ -141,8 +141,9 @@ class Environment:
 
         Args:
             turn: held while the change runs, and not while it is made durable. It is taken before the
-                transaction begins, so that whoever holds it may read: inside, it would be waited for by one
-                whom a growing map waits for, and held by one who waits for the map.
+                transaction begins, so that its holder may read. Taken inside, it could be waited for without
+                end: a map that grows waits for the transaction, which waits for the turn, whose holder waits
+                to read until the map has grown.
 
         Raises:
             ResourceExhaustedError: the disk is full; nothing was changed.
@@ -235,9 +236,10 @@ class Environment:
     def _check_length(self) -> None:
         """Refuse a file that was cut off: to read beyond its end would kill the process.
 
-        Pages that a transaction took at the end and gave up again LMDB counts and does not write: a file that
-        lacks no others is sound. Whoever may write gives it these pages, and with them zeros for those that a
-        large value has lost, which its checksum tells; whoever may not is refused a file that lacks such.
+        LMDB counts pages that a transaction took at the end of the file and gave up again, and does not write
+        them: a file that lacks only such pages is sound. Where this process may write, it adds what is
+        missing, as zeros; if a large value has lost pages, its checksum tells. Where it may only read, a file
+        that lacks pages of a large value is refused.
         """
         file, needed = self._path / DATA_FILE, self._length()
         # Another process may be writing: the file is looked at after what it must hold, for it only grows.
@@ -252,8 +254,8 @@ class Environment:
     def _is_cut_off(self, file: Path) -> bool:
         """Whether a file that lacks pages lacks one that is used, by py-lmdb's verifier, which needs no LMDB.
 
-        The verifier itself looks at the first page of a large value alone. The pages that it found used say
-        the rest, which its public function does not give.
+        Of a large value the verifier looks at the first page alone. The others are among the pages that it
+        found in use, a list that its public function does not give.
         """
         from lmdb.verify import VerifyError, _Verifier  # Which few starts need.
 

@@ -1,8 +1,8 @@
-"""Where calls run: on threads, but for short ones on the event loop's own.
+"""Where calls run: on the threads of a pool, and short ones on the thread of the event loop.
 
 gRPC's event loop receives requests and sends responses, on one thread. Behaviours block, and so they run on
-threads of a pool. To hand a call over and back takes as long as some calls take themselves, and threads that
-wait for each other's turn with Python's lock make it much more: those that are short stay where they came.
+threads of a pool. To hand a call over to one and back takes as long as a short call itself, and much longer
+where threads compete for Python's lock. So short calls stay on the thread on which they arrive.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ LOOK_SECONDS = 1.0
 
 
 class Dispatcher(grpc.aio.ServerInterceptor):
-    """Makes gRPC's asynchronous handlers of behaviours, with interceptors around them.
+    """Turns behaviours, with interceptors around them, into asynchronous handlers for gRPC.
 
     Args:
         interceptors: the first sees every call first.
         threads: how many calls are worked on at the same time.
-        max_calls: how many may be under way, be they worked on or wait; more are refused.
+        max_calls: how many may be under way, whether they are worked on or wait; more are refused.
         quick: which requests may be answered on the loop, by the full name of the method; streams among these
             answer each request with one response, in order, as soon as it comes.
     """
@@ -281,14 +281,14 @@ def _stepwise(behaviour: Callable[[Any, Call], Any]) -> Behaviour:
 
 
 def _read(data: Any, method: Method, quick: Quick | None) -> tuple[Any, bool]:
-    """A request and whether it is quick: one that may be is parsed, any other is left to a thread."""
+    """A request, and whether it is quick. One that may be quick is parsed here, any other on a thread."""
     if quick is None or len(data) > QUICK_BYTES:
         return data, False
     try:
         request = method.parse(data)
         return request, quick(request)
     except (DecodeError, EmbeddbError):
-        # Whoever answers says so.
+        # The error is raised again where the request is answered.
         return data, False
 
 

@@ -1,4 +1,4 @@
-"""What is asked at the same time on the event loop is answered there together."""
+"""Questions that come to the event loop at the same time are answered there together."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ MOST = 16
 TURNS = 4
 # A stream that has asked within so many seconds may be about to ask again; an older one is idle.
 RECENT_SECONDS = 0.02
-# What stays on the loop holds up all other calls, and cores that could share the work. If on the average of
-# the last so many it takes more of the processor's time than this for each question, ...
+# What is answered on the loop holds up all other calls, and leaves other cores idle. If the mean of the last
+# so many answers takes more processor time than this for each question, ...
 QUICK_SECONDS = 0.002
 REMEMBERED = 10
 # ... or so many times that by the clock, for other programs may have the processor, ...
@@ -35,10 +35,10 @@ LONG_PAUSES = 20
 
 
 class Company:
-    """Who may ask something on the event loop in these moments; for its thread alone.
+    """Which callers may be about to ask something on the event loop. Not thread-safe: for the loop's thread.
 
     Attributes:
-        calls: how many calls are on their way to the loop, or worked on there.
+        calls: how many calls are on their way to the loop or worked on there.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Company:
         self._latest_at = self._other_at = -math.inf
 
     def is_alone(self, stream: object | None) -> bool:
-        """Whether nobody but the call that asks now may ask.
+        """Whether no other call may be about to ask.
 
         Args:
             stream: which one that call is; None if it is no stream, and asks once.
@@ -64,10 +64,10 @@ class Company:
 
 
 class Gathering:
-    """Questions that wait for an answer on the event loop; for its thread alone.
+    """Questions that wait for an answer on the event loop. Not thread-safe: for the loop's thread.
 
-    A lone one is answered at once. Where there are several callers, those that the loop has heard of but not
-    yet turned to may have the next ones: they are let in before anything is answered.
+    A lone question is answered at once. Where there are several callers, the loop first turns to the calls
+    that it has heard of and not yet begun: their questions may be answered together with this one.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Gathering:
 
     @property
     def is_paused(self) -> bool:
-        """Whether answers have taken so long that others should be given elsewhere for a while."""
+        """Whether answers took so long that for a while questions should be answered on other threads."""
         return time.monotonic() < self._paused_until
 
     async def settle(self, asked: Asked[Any, Any], *, alone: bool) -> None:

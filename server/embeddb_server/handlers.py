@@ -48,7 +48,7 @@ class Call:
 
     def __init__(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         self._context = context
-        # Read now: once the caller has gone gRPC frees what it points to, whoever still works for the call.
+        # Read now: once the caller has gone, gRPC frees the memory, even if the call is still worked on.
         self._metadata = context.invocation_metadata() or ()
         self._code: grpc.StatusCode | None = None
         self._changing = threading.Lock()
@@ -85,9 +85,9 @@ class Call:
         raise AbortedError(status)
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """Have something called when it ends, or now and with False if it has ended already.
+        """Have something called when the call ends; if it has ended, at once, and False is returned.
 
-        gRPC itself would not call it then, and whoever does not look would wait for it for ever.
+        gRPC itself would not call it in that case, and a caller that ignores the False would wait for ever.
         """
         with self._changing:
             if self._callbacks is not None:
@@ -105,7 +105,7 @@ class Call:
 
 
 class Asked(Generic[Q, A]):
-    """What a behaviour asks in the midst of its work, to be answered with what others ask at the same time.
+    """A question that a behaviour asks in the midst of its work, answered with those of others at that time.
 
     Args:
         question: what is asked.

@@ -38,8 +38,8 @@ class ErrorInterceptor(CallInterceptor):
     the caller is told that id and nothing else.
 
     Requests are parsed and responses are written here. gRPC would do it on the one thread that all calls
-    share, would call bytes that are no message an internal error, would never count out a stream of them, and
-    would say nothing of a response that is too large.
+    share, would report malformed bytes as an internal error and count the stream that they came on as open
+    for ever, and would not say why a response that is too large was not sent.
 
     Args:
         limits: what callers may ask.

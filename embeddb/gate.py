@@ -1,4 +1,4 @@
-"""A lock that many share, or one has alone."""
+"""A readers-writer lock: many share it, or one has it alone."""
 
 from __future__ import annotations
 

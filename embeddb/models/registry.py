@@ -63,7 +63,7 @@ class Registry:
         choices: keeps how models run, so that a restart need not measure it; nothing is kept if None.
 
     Attributes:
-        in_use: a lock, held while a collection begins to use a model, and while one that none uses is removed.
+        in_use: a lock, held while a collection begins to use a model, and while one without users is removed.
     """
 
     def __init__(self, settings: ModelSettings, choices: Choices | None = None) -> None:

@@ -51,7 +51,7 @@ def encode(vectors: Floats, encoding: str) -> Encoded:
 
 
 class Graves:
-    """Which slots of each block are dead, or were until they were swept, within one transaction.
+    """Tombstones: which slots of each block are dead, or were until they were swept. For one transaction.
 
     Args:
         database: holds a mask of 64 bits by block number.

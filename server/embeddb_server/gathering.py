@@ -1,4 +1,4 @@
-"""Questions that come to the event loop at the same time are answered there together."""
+"""Coalescing: questions that come to the event loop at the same time are answered there together."""
 
 from __future__ import annotations
 

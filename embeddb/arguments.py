@@ -1,7 +1,7 @@
 """What callers hand over, held against the annotations, since Python itself takes anything.
 
 `check_fields` does it for the dataclasses of the vocabulary, and `checked` for the calls of the engine and of
-the clients.
+the clients. `check_range` holds a number between two others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from embeddb.errors import InvalidArgumentError
 
-__all__ = ["check", "check_fields", "checked", "listed"]
+__all__ = ["check", "check_fields", "check_range", "checked", "listed"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -116,6 +116,16 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         return function(*positional, **kwargs)
 
     return wrapper
+
+
+def check_range(field: str, value: float, least: float, most: float) -> None:
+    """Let a number pass that is from one number to another, both of them included.
+
+    Raises:
+        InvalidArgumentError: it is not.
+    """
+    if not least <= value <= most:
+        raise InvalidArgumentError(field, value, f"must be from {least:,} to {most:,}")
 
 
 def listed(field: str, value: object) -> Sequence[Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from embeddb.arguments import check_fields
+from embeddb.arguments import check_fields, check_range
 from embeddb.errors import InvalidArgumentError
 
 __all__ = ["Arithmetic", "Combine", "Diversify", "Effort", "Fusion", "FusionMethod", "Group", "KReciprocal"]
@@ -103,7 +103,7 @@ class Diversify:
 
     def __post_init__(self) -> None:
         check_fields(self, "diversify.")
-        _check_share("diversify.weight", self.weight)
+        check_range("diversify.weight", self.weight, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class KReciprocal:
             raise InvalidArgumentError("k_reciprocal.k1", self.k1, "must be at least 1")
         if not 1 <= self.k2 <= self.k1:
             raise InvalidArgumentError("k_reciprocal.k2", self.k2, f"must be from 1 to k1 ({self.k1})")
-        _check_share("k_reciprocal.weight", self.weight)
+        check_range("k_reciprocal.weight", self.weight, 0, 1)
 
 
 class FusionMethod(StrEnum):
@@ -227,8 +227,3 @@ def choice(field: str, kind: type[E], value: str) -> E:
     except ValueError:
         allowed = f"must be one of {', '.join(kind)}"
         raise InvalidArgumentError(field, value, allowed) from None
-
-
-def _check_share(field: str, value: float) -> None:
-    if not 0.0 <= value <= 1.0:
-        raise InvalidArgumentError(field, value, "must be from 0 to 1")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from embeddb.arguments import check_fields
-from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.arguments import check_fields, check_range
+from embeddb.errors import EmbeddbError
 from embeddb.options import choice
 from embeddb.query.items import PutResult
 from embeddb.query.models import ModelInfo
@@ -74,8 +74,7 @@ class CollectionSettings:
         check_fields(self, "settings.")
         object.__setattr__(self, "encoding", choice("settings.encoding", Encoding, self.encoding))
         object.__setattr__(self, "metric", choice("settings.metric", Metric, self.metric))
-        if not 0.5 <= self.recall <= 1:
-            raise InvalidArgumentError("settings.recall", self.recall, "must be from 0.5 to 1")
+        check_range("settings.recall", self.recall, 0.5, 1)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embeddb.arguments import check_fields
+from embeddb.arguments import check_fields, check_range
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.presets import mean
 from embeddb.query import MAX_K, Expression, Prediction, Text, as_expression
@@ -91,8 +91,7 @@ class Neighbours:
         check_fields(self, "neighbours.")
         if not self.field:
             raise InvalidArgumentError("neighbours.field", self.field, "must name a field of the metadata")
-        if not 1 <= self.k <= MAX_K:
-            raise InvalidArgumentError("neighbours.k", self.k, f"must be from 1 to {MAX_K:,}")
+        check_range("neighbours.k", self.k, 1, MAX_K)
         if self.temperature is not None and not 0 < self.temperature < math.inf:
             raise InvalidArgumentError(
                 "neighbours.temperature", self.temperature, "must be a positive number"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.arguments import check_fields
+from embeddb.arguments import check_fields, check_range
 from embeddb.errors import InvalidArgumentError
 from embeddb.options import Arithmetic, Combine
 from embeddb.query import as_expression
@@ -89,8 +89,7 @@ class Calibrate(Question["Calibration"]):
         check_fields(self)
         if not self.field:
             raise InvalidArgumentError("field", self.field, "must name a field of the metadata")
-        if not 0.0 <= self.false_accept_rate <= 1.0:
-            raise InvalidArgumentError("false_accept_rate", self.false_accept_rate, "must be from 0 to 1")
+        check_range("false_accept_rate", self.false_accept_rate, 0, 1)
 
 
 @dataclass(frozen=True)

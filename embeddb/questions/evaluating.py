@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from embeddb.arguments import check_fields
+from embeddb.arguments import check_fields, check_range
 from embeddb.errors import InvalidArgumentError
 from embeddb.options import KReciprocal
 from embeddb.query import DEFAULT_CANDIDATES, MAX_RERANKED
@@ -62,8 +62,7 @@ class Evaluate(Question["Metrics"]):
                 raise InvalidArgumentError(name, path, "must name a field of the metadata")
         if not self.ranks or min(self.ranks) < 1:
             raise InvalidArgumentError("ranks", self.ranks, "must be places, from 1 on")
-        if not 1 <= self.shortlist <= MAX_RERANKED:
-            raise InvalidArgumentError("candidates", self.shortlist, f"must be from 1 to {MAX_RERANKED:,}")
+        check_range("candidates", self.shortlist, 1, MAX_RERANKED)
         if self.candidates is not None and self.rerank is None:
             raise InvalidArgumentError("candidates", self.candidates, "must be None without rerank")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from embeddb.arguments import check_fields
-from embeddb.errors import InvalidArgumentError
+from embeddb.arguments import check_fields, check_range
 from embeddb.questions.question import Question
 
 __all__ = ["Cluster", "Clustering", "Clusters", "Duplicates", "Hdbscan", "KMeans"]
@@ -51,8 +50,7 @@ class Duplicates(Question[list[list[str]]]):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not -1.0 <= self.threshold <= 1.0:
-            raise InvalidArgumentError("threshold", self.threshold, "must be from -1 to 1")
+        check_range("threshold", self.threshold, -1, 1)
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,9 @@ class KMeans:
 
     def __post_init__(self) -> None:
         check_fields(self, "k_means.")
-        _check_range("k_means.k", self.k, 2, MAX_CLUSTERS)
-        _check_range("k_means.iterations", self.iterations, 1, MAX_ITERATIONS)
-        _check_range("k_means.seed", self.seed, 0, (1 << 31) - 1)
+        check_range("k_means.k", self.k, 2, MAX_CLUSTERS)
+        check_range("k_means.iterations", self.iterations, 1, MAX_ITERATIONS)
+        check_range("k_means.seed", self.seed, 0, (1 << 31) - 1)
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,9 @@ class Hdbscan:
 
     def __post_init__(self) -> None:
         check_fields(self, "hdbscan.")
-        _check_range("hdbscan.min_size", self.min_size, 2, MAX_DENSE)
+        check_range("hdbscan.min_size", self.min_size, 2, MAX_DENSE)
         if self.neighbours is not None:
-            _check_range("hdbscan.neighbours", self.neighbours, 1, MAX_DENSE)
+            check_range("hdbscan.neighbours", self.neighbours, 1, MAX_DENSE)
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ class Clusters(Question["Clustering"]):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        _check_range("central", self.central, 0, 1000)
+        check_range("central", self.central, 0, 1000)
 
 
 @dataclass(frozen=True)
@@ -181,8 +179,3 @@ class Clustering:
     def noise(self) -> int:
         """How many items are in no cluster."""
         return len(self.labels) - sum(each.size for each in self.clusters)
-
-
-def _check_range(field_name: str, given: int, least: int, most: int) -> None:
-    if not least <= given <= most:
-        raise InvalidArgumentError(field_name, given, f"must be from {least:,} to {most:,}")

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.arguments import check_fields
-from embeddb.errors import InvalidArgumentError
+from embeddb.arguments import check_fields, check_range
 from embeddb.questions.question import Question
 
 __all__ = ["Layout", "Map", "Pca", "Umap"]
@@ -55,12 +54,9 @@ class Umap:
 
     def __post_init__(self) -> None:
         check_fields(self, "umap.")
-        if not 2 <= self.neighbours <= 200:
-            raise InvalidArgumentError("umap.neighbours", self.neighbours, "must be from 2 to 200")
-        if not 0 <= self.min_distance <= 1:
-            raise InvalidArgumentError("umap.min_distance", self.min_distance, "must be from 0 to 1")
-        if not 0 <= self.seed < 1 << 31:
-            raise InvalidArgumentError("umap.seed", self.seed, "must be from 0 to 2,147,483,647")
+        check_range("umap.neighbours", self.neighbours, 2, 200)
+        check_range("umap.min_distance", self.min_distance, 0, 1)
+        check_range("umap.seed", self.seed, 0, (1 << 31) - 1)
 
 
 @dataclass(frozen=True)
@@ -87,8 +83,7 @@ class Map(Question["Layout"]):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not 3 <= self.sample <= MAX_SAMPLE:
-            raise InvalidArgumentError("sample", self.sample, f"must be from 3 to {MAX_SAMPLE:,}")
+        check_range("sample", self.sample, 3, MAX_SAMPLE)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,47 +18,26 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from embeddb.errors import InvalidArgumentError, UnavailableError
-from embeddb.index import IndexPolicy, SpaceIndex, check_factory, policy, tuning, upkeep
+from embeddb.errors import UnavailableError
+from embeddb.index import IndexPolicy, SpaceIndex, policy, tuning, upkeep
 from embeddb.index.approximate import Approximate
 from embeddb.options import Effort
 from embeddb.query import Metric
+from tests.index.clusters import DIMENSION, Floats, clustered, recall_at_10
 from tests.index.reference import assert_best, scores
 
-DIMENSION = 16
 ROOT = Path(__file__).parents[2]
 NONE = np.empty(0, np.int64)
 # The codes of vectors, and the centres of lists, as `auto` has them where they are many.
 CODED_CENTRES = "IVF32(PQ4x4fs,Refine(Flat)),PQ16x4fs"
-Floats = npt.NDArray[np.float32]
-
-
-def clustered(count: int, seed: int = 0) -> Floats:
-    """Vectors around fifty centres, as features are."""
-    rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(size=(50, DIMENSION))
-    return (centres[rng.integers(50, size=count)] + 0.7 * rng.normal(size=(count, DIMENSION))).astype("f4")
 
 
 def add(index: SpaceIndex, first: int, vectors: Floats, removed: npt.NDArray[np.int64] = NONE) -> None:
     index.update(np.arange(first, first + len(vectors)), vectors, removed)
 
 
-@pytest.fixture
-def make(request: pytest.FixtureRequest) -> Callable[..., SpaceIndex]:
-    def made(factory: str = "IVF32,SQ8", metric: Metric = Metric.COSINE, recall: float = 0.95) -> SpaceIndex:
-        index = SpaceIndex(DIMENSION, metric, IndexPolicy(factory, recall))
-        request.addfinalizer(index.close)
-        return index
-
-    return made
-
-
 def recall(index: SpaceIndex, effort: Effort, allowed: npt.NDArray[np.int64] | None = None) -> float:
-    queries = clustered(300, seed=7)
-    exact = index.search(queries, 10, allowed, Effort.EXACT)[1]
-    found = index.search(queries, 10, allowed, effort)[1]
-    return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)]))
+    return recall_at_10(index, clustered(300, seed=7), effort, allowed)
 
 
 @pytest.mark.parametrize("metric", list(Metric))
@@ -195,33 +174,6 @@ def test_a_filter_that_goes_with_the_vectors_finds_k(make: Callable[..., SpaceIn
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "EXACT_LIMIT", 2000)
     monkeypatch.setattr(upkeep, "MAX_TAIL", 500)
-
-
-@pytest.mark.parametrize(("dimension", "exact"), [(2048, 10_000), (384, 13_020), (64, 78_125), (2, 100_000)])
-def test_auto_is_exact_while_there_is_little_to_read(dimension: int, exact: int) -> None:
-    auto = IndexPolicy()
-    assert auto.choose(exact - 1, dimension) is None
-    assert auto.choose(exact, dimension) is not None
-
-
-def test_auto_has_vectors_enough_to_train_each_of_its_lists() -> None:
-    auto = IndexPolicy()
-    assert auto.choose(10_000, 512) == "IVF256,PQ256x4fs"
-    assert auto.choose(62_000, 512) == "IVF996,PQ256x4fs"
-
-
-def test_auto_has_codes_of_centres_where_these_are_many() -> None:
-    assert IndexPolicy().choose(1_000_000, 512) == "IVF4000(PQ128x4fs,Refine(Flat)),PQ256x4fs"
-    assert IndexPolicy().choose(1_000_000, 130) == "IVF4000,PQ65x4fs"
-
-
-@pytest.mark.parametrize("dimension", [64, 126, 129, 1023])
-def test_auto_has_longer_codes_where_dimensions_are_few_or_odd(dimension: int) -> None:
-    assert IndexPolicy().choose(100_000, dimension) == "IVF1265,SQ4"
-
-
-def test_auto_has_codes_for_a_gpu_that_faiss_has_there() -> None:
-    assert IndexPolicy().choose(100_000, 512, gpu=True) == "IVF1265,SQ4"
 
 
 def test_auto_is_as_good_as_asked_for_in_many_dimensions(
@@ -430,28 +382,6 @@ def test_what_is_closed_lets_go_of_its_memory_and_answers_no_more() -> None:
     for effort in Effort:
         with pytest.raises(UnavailableError):
             index.search(clustered(1), 1, effort=effort)
-
-
-@pytest.mark.parametrize(
-    ("factory", "complaint"),
-    [
-        ("IVF", "must be auto, Flat or a FAISS factory string"),
-        ("nonsense", "must be auto, Flat or a FAISS factory string"),
-        ("IVF16,SQ8,RFlat", "must not refine"),
-        ("HNSW32,Refine(SQ8)", "must not refine"),
-        ("IVF16,PQ7", "that fits 16 dimensions"),
-        ("PQ8", "of the families IVF and HNSW"),
-        ("", "must be auto, Flat or a FAISS"),
-    ],
-)
-def test_what_is_no_index_is_refused(factory: str, complaint: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=complaint):
-        check_factory(factory, 16)
-
-
-@pytest.mark.parametrize("factory", ["auto", "Flat", "IVF16,PQ8", "HNSW32,SQ8", "OPQ8,IVF16,PQ8"])
-def test_what_is_an_index_is_taken(factory: str) -> None:
-    check_factory(factory, 16)
 
 
 def test_several_queries_can_stay_on_the_thread_that_asks(

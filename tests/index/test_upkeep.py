@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,39 +15,19 @@ from embeddb.index import IndexPolicy, SpaceIndex, recall
 from embeddb.index.approximate import Approximate
 from embeddb.options import Effort
 from embeddb.query import Encoding
+from tests.index import clusters
+from tests.index.clusters import Floats, recall_at_10
 
-DIMENSION = 16
 NONE = np.empty(0, np.int64)
-Floats = npt.NDArray[np.float32]
+LISTS = "IVF64,SQ8"
 Make = Callable[..., SpaceIndex]
 
-
-def clustered(count: int, seed: int, place: float = 0.0) -> Floats:
-    """Vectors around twenty centres, which are about as far from `place` in every dimension as from 0."""
-    rng = np.random.default_rng(seed)
-    centres = place + np.random.default_rng(99).normal(size=(20, DIMENSION))
-    return (centres[rng.integers(20, size=count)] + 0.5 * rng.normal(size=(count, DIMENSION))).astype("f4")
-
-
-@pytest.fixture
-def make(request: pytest.FixtureRequest) -> Make:
-    def made(factory: str = "IVF64,SQ8", encoding: Encoding = Encoding.FLOAT32) -> SpaceIndex:
-        index = SpaceIndex(DIMENSION, policy=IndexPolicy(factory), encoding=encoding)
-        request.addfinalizer(index.close)
-        return index
-
-    return made
+clustered = partial(clusters.clustered, centres=20, spread=0.5)
 
 
 def add(index: SpaceIndex, first: int, vectors: Floats, removed: npt.NDArray[np.int64] = NONE) -> None:
     index.update(np.arange(first, first + len(vectors)), vectors, removed)
     index.settle()
-
-
-def share_found(index: SpaceIndex, queries: Floats) -> float:
-    exact = index.search(queries, 10, effort=Effort.EXACT)[1]
-    found = index.search(queries, 10)[1]
-    return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact, found, strict=True)]))
 
 
 def approximate(index: SpaceIndex) -> Approximate:
@@ -86,21 +67,21 @@ def test_while_vectors_are_loaded_nothing_is_built(
 
 
 def test_more_of_the_same_is_no_drift(make: Make, builds: list[str]) -> None:
-    index = make()
+    index = make(LISTS)
     for part in range(8):
         add(index, 3000 * part, clustered(3000, seed=part))
     assert len(builds) == 1
-    assert share_found(index, clustered(200, seed=50)) > 0.93
+    assert recall_at_10(index, clustered(200, seed=50)) > 0.93
 
 
 def test_an_index_that_its_vectors_have_left_is_built_anew(make: Make, builds: list[str]) -> None:
     """What comes lies where few of the lists are, which grow long, and beyond what the codes reach."""
-    index = make()
+    index = make(LISTS)
     add(index, 0, clustered(6000, seed=0))
     for part in range(1, 9):
         add(index, 5000 + 1000 * part, clustered(1000, seed=part, place=3.0))
     assert len(builds) == 2
-    assert share_found(index, clustered(200, seed=50, place=3.0)) > 0.93
+    assert recall_at_10(index, clustered(200, seed=50, place=3.0)) > 0.93
 
 
 @pytest.mark.parametrize(
@@ -124,7 +105,7 @@ def test_the_dead_are_swept_out_of_lists(
 
 
 def test_where_only_the_dead_are_near_the_living_are_found(make: Make) -> None:
-    index = make()
+    index = make(LISTS)
     vectors = clustered(6000, seed=0)
     add(index, 0, vectors)
     query = vectors[:1]
@@ -139,7 +120,7 @@ def test_where_only_the_dead_are_near_the_living_are_found(make: Make) -> None:
 
 def test_recall_is_measured_anew_once_efforts_are_others(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recall, "MAX_TIME_SHARE", 1e9)
-    index = make()
+    index = make(LISTS)
     add(index, 0, clustered(4000, seed=0))
     index.search(clustered(1, seed=1), 10)
     index._live_recall.close()
@@ -157,13 +138,13 @@ def test_a_graph_is_tuned_for_queries_that_it_does_not_hold(monkeypatch: pytest.
     vectors = np.random.default_rng(0).normal(size=(6300, dimension)).astype(np.float32)
     add(index, 0, vectors[:6000])
     # Tuned on items, it finds 0.93 of what is new.
-    assert share_found(index, vectors[6000:]) > 0.94
+    assert recall_at_10(index, vectors[6000:]) > 0.94
     index.close()
 
 
 def test_while_vectors_are_loaded_nothing_is_tuned(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embeddb.index.upkeep.LOAD_SECONDS", 3600)
-    index = make()
+    index = make(LISTS)
     add(index, 0, clustered(4000, seed=0))
     for first in (4000, 5500):
         index.update(np.arange(first, first + 1500), clustered(1500, seed=first), NONE)
@@ -179,7 +160,7 @@ def test_an_index_that_is_twice_what_was_tuned_is_tuned_within_the_load(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("embeddb.index.upkeep.LOAD_SECONDS", 3600)
-    index = make()
+    index = make(LISTS)
     add(index, 0, clustered(4000, seed=0))
     index.update(np.arange(4000, 9000), clustered(5000, seed=1), NONE)
     while (thread := index._upkeep._thread) is not None:
@@ -193,7 +174,7 @@ def test_what_waits_to_be_added_is_found_by_a_lone_search(
 ) -> None:
     """By its codes, of which those that the index has by then are dropped a piece at a time."""
     monkeypatch.setattr("embeddb.index.exact.FEW_PLACES", 8)
-    index = make()
+    index = make(LISTS)
     vectors = clustered(9500, seed=0)
     add(index, 0, vectors[:4003])
     contents = index._contents
@@ -214,7 +195,7 @@ def test_what_waits_to_be_added_is_found_by_a_lone_search(
 
 
 def test_float16_is_kept_as_float16(make: Make) -> None:
-    index = make(encoding=Encoding.FLOAT16)
+    index = make(LISTS, encoding=Encoding.FLOAT16)
     vectors = clustered(6000, seed=0)
     add(index, 0, vectors)
     moment = index._contents.state.moment
@@ -228,7 +209,7 @@ def test_float16_is_kept_as_float16(make: Make) -> None:
 
 def test_a_lone_search_starts_no_threads(make: Make) -> None:
     """OpenMP keeps a team of threads for each thread that asks for one, and a server has many threads."""
-    index = make()
+    index = make(LISTS)
     vectors = clustered(6000, seed=0)
     add(index, 0, vectors)
     before = len(list(Path("/proc/self/task").iterdir()))

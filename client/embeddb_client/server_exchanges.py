@@ -1,4 +1,4 @@
-"""The calls about a server: its models, its collections, and what looks after it. Each gives an `Exchange`."""
+"""The calls about a server: its models, its collections, and its upkeep. Each gives an `Exchange`."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from embeddb.errors import UnavailableError
 from embeddb.query import Image, PutItem, PutResult, PutStatus
 from embeddb_client import AsyncClient, Client, Collection, connection
 from embeddb_client.batches import BATCH_BYTES, BATCH_CONTENTS, BATCH_ITEMS, IN_FLIGHT, batches
-from embeddb_client.connection import _CHANNEL_OPTIONS
 from embeddb_client.collection_exchanges import put_items
+from embeddb_client.connection import _CHANNEL_OPTIONS
 from embeddb_protos.v1 import items_pb2
 from embeddb_server import Server
 from tests.conftest import DIMENSION

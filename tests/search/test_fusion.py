@@ -136,5 +136,3 @@ def test_a_fusion_of_nothing_is_refused(options: dict[str, Any], message: str) -
 def test_what_fused_hits_cannot_have_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         Search([Text("a")], fusion=Fusion(["a", "b"]), **options)
-
-

@@ -148,5 +148,3 @@ def test_candidates_that_nobody_scores_are_refused() -> None:
         {"fusion": Fusion(["a", "b"])},
     ):
         assert Search([Text("a")], candidates=50, **options).shortlist == 50  # type: ignore[arg-type]
-
-

@@ -22,6 +22,7 @@ from embeddb.space import Space
 from tests.conftest import DIMENSION
 from tests.search.sixty import STORED, UNIT, best, found
 
+
 def test_a_sum_is_searched_by_its_cosine(sixty: Collection) -> None:
     query = UNIT[3] - 0.5 * UNIT[8]
     expected = UNIT @ (query / np.linalg.norm(query))

@@ -54,9 +54,7 @@ def map_items(
     ] = None,
     min_distance: Annotated[
         float | None,
-        typer.Option(
-            "--min-distance", help=f"How near UMAP puts points; {DEFAULT_MIN_DISTANCE} by default."
-        ),
+        typer.Option("--min-distance", help=f"How near UMAP puts points; {DEFAULT_MIN_DISTANCE} by default."),
     ] = None,
     sample: Annotated[int, typer.Option("--sample", help="How many items at most.")] = DEFAULT_SAMPLE,
     clusters: Annotated[

@@ -13,6 +13,7 @@ from embeddb.errors import InvalidArgumentError
 from embeddb.kept_columns import KeptColumns
 from embeddb.search.columns import Attributes, Columns
 from embeddb.search.filter import Condition, comparisons, parse
+from embeddb.search.ids import with_rows
 from embeddb.search.matching import matching
 from embeddb.storage import CollectionStore, Record
 
@@ -64,7 +65,7 @@ class Selection:
             self._catch_up(models)
             if len(self._columns) > MAX_UNKEPT_GROWTH * self._kept:
                 self._keep()
-            return matching(condition, self._columns, text)
+            return matching(with_rows(condition, self._store, text), self._columns, text)
 
     def allowed(self, text: str) -> npt.NDArray[np.int64] | None:
         """The rows that a question may look at: those of `rows`, or None for all where there is no filter."""

@@ -9,7 +9,7 @@
                 field == null, exists(field), prefix(field, "text"), and a field of true and false alone
     field       price, size.width, field("any key"): of the metadata
                 label("model"), score("model"), labels("model"): the likeliest class, its probability, and
-                all stored classes; modality(), which is "image" or "text"
+                all stored classes; modality(), which is "image" or "text"; id(), the item's own
     value       20, -1.5, "text", 'text', true, false
 
 It is a part of Python's expressions, and Python's own parser reads it; nothing is ever executed. An item that
@@ -20,13 +20,17 @@ lacks the field, or has null or a value of another kind there, satisfies no comp
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from embeddb.errors import InvalidArgumentError
 
 __all__ = [
     "All",
+    "Among",
     "AnyOf",
     "Compare",
     "Condition",
@@ -39,6 +43,7 @@ __all__ = [
     "Value",
     "comparisons",
     "parse",
+    "replaced",
 ]
 
 MAX_LENGTH = 10_000
@@ -52,7 +57,7 @@ class Field:
     """What of an item a condition is about.
 
     Attributes:
-        source: "metadata", "label", "score", "labels" or "modality".
+        source: "metadata", "label", "score", "labels", "modality" or "id".
         name: a key of the metadata, with dots where objects are nested; or a model; or nothing.
     """
 
@@ -110,6 +115,13 @@ class Prefix:
     text: str
 
 
+@dataclass(frozen=True, eq=False)
+class Among:
+    """The item's row is one of these (n,) int64: what a comparison of ids comes to."""
+
+    rows: npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Not:
     """The part does not hold."""
@@ -132,7 +144,7 @@ class AnyOf:
 
 
 Comparison = Compare | OneOf | Contains | Exists | Prefix
-Condition = Comparison | Not | All | AnyOf
+Condition = Comparison | Among | Not | All | AnyOf
 
 _OPERATORS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==",
@@ -144,7 +156,7 @@ _OPERATORS: dict[type[ast.cmpop], str] = {
 _FLIPPED = {"==": "==", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _CONSTANTS: dict[str, Value | None] = {"true": True, "false": False, "null": None}
 _OF_A_MODEL = ("label", "score", "labels")
-_SOURCES = {**dict.fromkeys(_OF_A_MODEL, 1), "modality": 0}
+_SOURCES = {**dict.fromkeys(_OF_A_MODEL, 1), "modality": 0, "id": 0}
 
 
 def parse(text: str) -> Condition:
@@ -176,8 +188,25 @@ def comparisons(condition: Condition) -> Iterator[Comparison]:
                 yield from comparisons(part)
         case Not(part):
             yield from comparisons(part)
+        case Among():
+            return
         case _:
             yield condition
+
+
+def replaced(condition: Condition, by: Callable[[Comparison], Condition]) -> Condition:
+    """The condition with each of its comparisons replaced by what `by` gives for it."""
+    match condition:
+        case All(parts):
+            return All(tuple(replaced(part, by) for part in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(replaced(part, by) for part in parts))
+        case Not(part):
+            return Not(replaced(part, by))
+        case Among():
+            return condition
+        case _:
+            return by(condition)
 
 
 class _Reader:

@@ -12,6 +12,7 @@ from embeddb.search.column import Lists, Numbers, Texts
 from embeddb.search.columns import Columns, kind_of
 from embeddb.search.filter import (
     All,
+    Among,
     AnyOf,
     Compare,
     Condition,
@@ -81,6 +82,8 @@ def _mask(condition: Condition, columns: Columns) -> Mask:
             return _combined(np.logical_or, [_mask(part, columns) for part in parts])
         case Not(part):
             return ~_mask(part, columns)
+        case Among(rows):
+            return np.isin(columns.rows, rows)
         case Exists(about):
             present = [column.present(n) for column in columns.of(about).values()]
             return _combined(np.logical_or, [np.zeros(n, np.bool_), *present])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 import lmdb
@@ -169,6 +169,14 @@ class CollectionStore:
         """The rows of ids, in order; None for one that is not there."""
         with self._env.read() as transaction:
             return find_rows(transaction, self._database, ids)
+
+    def rows_between(self, first: bytes, end: bytes) -> Rows:
+        """The rows (n,) int64 of the ids that are not less than `first` and less than `end`, as UTF-8."""
+        with self._env.read() as transaction, transaction.cursor(db=self._env.database("ids")) as cursor:
+            if not cursor.set_range(first):
+                return np.empty(0, np.int64)
+            inside = takewhile(lambda stored: bytes(stored[0]) < end, cursor)
+            return np.array([row_of(value) for _, value in inside], np.int64)
 
     def lookup(self, model: str, ids: Sequence[str]) -> tuple[list[int | None], dict[int, Floats]]:
         """The rows of ids and their features in a space, at one moment; see `rows` and `features`."""

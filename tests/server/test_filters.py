@@ -93,6 +93,18 @@ def test_a_wrong_filter_is_refused(
     assert shop.info().items == 200
 
 
+def test_a_search_among_items_that_are_named(shop: Collection) -> None:
+    assert {hit.id for hit in shop.search(QUERY, filter='id() in ["3", "7", "7000"]')} == {"3", "7"}
+    assert {hit.id for hit in shop.search(QUERY, k=50, filter='prefix(id(), "19") and price > 195')} == {
+        *("196", "197", "198", "199")
+    }
+    shop.put("3", features={"given": QUERY}, metadata={"price": 0})
+    (first,) = shop.search(QUERY, filter='id() == "3"')
+    assert first.score == pytest.approx(1)
+    assert shop.delete_where('id() == "3"') == 1
+    assert shop.search(QUERY, filter='id() == "3"') == []
+
+
 def test_delete_by_filter(shop: Collection) -> None:
     with pytest.raises(InvalidArgumentError, match="filter"):
         shop.delete_where("")

@@ -21,6 +21,7 @@ from PIL import Image as PilImage
 
 from embeddb.errors import EmbeddbError, FailedPreconditionError, ResourceExhaustedError
 from embeddb.models.compilation import check_compilable, compile_methods
+from embeddb.models.folding import fold_batch_norms
 from embeddb.models.network import CompilableNetwork, Network, Output
 from embeddb.models.probe import Measured, measure, probes, warm_up
 from embeddb.models.way import DTYPES, Way, eager_ways, find_device, machine
@@ -39,8 +40,8 @@ without the mean.
 """
 # A way is taken over a plainer one only if it is faster by this factor: less may be noise.
 MIN_GAIN = 1.05
-# Raised when another way of choosing is to choose anew.
-METHOD = 2
+# Raised when another way of choosing, or of running, is to choose anew.
+METHOD = 3
 
 Choices = MutableMapping[str, dict[str, Any]]
 """Ways that were chosen, as plain data, by what decided them."""
@@ -86,9 +87,10 @@ class Runner:
             raise FailedPreconditionError(
                 f"the memory of {self._device} does not hold the weights"
             ) from error
-        self._restore = _remember(network.module)
         self._uncompile: Callable[[], None] = _nothing
         self._way = Way(Precision.FLOAT32)
+        self._fold()
+        self._restore = _remember(network.module)
         if network.modalities:
             self._choose(options, choices)
         # Nothing goes back to float32 from here on, so its weights need not be kept beside the others.
@@ -134,6 +136,21 @@ class Runner:
 
     def _on_stream(self) -> AbstractContextManager[object]:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+    def _fold(self) -> None:
+        """Fold batch norms into convolutions, in float32, for all ways."""
+
+        def run() -> Sequence[torch.Tensor]:
+            return self._running_or_refused(lambda prepared: warm_up(self.forward, prepared, ()))
+
+        try:
+            folded = fold_batch_norms(self._network.module, run)
+        except EmbeddbError as error:
+            # It may run at another precision all the same, with types of its own built in.
+            log.info("model %r: batch norms are not folded: %s", self._name, error)
+            return
+        if folded:
+            log.info("model %r: %d batch norms are folded into convolutions", self._name, folded)
 
     def _choose(self, options: RunOptions, choices: Choices) -> None:
         """Find the fastest way that is close to the reference, or the one found before, and take it."""

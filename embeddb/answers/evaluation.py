@@ -60,7 +60,8 @@ def evaluate_space(
 
     Raises:
         InvalidArgumentError: a filter is none, or centring or re-ranking needs the cosine.
-        FailedPreconditionError: there is no labelled query, or there are too many, or too large a gallery.
+        FailedPreconditionError: there is no labelled query, or none with a match, or there are too many,
+            or too large a gallery.
     """
     if question.rerank is not None:
         space.need_cosine("rerank", question.rerank)

@@ -2,7 +2,8 @@
 
 The protocol of Zheng et al., "Scalable Person Re-identification: A Benchmark" (ICCV 2015), Market-1501: what
 shows the query's identity in the query's own camera is passed over, and queries without a match
-do not count. Average precision is the mean of the precisions at each match, as in Torchreid (Zhou & Xiang).
+do not count; where none has one, there is nothing to measure. Average precision is the mean of the precisions
+at each match, as in Torchreid (Zhou & Xiang).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from embeddb.errors import FailedPreconditionError
 from embeddb.questions import Metrics
 
 __all__ = ["metrics"]
@@ -26,8 +28,16 @@ def metrics(matches: Sequence[Masks], gallery: int, ranks: Sequence[int]) -> Met
         matches: of each query, which places of its ranking show its identity, best first.
         gallery: how many items were ranked, before any was passed over.
         ranks: the places to report.
+
+    Raises:
+        FailedPreconditionError: no query has a match.
     """
     counted = [each for each in matches if each.any()]
+    if not counted:
+        raise FailedPreconditionError(
+            f"there is nothing to measure: of {len(matches):,} queries none has a match among the {gallery:,} "
+            f"items of the gallery, another one of its identity (and another camera, where cameras are told apart)"
+        )
     return Metrics(
         queries=len(counted),
         unmatched=len(matches) - len(counted),
@@ -44,4 +54,4 @@ def _average_precision(matches: Masks) -> float:
 
 
 def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else 0.0
+    return float(np.mean(values))

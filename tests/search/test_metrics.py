@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
+from embeddb.errors import FailedPreconditionError
 from embeddb.search.metrics import metrics
 
 
@@ -24,9 +25,9 @@ def test_a_case_worked_out_by_hand() -> None:
     assert found.recall == {1: 0.25, 2: 0.75, 3: 1.0}
 
 
-def test_nothing_to_count() -> None:
-    found = metrics(matches("...", ""), gallery=3, ranks=(1,))
-    assert (found.queries, found.unmatched, found.mean_average_precision, found.cmc) == (0, 2, 0.0, {1: 0.0})
+def test_queries_of_which_none_has_a_match_measure_nothing() -> None:
+    with pytest.raises(FailedPreconditionError, match="of 2 queries none has a match among the 3 items"):
+        metrics(matches("...", ""), gallery=3, ranks=(1,))
 
 
 @given(st.lists(st.lists(st.booleans(), min_size=1, max_size=12).filter(any), min_size=1, max_size=5))

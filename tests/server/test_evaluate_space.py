@@ -108,6 +108,11 @@ def test_re_ranking_is_heeded(asked: CollectionCalls) -> None:
         (lambda: Evaluate("person", ranks=()), InvalidArgumentError, "^ranks"),
         (lambda: Evaluate("person", candidates=0), InvalidArgumentError, "^candidates: 0"),
         (lambda: Evaluate("nix"), FailedPreconditionError, "0 queries and 0 items"),
+        (
+            lambda: Evaluate("person", queries='person == "eve"'),
+            FailedPreconditionError,
+            "of 1 queries none has a match among the 8 items",
+        ),
         (lambda: Evaluate("person", queries="camera > 9"), FailedPreconditionError, "0 queries and 8 items"),
         (lambda: Evaluate("person", queries="camera >"), InvalidArgumentError, "^filter"),
     ],

@@ -13,7 +13,7 @@ from PIL import Image as PilImage
 from PIL import ImageOps
 
 from embeddb.errors import InvalidArgumentError
-from embeddb.query import Between, Expression, Hit, Image, Item, Operand, Text, Unit, cut_out
+from embeddb.query import Between, Expression, Hit, Image, Item, Operand, Text, Unit, as_rgb, cut_out
 
 __all__ = ["Answer", "environment", "open_upright", "write_page", "write_text"]
 
@@ -151,10 +151,10 @@ def _found(hit: Hit) -> _Found:
 
 
 def open_upright(image: Image) -> PilImage.Image | None:
-    """The picture as its camera meant it, in RGB; None for one that this machine cannot show."""
+    """The picture as its camera meant it, in RGB as models see it; None for one that this machine cannot show."""
     try:
         with PilImage.open(io.BytesIO(image.read())) as picture:
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            upright = as_rgb(ImageOps.exif_transpose(picture))
         return upright if image.box is None else cut_out(upright, image.box)
     except (OSError, ValueError, PilImage.DecompressionBombError, InvalidArgumentError):
         return None

@@ -10,33 +10,35 @@ from __future__ import annotations
 import io
 import warnings
 
-import numpy as np
 from PIL import Image as PilImage
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageOps, UnidentifiedImageError, features
 
 from embeddb.errors import InvalidArgumentError
+from embeddb.query import as_rgb
 from embeddb.settings import PILLOW_MAX_PIXELS
 
 __all__ = ["decode"]
 
 # Transforms make the shorter side as long as the network's input, and gigabytes of a line one pixel high.
 MAX_ASPECT_RATIO = 100
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# Pillow's own packages can decode AVIF, and one that was built on a machine without libavif cannot.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", *(["AVIF"] if features.check("avif") else []))
 
 
 def decode(data: bytes, max_bytes: int, max_pixels: int) -> PilImage.Image:
     """Decode an image: the first frame, upright (EXIF orientation), as 8-bit RGB.
 
-    Transparent pixels are laid on white; 16-bit grey is scaled to 8 bits.
+    See `as_rgb` for transparency and for grey of more than 8 bits.
 
     Args:
-        data: JPEG, PNG, WebP, GIF, BMP or TIFF.
+        data: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
         max_bytes: largest `data`.
         max_pixels: largest width x height, read from the header before anything is decoded; no more than
             178,956,970, where Pillow's own limit is.
 
     Raises:
-        InvalidArgumentError: it is no such image, is damaged, or is over a limit.
+        InvalidArgumentError: it is no such image, is damaged, has values that are not finite, or is over a
+            limit.
     """
     if len(data) > max_bytes:
         raise InvalidArgumentError("image", data, f"must be at most {max_bytes:,} bytes")
@@ -54,7 +56,7 @@ def decode(data: bytes, max_bytes: int, max_pixels: int) -> PilImage.Image:
                     allowed = f"must not be more than {MAX_ASPECT_RATIO} times as long one way as the other"
                     raise InvalidArgumentError("image", given, allowed)
                 upright = ImageOps.exif_transpose(image)
-                return _as_rgb(upright)
+                return as_rgb(upright)
     except UnidentifiedImageError:
         allowed = f"must be one of {', '.join(FORMATS)}"
         raise InvalidArgumentError("image", data, allowed) from None
@@ -67,16 +69,3 @@ def decode(data: bytes, max_bytes: int, max_pixels: int) -> PilImage.Image:
         # Pillow's parsers answer damaged bytes with errors of every class, from SyntaxError to MemoryError.
         raise InvalidArgumentError("image", data, f"cannot be decoded: {error}") from None
 
-
-def _as_rgb(image: PilImage.Image) -> PilImage.Image:
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        # Pillow's own conversion clips at 255, which turns a 16-bit picture white.
-        values = np.asarray(image, dtype=np.float64)
-        scale = 255.0 / 65535.0 if image.mode != "F" else 255.0 / max(float(values.max()), 1e-9)
-        eight = np.clip(values * scale, 0, 255).astype(np.uint8)
-        return PilImage.fromarray(eight).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        white = PilImage.new("RGBA", layered.size, "white")
-        return PilImage.alpha_composite(white, layered).convert("RGB")
-    return image.convert("RGB")

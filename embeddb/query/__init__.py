@@ -59,10 +59,7 @@ from embeddb.query.operands import (
     as_vector,
     item_ids,
 )
-from embeddb.query.pictures import (
-    Box,
-    cut_out,
-)
+from embeddb.query.pictures import Box, as_rgb, cut_out
 from embeddb.query.plain import MAX_JSON_BYTES, MAX_JSON_DEPTH, json_text
 from embeddb.query.search import (
     DEFAULT_CANDIDATES,
@@ -129,6 +126,7 @@ __all__ = [
     "View",
     "as_content",
     "as_expression",
+    "as_rgb",
     "as_vector",
     "check_device",
     "check_id",

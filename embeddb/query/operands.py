@@ -43,8 +43,9 @@ Floats = npt.NDArray[np.float32]
 class Image(Operand):
     """An image: a path, encoded bytes (JPEG, PNG, WebP, ...), a PIL image or an array.
 
-    Arrays are (height, width) or (height, width, 3 or 4) uint8; they and PIL images are kept as PNG, which
-    loses nothing. A path is read when the bytes are needed, not here.
+    Arrays are (height, width) or (height, width, 3 or 4) uint8; they and PIL images are kept as PNG, or
+    as TIFF where they have more than 16 bits, which loses nothing. A path is read when the bytes are needed, not
+    here.
 
     Args:
         source: the picture.
@@ -87,7 +88,7 @@ class Image(Operand):
     def crop(self, box: Sequence[int]) -> Image:
         """The part of the image inside a box, as an image of its own: an operand, or an item's payload.
 
-        It is cut out here, so that nothing else is sent or stored, and kept as PNG, which loses nothing.
+        It is cut out here, so that nothing else is sent or stored, and kept without loss.
 
         Args:
             box: as in `Image`; inside the image's own box, if it has one, and counted from its corner.

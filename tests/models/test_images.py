@@ -44,10 +44,10 @@ def difference(data: bytes, expected: PilImage.Image) -> float:
     return float(np.abs(decoded(data) - np.asarray(expected, np.int16)).mean())
 
 
-@pytest.mark.parametrize("format_name", ["PNG", "BMP", "TIFF", "WEBP", "JPEG", "GIF"])
+@pytest.mark.parametrize("format_name", ["PNG", "BMP", "TIFF", "WEBP", "JPEG", "GIF", "AVIF"])
 def test_every_format(format_name: str) -> None:
     lossless = {"WEBP": {"lossless": True}}.get(format_name, {})
-    tolerance = {"JPEG": 6, "GIF": 6}.get(format_name, 0)
+    tolerance = {"JPEG": 6, "GIF": 6, "AVIF": 6}.get(format_name, 0)
     assert difference(encoded(PHOTO, format_name, **lossless), PHOTO) <= tolerance
 
 
@@ -95,10 +95,31 @@ def test_16_bits_are_scaled_and_not_clipped() -> None:
 
 def test_floating_point_is_scaled_to_its_largest_value() -> None:
     image = PilImage.fromarray(np.array([[0.0, 0.5], [0.25, 1.0]], np.float32))
-    assert decoded(encoded(image, "TIFF"))[:, :, 0].tolist() == [[0, 127], [63, 255]]
+    assert decoded(encoded(image, "TIFF"))[:, :, 0].tolist() == [[0, 128], [64, 255]]
 
 
-@pytest.mark.parametrize("format_name", ["GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("largest", [200, 4_095, 65_535, 2_000_000_000])
+def test_32_bits_are_scaled_to_their_largest_value(largest: int) -> None:
+    values = np.array([[0, largest // 2], [-largest, largest]], np.int32)
+    assert decoded(encoded(PilImage.fromarray(values), "TIFF"))[:, :, 0].tolist() == [[0, 128], [0, 255]]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused(value: float) -> None:
+    image = PilImage.fromarray(np.array([[0.5, value]], np.float32))
+    with pytest.raises(InvalidArgumentError, match="pixels that are infinite or NaN"):
+        decoded(encoded(image, "TIFF"))
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32, ">u2"])
+def test_pixels_that_are_given_are_seen_as_those_of_a_file_are(kind: str | type) -> None:
+    image = PilImage.fromarray((np.asarray(PHOTO.convert("L")) * 257.0).astype(kind))
+    given = decoded(Image(image).read())
+    assert (given == decoded(encoded(image, "TIFF"))).all()
+    assert given.std() > 20  # Neither black nor white.
+
+
+@pytest.mark.parametrize("format_name", ["GIF", "WEBP", "PNG", "AVIF"])
 def test_of_an_animation_the_first_frame(format_name: str) -> None:
     frames = [PilImage.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
     data = encoded(frames[0], format_name, save_all=True, append_images=frames[1:], duration=100)
@@ -121,6 +142,15 @@ def test_limits_are_checked_before_anything_is_decoded(monkeypatch: pytest.Monke
         images.decode(bomb, 1_000, 10**9)
 
 
+def test_the_limit_of_pixels_is_checked_before_an_avif_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(self: PilImage.Image) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr("PIL.AvifImagePlugin.AvifImageFile.load", load)
+    with pytest.raises(InvalidArgumentError, match="'60 x 40 pixels' given, must be at most 2,399 pixels"):
+        images.decode(encoded(PHOTO, "AVIF"), MAX_BYTES, 2_399)
+
+
 @pytest.mark.parametrize(("allowed", "said"), [(100_000_000, "100,000,000"), (10**9, "178,956,970")])
 def test_a_bomb_is_refused_by_the_limit_that_counts(allowed: int, said: str) -> None:
     bomb = encoded(PilImage.new("1", (14_000, 14_000)))
@@ -128,7 +158,7 @@ def test_a_bomb_is_refused_by_the_limit_that_counts(allowed: int, said: str) -> 
         images.decode(bomb, MAX_BYTES, allowed)
 
 
-@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "AVIF"])
 def test_a_truncated_file_is_refused(format_name: str) -> None:
     data = encoded(PHOTO, format_name)
     for kept in (10, len(data) // 2, 3 * len(data) // 4):
@@ -138,11 +168,11 @@ def test_a_truncated_file_is_refused(format_name: str) -> None:
 
 @pytest.mark.parametrize("data", [b"x", b"not an image at all", b"<svg/>", b"%PDF-1.7"])
 def test_what_is_no_image_is_refused(data: bytes) -> None:
-    with pytest.raises(InvalidArgumentError, match="must be one of JPEG, PNG, WEBP, GIF, BMP, TIFF"):
+    with pytest.raises(InvalidArgumentError, match="must be one of JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF"):
         decoded(data)
 
 
-@given(st.sampled_from(["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP"]), st.data())
+@given(st.sampled_from(["PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "AVIF"]), st.data())
 def test_damaged_bytes_give_a_picture_or_a_clear_error(format_name: str, data: st.DataObject) -> None:
     damaged = bytearray(encoded(PHOTO.resize((12, 8)), format_name))
     for _ in range(data.draw(st.integers(1, 8))):

@@ -15,7 +15,7 @@ from embeddb_client.cli.lists import LISTS, Entry, read_array, read_list
 
 __all__ = ["Source", "find"]
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 TEXT_SUFFIXES = frozenset({".txt"})
 ARRAY_SUFFIX = ".npy"
 

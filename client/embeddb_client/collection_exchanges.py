@@ -28,6 +28,7 @@ from embeddb_protos.wire.puts import put_request_message, put_results_from
 from embeddb_protos.wire.questions import codec_of
 from embeddb_protos.wire.search import response_from, search_message
 from embeddb_protos.wire.service import backfill_from, collection_from
+from embeddb_protos.wire.versions import one_each
 
 A = TypeVar("A")
 Found = list[list[Hit] | EmbeddbError]
@@ -57,10 +58,13 @@ def get_items(
     return Exchange(
         "items.GetItems",
         request,
-        lambda response: [
-            item_from(result.item) if result.HasField("item") else error_from(result.error)
-            for result in response.results
-        ],
+        lambda response: one_each(
+            len(item_ids),
+            [
+                item_from(result.item) if result.HasField("item") else error_from(result.error)
+                for result in response.results
+            ],
+        ),
     )
 
 
@@ -70,9 +74,10 @@ def delete_items(collection: str, item_ids: Sequence[str]) -> Exchange[list[Embe
     return Exchange(
         "items.DeleteItems",
         items_pb2.DeleteItemsRequest(collection=collection, ids=item_ids),
-        lambda response: [
-            error_from(each.error) if each.HasField("error") else None for each in response.results
-        ],
+        lambda response: one_each(
+            len(item_ids),
+            [error_from(each.error) if each.HasField("error") else None for each in response.results],
+        ),
     )
 
 
@@ -108,7 +113,12 @@ def list_items(
 @checked
 def search_items(collection: str, search: Search) -> Exchange[Found]:
     """Find what is near; images are read here."""
-    return Exchange("search.Search", search_message(collection, search), response_from)
+    count = len(search.expressions)
+    return Exchange(
+        "search.Search",
+        search_message(collection, search),
+        lambda response: one_each(count, response_from(response)),
+    )
 
 
 @checked

@@ -151,7 +151,7 @@ def _found(hit: Hit) -> _Found:
 
 
 def open_upright(image: Image) -> PilImage.Image | None:
-    """The picture as its camera meant it, in RGB as models see it; None for one that this machine cannot show."""
+    """The picture as its camera meant it and models see it; None for one that this machine cannot show."""
     try:
         with PilImage.open(io.BytesIO(image.read())) as picture:
             upright = as_rgb(ImageOps.exif_transpose(picture))

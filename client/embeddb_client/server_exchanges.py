@@ -33,6 +33,7 @@ from embeddb_protos.wire.service import (
     stats_from,
 )
 from embeddb_protos.wire.upkeep import backup_from, finding_from, key_from
+from embeddb_protos.wire.versions import one_each
 
 # -- Models ---------------------------------------------------------------------------------------------
 
@@ -89,10 +90,13 @@ def embed(model: str, contents: Sequence[object]) -> Exchange[list[Embedding | E
     return Exchange(
         "models.Embed",
         models_pb2.EmbedRequest(model=model, contents=messages),
-        lambda response: [
-            embedding_from(result.embedding) if result.HasField("embedding") else error_from(result.error)
-            for result in response.results
-        ],
+        lambda response: one_each(
+            len(messages),
+            [
+                embedding_from(result.embedding) if result.HasField("embedding") else error_from(result.error)
+                for result in response.results
+            ],
+        ),
     )
 
 

@@ -44,8 +44,8 @@ class Image(Operand):
     """An image: a path, encoded bytes (JPEG, PNG, WebP, ...), a PIL image or an array.
 
     Arrays are (height, width) or (height, width, 3 or 4) uint8; they and PIL images are kept as PNG, or
-    as TIFF where they have more than 16 bits, which loses nothing. A path is read when the bytes are needed, not
-    here.
+    as TIFF where they have more than 16 bits, which loses nothing. A path is read when the bytes are needed,
+    not here.
 
     Args:
         source: the picture.

@@ -35,8 +35,9 @@ def metrics(matches: Sequence[Masks], gallery: int, ranks: Sequence[int]) -> Met
     counted = [each for each in matches if each.any()]
     if not counted:
         raise FailedPreconditionError(
-            f"there is nothing to measure: of {len(matches):,} queries none has a match among the {gallery:,} "
-            f"items of the gallery, another one of its identity (and another camera, where cameras are told apart)"
+            f"there is nothing to measure: of {len(matches):,} queries none has a match among the "
+            f"{gallery:,} items of the gallery, another one of its identity, and of another camera where cameras "
+            f"are told apart"
         )
     return Metrics(
         queries=len(counted),

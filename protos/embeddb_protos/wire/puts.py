@@ -20,6 +20,7 @@ from embeddb_protos.wire.items import (
     json_object,
     predictions_from,
 )
+from embeddb_protos.wire.versions import meaning, one_each
 
 __all__ = [
     "fits_columns",
@@ -92,13 +93,19 @@ def put_response_message(
 def put_results_from(
     request: items_pb2.PutItemsRequest, response: items_pb2.PutItemsResponse
 ) -> list[PutResult]:
-    """What became of the items of a request, in the order of `put_items_from`."""
+    """What became of the items of a request, in the order of `put_items_from`.
+
+    Raises:
+        InvalidArgumentError: a status is one of a later version.
+        FailedPreconditionError: they are not as many as the items.
+    """
     results = [_result_from(each) for each in response.results]
     errors = {place: error_from(each) for place, each in response.columns.errors.items()}
-    outcomes = zip(request.columns.ids, response.columns.statuses, strict=True)
-    for place, (item_id, status) in enumerate(outcomes):
-        results.append(PutResult(item_id, _STATUSES_BACK[status], errors.get(place)))
-    return results
+    sent = response.columns.statuses
+    statuses = {number: meaning("status", _STATUSES_BACK, number) for number in set(sent)}
+    for place, (item_id, number) in enumerate(zip(request.columns.ids, sent, strict=False)):
+        results.append(PutResult(item_id, statuses[number], errors.get(place)))
+    return one_each(len(request.items) + len(request.columns.ids), results)
 
 
 def put_item_message(item: PutItem) -> items_pb2.PutItem:
@@ -129,7 +136,7 @@ def put_item_from(message: items_pb2.PutItem) -> PutItem:
 
 def _result_from(message: items_pb2.PutResult) -> PutResult:
     error = error_from(message.error) if message.HasField("error") else None
-    return PutResult(message.id, _STATUSES_BACK[message.status], error)
+    return PutResult(message.id, meaning("status", _STATUSES_BACK, message.status), error)
 
 
 def _shape(item: PutItem) -> tuple[str | int, ...]:

@@ -23,6 +23,7 @@ from embeddb_protos.wire.expressions import (
     vectors_message,
 )
 from embeddb_protos.wire.items import fill_item, item_from, view_from, view_message
+from embeddb_protos.wire.versions import meaning
 
 __all__ = [
     "expressions_from",
@@ -114,7 +115,7 @@ def search_from(message: search_pb2.SearchRequest, expressions: Sequence[Express
         group=Group(message.group.field, message.group.size or 1) if message.HasField("group") else None,
         rerank=_rerank_from(message),
         fusion=_fusion_from(message.fusion) if message.HasField("fusion") else None,
-        effort=_effort_from(message.effort),
+        effort=meaning("effort", _EFFORTS_BACK, message.effort),
     )
 
 
@@ -229,10 +230,3 @@ def _hit_from(message: search_pb2.Hit) -> Hit:
     explanation = tuple(Contribution(c.weight, c.similarity, c.share) for c in parts) if parts else ()
     group = json.loads(message.group_json) if message.group_json else None
     return Hit(item_from(message.item), message.score, explanation, group, message.model or None)
-
-
-def _effort_from(number: int) -> Effort:
-    effort = _EFFORTS_BACK.get(number)
-    if effort is None:
-        raise InvalidArgumentError("effort", number, "is not known to this version")
-    return effort

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from embeddb.errors import InvalidArgumentError
 from embeddb.query import (
     Backfill,
     BackfillState,
@@ -24,6 +23,7 @@ from embeddb.query import (
 from embeddb_protos.v1 import admin_pb2, collections_pb2, models_pb2
 from embeddb_protos.wire.errors import error_from, error_message
 from embeddb_protos.wire.items import MODALITIES, json_object, modality_from
+from embeddb_protos.wire.versions import meaning
 
 __all__ = [
     "backfill_from",
@@ -122,12 +122,9 @@ def options_from(message: models_pb2.RunOptions) -> RunOptions:
     Raises:
         InvalidArgumentError: the device or the precision is none, or the seconds are not positive.
     """
-    precision = _PRECISIONS_BACK.get(message.precision)
-    if precision is None:
-        raise InvalidArgumentError("options.precision", message.precision, "is not known to this version")
     return RunOptions(
         device=message.device or "auto",
-        precision=precision,
+        precision=meaning("options.precision", _PRECISIONS_BACK, message.precision),
         lazy=message.lazy,
         compile=message.compile,
         unload_after=message.unload_after_seconds if message.HasField("unload_after_seconds") else None,
@@ -144,7 +141,7 @@ def _running_message(running: Running) -> models_pb2.Running:
 
 
 def _running_from(message: models_pb2.Running) -> Running:
-    precision = _PRECISIONS_BACK[message.precision]
+    precision = meaning("running.precision", _PRECISIONS_BACK, message.precision)
     return Running(message.device, precision, message.bytes, message.compiled)
 
 
@@ -181,12 +178,8 @@ def settings_from(message: collections_pb2.CollectionSettings) -> CollectionSett
         InvalidArgumentError: the encoding or metric is one that this version does not know, or the recall is
             out of range.
     """
-    encoding = _ENCODINGS_BACK.get(message.encoding)
-    if encoding is None:
-        raise InvalidArgumentError("settings.encoding", message.encoding, "is not known to this version")
-    metric = _METRICS_BACK.get(message.metric)
-    if metric is None:
-        raise InvalidArgumentError("settings.metric", message.metric, "is not known to this version")
+    encoding = meaning("settings.encoding", _ENCODINGS_BACK, message.encoding)
+    metric = meaning("settings.metric", _METRICS_BACK, message.metric)
     keep_payloads = message.keep_payloads if message.HasField("keep_payloads") else True
     recall = message.recall if message.HasField("recall") else CollectionSettings.recall
     index = message.index or CollectionSettings.index
@@ -216,7 +209,7 @@ def backfill_from(message: collections_pb2.Backfill) -> Backfill:
     """How far a backfill is."""
     return Backfill(
         model=message.model,
-        state=_STATES_BACK[message.state],
+        state=meaning("backfill.state", _STATES_BACK, message.state),
         items=message.items,
         done=message.done,
         embedded=message.embedded,

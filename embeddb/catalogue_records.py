@@ -44,8 +44,8 @@ class CollectionRecord:
 def model_record(info: ModelInfo) -> dict[str, Any]:
     """What is kept of a model."""
     record = asdict(info)
-    # How it runs is found out anew at each load.
-    del record["running"]
+    # Whether and how it runs is found out anew at each load.
+    del record["running"], record["refusal"]
     return record
 
 

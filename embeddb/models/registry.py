@@ -156,14 +156,15 @@ class Registry:
         self._unload(self._entry(name))
 
     def info(self, name: str) -> ModelInfo:
-        """What a model is, and how it runs if it is loaded.
+        """What a model is, and how it runs if it is loaded, or why it cannot be.
 
         Raises:
             NotFoundError: there is none of that name.
         """
         entry = self._entry(name)
         model = entry.model
-        return replace(entry.info, running=None if model is None else model.running)
+        running = None if model is None else model.running
+        return replace(entry.info, running=running, refusal=entry.refusal)
 
     def infos(self) -> list[ModelInfo]:
         """What all models are, in the order of names."""

@@ -102,6 +102,7 @@ class ModelInfo:
         fingerprint: a hash over weights, architecture and preprocessing.
         options: how it is to be run.
         running: how it runs; None while it is not loaded, and for a model that encodes nothing.
+        refusal: why it could not be loaded, where that was tried last and failed; None else.
     """
 
     name: str
@@ -112,6 +113,7 @@ class ModelInfo:
     fingerprint: str
     options: RunOptions = field(default_factory=RunOptions)
     running: Running | None = None
+    refusal: str | None = None
 
 
 @dataclass(frozen=True)

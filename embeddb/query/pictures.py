@@ -66,8 +66,8 @@ def _bad_box(box: Sequence[int], inside: str) -> InvalidArgumentError:
 def as_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
     """A picture as 8-bit RGB, as a viewer shows it: what is transparent is laid on white.
 
-    Grey of 16 bits is scaled from its whole range. Nobody uses the whole range of 32 bits or of floating point:
-    of these what lies between 0 and the largest value is scaled, and what is below 0 is black.
+    Grey of 16 bits is scaled from its whole range. Nobody uses the whole range of 32 bits or of floating
+    point: of these what lies between 0 and the largest value is scaled, and what is below 0 is black.
 
     Raises:
         InvalidArgumentError: values are not finite.

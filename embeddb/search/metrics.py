@@ -36,8 +36,8 @@ def metrics(matches: Sequence[Masks], gallery: int, ranks: Sequence[int]) -> Met
     if not counted:
         raise FailedPreconditionError(
             f"there is nothing to measure: of {len(matches):,} queries none has a match among the "
-            f"{gallery:,} items of the gallery, another one of its identity, and of another camera where cameras "
-            f"are told apart"
+            f"{gallery:,} items of the gallery, another one of its identity, and of another camera where "
+            f"cameras are told apart"
         )
     return Metrics(
         queries=len(counted),

@@ -11,7 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 
+import embeddb
+from embeddb.settings import ModelSettings
 from embeddb_client import Client, Collection
 from embeddb_server import Server
 from tests.cli.conftest import COMMAND, Run
@@ -87,6 +91,26 @@ def test_models_come_and_go(run: Run, client: Client, tmp_path: Path) -> None:
     client.drop_collection("for-models")
     assert run("models", "rm", "other", "mine").out == "removed other, mine\n"
     assert run("models", "rm", "mine").err.startswith("embeddb: no model named 'mine'")
+
+
+def test_of_a_model_that_cannot_be_loaded_the_list_says_why(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    checkpoint = tmp_path / "models" / "net.pt"
+    torch.save(timm.create_model("test_vit").state_dict(), checkpoint)
+    settings = ModelSettings(folder=checkpoint.parent)
+    with embeddb.open(tmp_path / "data", models=settings) as database:
+        database.register_model(
+            "net", {"loader": "timm", "architecture": "test_vit", "checkpoint": "net.pt", "labels": []}
+        )
+    checkpoint.unlink()
+    with embeddb.open(tmp_path / "data", models=settings) as database:
+        server = Server(database)
+        server.start()
+        listed = run("models", "list", "--server", server.address)
+        (described,) = run("models", "list", "--json", "--server", server.address).json
+        server.stop(drain_seconds=0)
+    assert "cannot be loaded: spec.checkpoint: 'net.pt' given" in listed.out
+    assert "no such file" in described["refusal"]
 
 
 def test_the_name_of_a_model_is_its_loader_unless_told(run: Run) -> None:

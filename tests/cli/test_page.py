@@ -91,3 +91,12 @@ def test_photographs_are_upright(tmp_path: Path) -> None:
 def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match=r"page: .* cannot be written: No such file"):
         write_page(tmp_path / "missing" / "page.html", "A page", {})
+
+
+def test_pictures_are_shown_as_models_see_them(tmp_path: Path) -> None:
+    """Not white where they have 16 bits, and not black where they are transparent."""
+    grey = Image(PilImage.fromarray(np.full((40, 60), 30_000, np.uint16)))
+    clear = Image(PilImage.new("RGBA", (60, 40)))
+    for image, brightness in ((grey, 117), (clear, 255)):
+        (shown,) = shown_pictures(written(tmp_path, Answer(image, [])))
+        assert np.abs(np.asarray(shown, np.int16) - brightness).max() <= 2

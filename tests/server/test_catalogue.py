@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,19 +117,25 @@ def test_a_model_that_cannot_be_loaded_again_is_refused_by_name(tmp_path: Path) 
         database.register_model("net", spec)
         collection = database.create_collection("c", ["net"])
         collection.put_many([PutItem("a", image), PutItem("b", image + 255)])
-    os.replace(folder / "other.pt", folder / "net.pt")
+    shutil.move(folder / "net.pt", tmp_path / "kept.pt")
+    shutil.move(folder / "other.pt", folder / "net.pt")
     with embeddb.open(tmp_path / "data", models=settings) as database:
         collection = database.collection("c")
         with pytest.raises(FailedPreconditionError, match="'net' is not available: its weights are"):
             collection.search(image)
         with pytest.raises(FailedPreconditionError, match="'net' is not available"):
             collection.put("c", image)
+        assert str(database.model("net").refusal).startswith("its weights are ")
         # What is stored can still be found by what is stored.
         assert [hit.id for hit in collection.search(embeddb.Item("a"))] == ["b"]
     (folder / "net.pt").unlink()
     with embeddb.open(tmp_path / "data", models=settings) as database:
         with pytest.raises(FailedPreconditionError, match=r"not available: spec\.checkpoint.*no such file"):
             database.collection("c").search(image)
+        (refused,) = database.models()
+        assert "no such file" in str(refused.refusal)
+        shutil.copy(tmp_path / "kept.pt", folder / "net.pt")
+        assert database.load_model("net").refusal is None
         database.drop_collection("c")
         database.remove_model("net")
         assert database.models() == []

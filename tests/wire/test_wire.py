@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -225,7 +226,8 @@ def test_stored_items_and_hits() -> None:
 
 def test_models_and_stats() -> None:
     model = ModelInfo("clip", {"loader": "open_clip"}, (Modality.IMAGE, Modality.TEXT), 512, 0, "ab12")
-    assert model_from(model_message(model)) == model
+    for each in (model, replace(model, refusal="its weights are gone")):
+        assert model_from(model_message(each)) == each
     stats = Stats(
         "0.1.0",
         1.5,

@@ -202,6 +202,8 @@ def _print(info: ModelInfo, as_json: bool) -> None:
 def _how(info: ModelInfo) -> str:
     if not info.modalities:
         return "nothing to run"
+    if info.refusal is not None:
+        return f"cannot be loaded: {info.refusal}"
     if (running := info.running) is None:
         return "not loaded"
     compiled = ", compiled" if running.compiled else ""

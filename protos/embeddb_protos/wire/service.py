@@ -87,6 +87,7 @@ def model_message(model: ModelInfo) -> models_pb2.Model:
         fingerprint=model.fingerprint,
         options=options_message(model.options),
         running=None if running is None else _running_message(running),
+        refusal=model.refusal or "",
     )
 
 
@@ -102,6 +103,7 @@ def model_from(message: models_pb2.Model) -> ModelInfo:
         fingerprint=message.fingerprint,
         options=options_from(message.options),
         running=_running_from(message.running) if message.HasField("running") else None,
+        refusal=message.refusal or None,
     )
 
 

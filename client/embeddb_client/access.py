@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 
+from embeddb.arguments import check_fields
 from embeddb.errors import InvalidArgumentError
 
 __all__ = ["Access", "check_address"]
@@ -24,7 +26,7 @@ class Access:
         key: PEM file of its private key.
 
     Raises:
-        InvalidArgumentError: the secret cannot be a header.
+        InvalidArgumentError: a field is of another type, or the secret cannot be a header.
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -34,6 +36,7 @@ class Access:
     key: str | Path | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         # gRPC refuses such a header with a message that tells the whole secret.
         if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
             allowed = "must be printable ASCII, without a line's end (its value is not shown)"
@@ -43,15 +46,17 @@ class Access:
         """What encrypts a channel; None for one that is not.
 
         Raises:
-            InvalidArgumentError: a file cannot be read, or a certificate is without its key.
+            InvalidArgumentError: a file cannot be read or is not what it should be, or a certificate is without
+                its key.
         """
-        if not (self.tls or self.ca or self.certificate or self.key):
+        # An empty path is a mistake, and not to be taken for none: the key would travel in clear.
+        if not self.tls and self.ca is None and self.certificate is None and self.key is None:
             return None
         if (self.certificate is None) != (self.key is None):
             raise InvalidArgumentError("certificate", str(self.certificate), "must come together with key")
-        return grpc.ssl_channel_credentials(
-            _read("ca", self.ca), _read("key", self.key), _read("certificate", self.certificate)
-        )
+        read = _read("ca", self.ca), _read("key", self.key), _read("certificate", self.certificate)
+        _check_pems(self.ca, self.certificate, self.key)
+        return grpc.ssl_channel_credentials(*read)
 
     @property
     def metadata(self) -> list[tuple[str, str]]:
@@ -68,6 +73,29 @@ def check_address(field_name: str, address: str) -> str:
     if ":" not in address:
         raise InvalidArgumentError(field_name, address, f"must be HOST:PORT, such as {address}:7080")
     return address
+
+
+def _check_pems(ca: str | Path | None, certificate: str | Path | None, key: str | Path | None) -> None:
+    """Read the files once: of a wrong one gRPC says nothing, and fails to connect for ever.
+
+    Raises:
+        InvalidArgumentError: one is not what it should be.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ca is not None:
+        try:
+            context.load_verify_locations(ca)
+        except ssl.SSLError as error:
+            allowed = f"must be a PEM file of certificates: {error}"
+            raise InvalidArgumentError("ca", str(ca), allowed) from None
+    if certificate is not None:
+        try:
+            # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
+            context.load_cert_chain(certificate, key, password="")
+        except ssl.SSLError as error:
+            given = f"{certificate} and {key}"
+            allowed = f"must be PEM files of a certificate and of its own private key, not encrypted: {error}"
+            raise InvalidArgumentError("certificate, key", given, allowed) from None
 
 
 def _read(name: str, path: str | Path | None) -> bytes | None:

@@ -315,7 +315,12 @@ class Registry:
                     f"its weights are {loaded[:12]} now, and were {info.fingerprint[:12]} when it was "
                     f"registered; register them under a new name"
                 )
-        except EmbeddbError as error:
-            entry.refusal = str(error)
-            raise FailedPreconditionError(f"model {info.name!r} is not available: {error}") from error
+        except Exception as error:
+            # An upgraded library may raise anything, and one model must not keep the folder from being opened.
+            if not isinstance(error, EmbeddbError):
+                log.exception("model %r: loading failed", info.name)
+            entry.refusal = str(error) or type(error).__name__
+            raise FailedPreconditionError(
+                f"model {info.name!r} is not available: {entry.refusal}"
+            ) from error
         return model

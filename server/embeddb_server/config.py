@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 import json
 import os
+import ssl
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ __all__ = ["Config", "config", "load", "to_toml"]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 
+PREFIX = "EMBEDDB_SERVER_"
+
 
 class Config(BaseSettings):
     """Serve an embeddb data folder over gRPC.
@@ -35,7 +38,7 @@ class Config(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="EMBEDDB_SERVER_",
+        env_prefix=PREFIX,
         extra="forbid",
         frozen=True,
         cli_prog_name="embeddb-server",
@@ -118,6 +121,8 @@ class Config(BaseSettings):
             raise ValueError("tls_certificate and tls_key go together")
         if self.tls_client_ca is not None and self.tls_key is None:
             raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        if self.tls_certificate is not None and self.tls_key is not None:
+            _check_pems(self.tls_certificate, self.tls_key, self.tls_client_ca)
         return self
 
     @field_validator("data", "models", mode="before")
@@ -197,14 +202,19 @@ def load(flags: Sequence[str]) -> Config:
     """
     file = _config_file(flags)
     try:
-        from_file = tomllib.loads(Path(file).read_text()) if file else {}
+        from_file = tomllib.loads(Path(file).read_text(encoding="utf-8")) if file else {}
     except (OSError, ValueError) as error:
         raise FailedPreconditionError(f"config: {file!r} cannot be read: {error}") from None
+    unknown = [name for name in os.environ if name.upper().startswith(PREFIX) and not _is_setting(name)]
+    mistakes = [f"{name}: there is no such setting" for name in sorted(unknown)]
     try:
-        return Config(_cli_parse_args=list(flags), **from_file)  # type: ignore[call-arg]
+        settings = Config(_cli_parse_args=list(flags), **from_file)  # type: ignore[call-arg]
+        if not mistakes:
+            return settings
     except ValidationError as error:
-        mistakes = "\n".join(f"  {_mistake(each)}" for each in error.errors())
-        raise FailedPreconditionError(f"settings are wrong:\n{mistakes}") from None
+        mistakes = [*map(_mistake, error.errors()), *mistakes]
+    listed = "\n".join(f"  {each}" for each in mistakes)
+    raise FailedPreconditionError(f"settings are wrong:\n{listed}") from None
 
 
 def config(arguments: Sequence[str]) -> None:
@@ -221,12 +231,41 @@ def to_toml(settings: Config) -> str:
     return "\n".join(lines)
 
 
+def _check_pems(certificate: Path, key: Path, client_ca: Path | None) -> None:
+    """Read the files of TLS once: gRPC says of a wrong one that the port cannot be bound, or nothing at all.
+
+    Raises:
+        ValueError: one cannot be read or is no such file, or the key is that of another certificate.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
+        context.load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        raise ValueError(
+            f"tls_certificate and tls_key must be PEM files of a certificate and of its own private key, not "
+            f"encrypted; {str(certificate)!r} and {str(key)!r} given: {error}"
+        ) from None
+    if client_ca is not None:
+        try:
+            context.load_verify_locations(client_ca)
+        except OSError as error:
+            raise ValueError(
+                f"tls_client_ca must be a PEM file of certificates; {str(client_ca)!r} given: {error}"
+            ) from None
+
+
 def _config_file(flags: Sequence[str]) -> str | None:
     """The file has to be known before the other settings can be read."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", default=os.environ.get("EMBEDDB_SERVER_CONFIG"))
     file: str | None = parser.parse_known_args(flags)[0].config
     return file
+
+
+def _is_setting(variable: str) -> bool:
+    """Whether a variable of the environment, of either case, is a setting's."""
+    return variable[len(PREFIX) :].lower() in Config.model_fields
 
 
 def _mistake(error: ErrorDetails) -> str:

@@ -74,3 +74,23 @@ def test_changed_weights_are_refused_by_name_and_the_others_serve(tmp_path: Path
         assert database.embed("kept", picture).features.shape == (database.model("kept").dimension,)
         with pytest.raises(FailedPreconditionError, match="'changed' is not available: its weights are"):
             database.embed("changed", picture)
+
+
+def test_whatever_loading_raises_the_folder_opens_and_the_others_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = RunOptions(precision=Precision.FLOAT32)
+    with embeddb.open(tmp_path) as database:
+        database.register_model("broken", {"loader": "means"}, exact)
+        database.register_model("kept", SPECS["timm"])
+
+    def breaks(*_: object) -> NoReturn:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(registry_module, "LOADERS", {**registry_module.LOADERS, "means": breaks})
+    with embeddb.open(tmp_path) as database:
+        assert database.model("broken").refusal == "operator torchvision::nms does not exist"
+        with pytest.raises(FailedPreconditionError, match="'broken' is not available: operator torchvision"):
+            database.embed("broken", "a text")
+        picture = embeddb.Image(PICTURES["photograph"])
+        assert database.embed("kept", picture).features.shape == (database.model("kept").dimension,)

@@ -362,3 +362,36 @@ def test_keys_that_are_changed_at_once_are_all_changed(tmp_path: Path, keys: Key
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(change, range(8)))
     assert [key.name for key in keys.all()] == [f"new-{n}" for n in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("named", "field"),
+    [
+        ({"ca": "key"}, "ca"),
+        ({"ca": "empty"}, "ca"),
+        ({"certificate": "certificate", "key": "other"}, "certificate, key"),
+        ({"certificate": "key", "key": "certificate"}, "certificate, key"),
+    ],
+)
+def test_wrong_files_of_tls_are_told_before_any_call(
+    authority: trustme.CA, tmp_path: Path, named: dict[str, str], field: str
+) -> None:
+    issued, other = (authority.issue_cert("caller@example.org") for _ in range(2))
+    (tmp_path / "empty").touch()
+    pem(issued.cert_chain_pems[0], tmp_path / "certificate")
+    pem(issued.private_key_pem, tmp_path / "key")
+    pem(other.private_key_pem, tmp_path / "other")
+    access = Access(**{name: tmp_path / file for name, file in named.items()})
+    with pytest.raises(InvalidArgumentError, match=rf"^{field}: .*must be .*PEM"):
+        Client("localhost:7080", access=access)
+
+
+@pytest.mark.parametrize("named", [{"ca": ""}, {"ca": "/none.pem"}, {"certificate": "", "key": ""}])
+def test_files_of_tls_that_are_not_there_do_not_send_a_key_in_clear(named: dict[str, str]) -> None:
+    with pytest.raises(InvalidArgumentError, match="cannot be read"):
+        Client("localhost:7080", access=Access("k" * 40, **named))
+
+
+def test_an_access_of_other_types_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="^tls: 'yes' given, must be true or false"):
+        Access(tls="yes")  # type: ignore[arg-type]

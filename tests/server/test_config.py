@@ -7,6 +7,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,6 +72,16 @@ def test_every_mistake_is_told_at_once(
     ):
         assert key in said
     assert "tls_key: 'nowhere.pem'" in said
+
+
+def test_a_mistyped_variable_of_the_environment_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBEDDB_SERVER_PROT", "7081")
+    with pytest.raises(FailedPreconditionError) as caught:
+        load(["--data", "d", "--max-batch", "0"])
+    for mistake in ("max_batch: '0' given", "EMBEDDB_SERVER_PROT: there is no such setting"):
+        assert mistake in str(caught.value)
+    with pytest.raises(FailedPreconditionError, match="EMBEDDB_SERVER_PROT"):
+        load(["--data", "d"])
 
 
 @pytest.mark.parametrize("content", ["port = ", None])
@@ -181,3 +198,50 @@ def test_how_threads_wait_is_said_before_they_are_there() -> None:
     script = "import sys, embeddb_server.main; print(sorted({'numpy', 'torch', 'faiss'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """PEM files of a certificate and its key, of another key, of one that is encrypted, and of none."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    own, other = authority.issue_cert("localhost"), authority.issue_cert("localhost")
+    key = load_pem_private_key(own.private_key_pem.bytes(), None)
+    encrypted = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"a password")
+    )
+    contents = {
+        "certificate": own.cert_chain_pems[0].bytes(),
+        "key": own.private_key_pem.bytes(),
+        "other": other.private_key_pem.bytes(),
+        "encrypted": encrypted,
+        "empty": b"",
+        "ca": authority.cert_pem.bytes(),
+    }
+    for name, content in contents.items():
+        (folder / f"{name}.pem").write_bytes(content)
+    return {name: str(folder / f"{name}.pem") for name in contents}
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "client_ca", "wrong"),
+    [
+        ("certificate", "other", "ca", "tls_certificate and tls_key"),
+        ("certificate", "encrypted", "ca", "tls_certificate and tls_key"),
+        ("key", "certificate", "ca", "tls_certificate and tls_key"),
+        ("empty", "key", "ca", "tls_certificate and tls_key"),
+        ("certificate", "key", "empty", "tls_client_ca"),
+        ("certificate", "key", "key", "tls_client_ca"),
+    ],
+)
+def test_wrong_files_of_tls_are_told_before_anything_starts(
+    tls: dict[str, str], certificate: str, key: str, client_ca: str, wrong: str
+) -> None:
+    flags = ["--tls-certificate", tls[certificate], "--tls-key", tls[key], "--tls-client-ca", tls[client_ca]]
+    with pytest.raises(FailedPreconditionError, match=rf"  {wrong} must be .* given: "):
+        load(["--data", "d", *flags])
+
+
+def test_right_files_of_tls_are_taken(tls: dict[str, str]) -> None:
+    flags = ["--tls-certificate", tls["certificate"], "--tls-key", tls["key"], "--tls-client-ca", tls["ca"]]
+    assert str(load(["--data", "d", *flags]).tls_certificate) == tls["certificate"]

@@ -120,7 +120,7 @@ def import_collection(
             if model not in known:
                 raise NotFoundError(f"model of collection {collection.name!r}", model, list(known))
         unread: list[PutResult] = []
-        results = collection.put_many(_items(file, models, unread), on_progress=on_progress)
+        results = collection.put_many(_items(path, file, models, unread), on_progress=on_progress)
     return results + unread
 
 
@@ -166,7 +166,11 @@ def _pairs(predictions: Sequence[Prediction] | None) -> list[dict[str, Any]] | N
 
 def _seen(row: Mapping[str, Any], model: str) -> list[tuple[str, float]]:
     """What a model saw in an item of a file; files of earlier versions do not tell."""
-    return [(each["label"], each["score"]) for each in row.get(PREDICTIONS + model) or ()]
+    predictions = row.get(PREDICTIONS + model) or ()
+    if None in predictions:
+        allowed = "must have a label with a score in every place"
+        raise InvalidArgumentError(f"item.predictions[{model}]", None, allowed)
+    return [(each["label"], each["score"]) for each in predictions]
 
 
 def _groups(items: Iterator[StoredItem]) -> Iterator[list[StoredItem]]:
@@ -185,12 +189,18 @@ def _row(item: StoredItem, models: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _items(file: pq.ParquetFile, models: Sequence[str], unread: list[PutResult]) -> Iterator[PutItem]:
-    """The items of a file; what is none is added to `unread`."""
+def _items(
+    path: str | Path, file: pq.ParquetFile, models: Sequence[str], unread: list[PutResult]
+) -> Iterator[PutItem]:
+    """The items of a file; what is none is added to `unread`.
+
+    Raises:
+        InvalidArgumentError: the file is damaged.
+    """
     wanted = ["id", "metadata", "modality", "payload", *(FEATURES + model for model in models)]
     wanted += [PREDICTIONS + model for model in models]
     columns = [name for name in wanted if name in file.schema_arrow.names]
-    for batch in file.iter_batches(ROWS_PER_READ, columns=columns):
+    for batch in _batches(path, file, columns):
         vectors = {model: batch.column(FEATURES + model) for model in models}
         plain = batch.drop_columns([FEATURES + model for model in models])
         for place, row in enumerate(plain.to_pylist()):
@@ -204,6 +214,18 @@ def _items(file: pq.ParquetFile, models: Sequence[str], unread: list[PutResult])
                 yield PutItem(row["id"], _content(row), _metadata(row["metadata"]), features, predictions)
             except EmbeddbError as error:
                 unread.append(PutResult(str(row["id"]), PutStatus.FAILED, error))
+
+
+def _batches(path: str | Path, file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, so many at a time.
+
+    Raises:
+        InvalidArgumentError: it is damaged.
+    """
+    try:
+        yield from file.iter_batches(ROWS_PER_READ, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise InvalidArgumentError("path", str(path), f"cannot be read to its end: {error}") from None
 
 
 def _vector(model: str, numbers: pa.ListScalar) -> npt.NDArray[np.number]:
@@ -234,6 +256,6 @@ def _content(row: Mapping[str, Any]) -> Image | Text | None:
 def _metadata(text: str | None) -> dict[str, Any]:
     try:
         metadata: dict[str, Any] = json.loads(text or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidArgumentError("item.metadata", text, f"must be JSON: {error}") from None
     return metadata

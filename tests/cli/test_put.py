@@ -87,6 +87,21 @@ def test_files_fail_alone(run: Run, make_collection: MakeCollection, folder: Pat
     assert photos.info().items == 3
 
 
+def test_what_files_are_called_is_spelled_out(
+    run: Run, make_collection: MakeCollection, tmp_path: Path
+) -> None:
+    """A name may move the terminal's cursor, and need not be UTF-8."""
+    for name in (b"a\x1b[2J\nb.png", b"caf\xe9.png"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"no image")
+    photos = make_collection("starter")
+    ran = run("put", tmp_path, "-c", photos.name)
+    first, second = sorted(ran.err.splitlines())
+    assert first.startswith("a\\x1b[2J\\nb.png: image: ")
+    assert second.startswith("caf\\udce9.png: item.id: ")
+    ran = run("put", tmp_path, "-c", photos.name, "--json")
+    assert {each["id"] for each in json.loads(ran.out)["errors"]} == {"a\x1b[2J\nb.png", "caf\udce9.png"}
+
+
 def test_which_files_are_taken(run: Run, make_collection: MakeCollection, folder: Path) -> None:
     texts = make_collection("starter")
     assert run("put", folder, "--glob", "*.txt", "-c", texts.name, "--json").json["created"] == 1

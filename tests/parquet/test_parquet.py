@@ -142,20 +142,24 @@ def test_rows_that_are_no_items_fail_alone(
     make_collection: Callable[..., Collection], tmp_path: Path
 ) -> None:
     columns = {
-        "id": ["a", "", "c", "d"],
-        "metadata": ["{}", "{}", "{", "{}"],
-        "modality": [None, None, None, "sound"],
-        "payload": [None, None, None, b"beep"],
-        "features.given": [[1.0, 2.0, 3.0, 4.0]] * 4,
+        "id": ["a", "", "c", "d", "e", "f", None],
+        "metadata": ["{}", "{}", "{", "{}", "[" * 100_000, "[1]", "{}"],
+        "modality": [None, None, None, "sound", None, None, None],
+        "payload": [None, None, None, b"beep", None, None, None],
+        "features.given": [[1.0, 2.0, 3.0, 4.0]] * 7,
     }
     pq.write_table(pa.table(columns), tmp_path / "c.parquet")
     results = import_collection(make_collection("given"), tmp_path / "c.parquet")
     assert [(result.id, result.status) for result in results] == [
-        ("a", PutStatus.CREATED), ("", PutStatus.FAILED), ("c", PutStatus.FAILED), ("d", PutStatus.FAILED),
-    ]  # fmt: skip
+        ("a", PutStatus.CREATED),
+        *((each, PutStatus.FAILED) for each in ("", "c", "d", "e", "f", "None")),
+    ]
     assert "item.id" in str(results[1].error)
     assert "must be JSON" in str(results[2].error)
     assert "modality: 'sound' given, must be one of image, text" in str(results[3].error)
+    assert "must be JSON: maximum recursion depth" in str(results[4].error)
+    assert "item.metadata: [1] given, must be a JSON object" in str(results[5].error)
+    assert "item.id: None given" in str(results[6].error)
 
 
 @pytest.mark.parametrize(
@@ -215,3 +219,58 @@ def test_the_commands(
     assert "3 items: 3 created" in run("import", file, "--collection", other.name)
     check_same(filled, other)
     assert json.loads(run("export", file, "--no-payloads", "-c", filled.name, "--json"))["items"] == 3
+
+
+def test_a_file_that_is_damaged_tells_how_far_it_was_read(
+    make_collection: Callable[..., Collection], tmp_path: Path
+) -> None:
+    file = tmp_path / "c.parquet"
+    vectors = np.random.default_rng(0).normal(size=(4_000, DIMENSION)).astype(np.float32)
+    columns = {
+        "id": [str(n) for n in range(4_000)],
+        "metadata": ["{}"] * 4_000,
+        "features.given": pa.array(list(vectors), pa.list_(pa.float32())),
+    }
+    pq.write_table(pa.table(columns), file, row_group_size=1_000, compression="gzip")
+    whole = bytearray(file.read_bytes())
+    place = pq.ParquetFile(file).metadata.row_group(3).column(2).data_page_offset
+    whole[place : place + 2_000] = bytes(2_000)
+    file.write_bytes(whole)
+    collection = make_collection("given")
+    with pytest.raises(InvalidArgumentError, match="cannot be read to its end") as caught:
+        import_collection(collection, file)
+    assert "items were stored" in str(caught.value)
+    assert collection.info().items > 0
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        pa.array([[1.0, 2.0, 3.0, 4.0], None], pa.list_(pa.float64())),
+        pa.array([[1.0, 2.0, 3.0, 4.0], None], pa.large_list(pa.float32())),
+        pa.array([[1.0, 2.0, 3.0, 4.0], None], pa.list_(pa.float16(), 4)),
+        pa.array([[1, 2, 3, 4], None], pa.list_(pa.int64())),
+    ],
+    ids=lambda value: str(value.type),
+)
+def test_vectors_and_texts_of_every_type_that_others_write(
+    make_collection: Callable[..., Collection], tmp_path: Path, vectors: pa.Array
+) -> None:
+    columns = {
+        "id": pa.array(["a", "b"], pa.large_string()),
+        "metadata": pa.array(["{}", None], pa.dictionary(pa.int32(), pa.string())),
+        "modality": pa.array(["text", "text"], pa.dictionary(pa.int8(), pa.large_string())),
+        "payload": pa.array([b"a text", b"another"], pa.large_binary()),
+        "features.given": vectors,
+        "predictions.given": pa.nulls(2),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "c.parquet")
+    collection = make_collection("given", "starter")
+    results = import_collection(collection, tmp_path / "c.parquet")
+    assert [result.error for result in results] == [None, None]
+    first, second = collection.items(view=ALL)
+    assert first.features["given"].tolist() == [1, 2, 3, 4]
+    assert "given" not in second.features
+    assert (first.metadata, second.metadata) == ({}, {})
+    assert second.payload is not None
+    assert second.payload.read() == b"another"

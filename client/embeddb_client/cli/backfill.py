@@ -9,7 +9,16 @@ import typer
 
 from embeddb.query import Backfill, BackfillState
 from embeddb_client.cli.completion import model_names
-from embeddb_client.cli.options import CollectionName, Json, Server, connect, err, out, print_json
+from embeddb_client.cli.options import (
+    CollectionName,
+    Json,
+    Server,
+    connect,
+    err,
+    out,
+    print_json,
+    printable,
+)
 
 __all__ = ["backfill"]
 
@@ -40,7 +49,7 @@ def backfill(
         print_json(_facts(progress))
     else:
         for missing in progress.listed:
-            err.print(f"{missing.id}: {missing.error}", soft_wrap=True)
+            err.print(printable(f"{missing.id}: {missing.error}"), soft_wrap=True)
         out.print(
             f"{model}: {progress.state}, {progress.embedded:,} of {progress.items:,} items embedded, "
             f"{progress.missing:,} could not be, in {progress.seconds:.1f} s ({progress.rate:.0f} items/s)"

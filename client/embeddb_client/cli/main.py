@@ -16,7 +16,7 @@ from embeddb_client.cli import collections, contexts, keys, models
 from embeddb_client.cli.grouping import cluster, dedupe
 from embeddb_client.cli.items import get, ls, rm
 from embeddb_client.cli.mapping import map_items
-from embeddb_client.cli.options import err
+from embeddb_client.cli.options import err, printable
 from embeddb_client.cli.parquet import export_file, import_file
 from embeddb_client.cli.put import put
 from embeddb_client.cli.questions import calibrate, classify, compare, evaluate
@@ -91,5 +91,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(message: str, code: int = 1) -> int:
-    err.print(f"embeddb: {' '.join(message.split())}", soft_wrap=True)
+    err.print(f"embeddb: {printable(' '.join(message.split()))}", soft_wrap=True)
     return code

@@ -185,7 +185,7 @@ def _spec(text: str | None) -> dict[str, object]:
         return {}
     try:
         value = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidArgumentError("--spec", text, f"must be JSON, or @FILE that holds it: {error}") from None
     if not isinstance(value, dict):
         raise InvalidArgumentError("--spec", text, "must be a JSON object")

@@ -34,6 +34,7 @@ __all__ = [
     "pairs",
     "print_json",
     "print_table",
+    "printable",
 ]
 
 Server = Annotated[
@@ -81,7 +82,9 @@ def connect(server: str | None, collection: str | None = None) -> Client:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    # The name of a file need not be UTF-8; what is not becomes JSON's own \udc80.
+    typer.echo(text.encode("utf-8", "backslashreplace").decode())
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, none: str = "none") -> None:
@@ -137,5 +140,5 @@ def json_or_text(typed: str) -> Any:
     """What is JSON as JSON, so that 20 is a number; anything else as the text that it is."""
     try:
         return json.loads(typed)
-    except ValueError:
+    except (ValueError, RecursionError):
         return typed

@@ -23,6 +23,7 @@ from embeddb_client.cli.options import (
     first_model,
     out,
     print_json,
+    printable,
 )
 from embeddb_client.cli.sources import Source, find
 from embeddb_client.client import Client
@@ -148,7 +149,7 @@ def report(results: Sequence[PutResult], seconds: float, as_json: bool, *, of: i
         print_json(summary)
     else:
         for item_id, error in failed:
-            err.print(f"{item_id}: {error}", soft_wrap=True)
+            err.print(printable(f"{item_id}: {error}"), soft_wrap=True)
         parts = [f"{counts[status]:,} {status}" for status in PutStatus if counts[status]]
         items = f"{len(results):,} items" if of is None else f"{len(results):,} of {of:,} items"
         rate = len(results) / seconds

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from embeddb.questions import OnProgress, Progress
-from embeddb_client.cli.options import Json, Server, connect, err, out, print_json
+from embeddb_client.cli.options import Json, Server, connect, err, out, print_json, printable
 
 __all__ = ["backup", "verify"]
 
@@ -44,7 +44,7 @@ def verify(server: Server = None, as_json: Json = False) -> None:
         print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            err.print(str(finding), soft_wrap=True)
+            err.print(printable(str(finding)), soft_wrap=True)
         out.print(f"{len(findings)} problem(s)" if findings else "everything is sound")
     if findings:
         raise typer.Exit(1)

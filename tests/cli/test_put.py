@@ -9,6 +9,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +183,42 @@ def test_vectors_in_a_list(run: Run, make_collection: MakeCollection, tmp_path: 
     )
     assert vectors.search([1, 0, 0, 0], k=1)[0].metadata == {"tags": ["x"], "n": 1}
     assert [item.id for item in vectors.items()] == ["a", "b", "c"]
+
+
+def test_columns_of_types_that_json_has_not(run: Run, make_collection: MakeCollection, tmp_path: Path) -> None:
+    when = datetime(2026, 11, 22, 6, 30, tzinfo=UTC)
+    rows = {
+        "id": ["a", "b"],
+        "vector": [[1.0, 0, 0, 0], [0, 1.0, 0, 0]],
+        "when": pa.array([when, None], pa.timestamp("ns", "UTC")),
+        "day": [when.date(), None],
+        "price": [Decimal("19.90"), None],
+        "made": [{"at": when.date(), "of": ["x"]}, None],
+        "kind": pa.array(["cup", "cat"]).dictionary_encode(),
+        "nothing": pa.nulls(2),
+    }
+    pq.write_table(pa.table(rows), tmp_path / "list.parquet")
+    vectors = make_collection("given")
+    ran = run("put", tmp_path / "list.parquet", "-c", vectors.name)
+    assert (ran.code, ran.err) == (0, "")
+    assert vectors.get("a").metadata == {
+        "when": "2026-11-22T06:30:00+00:00",
+        "day": "2026-11-22",
+        "price": 19.9,
+        "made": {"at": "2026-11-22", "of": ["x"]},
+        "kind": "cup",
+    }
+    assert vectors.get("b").metadata == {"kind": "cat"}
+
+
+def test_cells_that_json_has_not_are_text_and_may_be_long(
+    run: Run, make_collection: MakeCollection, tmp_path: Path
+) -> None:
+    texts = make_collection("starter")
+    long = "a long text " * 20_000
+    (tmp_path / "list.csv").write_text(f"id,text,size,tree\na,{long},NaN,{'[' * 100_000}\n")
+    assert run("put", tmp_path / "list.csv", "-c", texts.name, "--json").json["created"] == 1
+    assert texts.get("a").metadata == {"size": "NaN", "tree": "[" * 100_000}
 
 
 def test_arrays_that_are_none(run: Run, make_collection: MakeCollection, tmp_path: Path) -> None:

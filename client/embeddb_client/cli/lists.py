@@ -9,6 +9,9 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from datetime import time as clock
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,8 @@ from embeddb_client.cli.options import json_or_text
 __all__ = ["LISTS", "Entry", "read_array", "read_list"]
 
 KINDS = ("path", "text", "vector")
+# Of a text, or of a vector of some hundred thousand numbers; the module's own limit is an eighth of a text.
+LARGEST_CELL = 1 << 24
 Row = Mapping[str, Any]
 
 
@@ -93,6 +98,7 @@ def _metadata(row: Row, kind: str = "id") -> Row:
 def _csv(path: Path) -> tuple[Sequence[str], list[Row]]:
     """The columns and the rows of a CSV file; an empty cell is None, and a number is one."""
     listed: list[Row] = []
+    csv.field_size_limit(LARGEST_CELL)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, strict=True)
@@ -122,9 +128,26 @@ def _parquet(path: Path) -> tuple[Sequence[str], list[Row]]:
         raise FailedPreconditionError(f"{path} needs pyarrow: pip install 'embeddb[parquet]'") from None
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        rows = table.to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise InvalidArgumentError("PATHS", str(path), f"cannot be read as a list: {error}") from None
-    return table.column_names, table.to_pylist()
+    return table.column_names, [
+        {key: value if key in KINDS else _plain(value) for key, value in row.items()} for row in rows
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """A value of a column as JSON can hold it: times as ISO 8601, decimals as numbers, the others as they are."""
+    match value:
+        case date() | clock():
+            return value.isoformat()
+        case Decimal():
+            return float(value)
+        case list():
+            return [_plain(each) for each in value]
+        case dict():
+            return {key: _plain(each) for key, each in value.items()}
+    return value
 
 
 LISTS: Mapping[str, Callable[[Path], tuple[Sequence[str], Sequence[Row]]]] = {

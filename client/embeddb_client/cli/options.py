@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich import box
@@ -136,9 +136,14 @@ def pairs(values: Sequence[str], option: str) -> Mapping[str, Any]:
     return read
 
 
+def _no_constant(name: str) -> NoReturn:
+    """Python reads NaN and Infinity, which JSON has not."""
+    raise ValueError(name)
+
+
 def json_or_text(typed: str) -> Any:
     """What is JSON as JSON, so that 20 is a number; anything else as the text that it is."""
     try:
-        return json.loads(typed)
+        return json.loads(typed, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return typed

@@ -38,9 +38,10 @@ class Access:
     def __post_init__(self) -> None:
         check_fields(self)
         # gRPC refuses such a header with a message that tells the whole secret.
-        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
-            allowed = "must be printable ASCII, without a line's end (its value is not shown)"
-            raise InvalidArgumentError("api_key", f"{len(self.api_key)} characters", allowed)
+        key = self.api_key
+        if key is not None and not (key and key.isascii() and key.isprintable()):
+            allowed = "must be printable ASCII, not empty and without a line's end (its value is not shown)"
+            raise InvalidArgumentError("api_key", f"{len(key)} characters", allowed)
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """What encrypts a channel; None for one that is not.

@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock
 
 from embeddb.errors import AlreadyExistsError, DataLossError, InvalidArgumentError, NotFoundError
-from embeddb.query import check_name
+from embeddb.query import check_name, check_names
 
 __all__ = ["Key", "KeyFile", "Role", "role_of"]
 
@@ -97,11 +97,13 @@ class KeyFile:
 
         Raises:
             AlreadyExistsError: the name is taken.
-            InvalidArgumentError: the name or the secret is not one.
+            InvalidArgumentError: the name, that of a collection, or the secret is not one.
         """
         check_name("name", name)
-        if secret is not None and len(secret) < MIN_SECRET:
-            allowed = f"must have at least {MIN_SECRET} characters, and they should be random"
+        check_names("collections", collections)
+        can_be_sent = secret is None or (secret.isascii() and secret.isprintable())
+        if secret is not None and (len(secret) < MIN_SECRET or not can_be_sent):
+            allowed = f"must have at least {MIN_SECRET} characters of printable ASCII, all of them random"
             raise InvalidArgumentError("secret", f"{len(secret)} characters", allowed)
         made = secret or PREFIX + secrets.token_urlsafe(32)
         now = datetime.now(UTC).isoformat(timespec="seconds")

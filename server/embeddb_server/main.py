@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         getattr(import_module(f"embeddb_server.{COMMANDS[command]}"), command)(arguments)
-    except EmbeddbError as error:
+    except (EmbeddbError, OSError) as error:
         print(f"embeddb-server: {error}", file=sys.stderr)
         return 1
     return 0

@@ -165,6 +165,8 @@ def test_to_watch_the_health_takes_a_key_since_it_takes_a_stream(address: str, k
 
 
 def test_a_key_that_cannot_be_a_header_is_not_shown() -> None:
+    with pytest.raises(InvalidArgumentError, match="api_key: '0 characters' given"):
+        Access(api_key="")
     with pytest.raises(InvalidArgumentError, match="api_key: '12 characters' given") as refused:
         Access(api_key="edb_letters\n")
     assert "letters" not in str(refused.value)
@@ -196,8 +198,10 @@ def test_the_command_makes_lists_and_removes_keys(tmp_path: Path, capsys: pytest
     assert main(["keys", *data, "list"]) == 0
     assert capsys.readouterr().out.startswith("me\twrite\tmine\t")
     assert main(["keys", *data, "add", "me"]) == 1
+    assert main(["keys", *data, "add", "you", "--collection", "mine,other"]) == 1
+    assert main(["keys", *data, "add", "you", "--secret", str(tmp_path / "none")]) == 1
     assert main(["keys", *data, "remove", "you"]) == 1
-    assert capsys.readouterr().err.count("embeddb-server: ") == 2
+    assert capsys.readouterr().err.count("embeddb-server: ") == 4
     assert main(["keys", *data, "remove", "me"]) == 0
     assert main(["keys", "--data", str(tmp_path / "mistyped"), "list"]) == 0
     assert not (tmp_path / "mistyped").exists()
@@ -216,6 +220,8 @@ def test_a_secret_from_elsewhere_can_be_added_again_and_again(
     assert main(add) == 1
     with pytest.raises(InvalidArgumentError, match="at least 32 characters"):
         keys.add("you", Role.READ, secret="short")
+    with pytest.raises(InvalidArgumentError, match="of printable ASCII"):
+        keys.add("you", Role.READ, secret="ä" * 40)
     assert "s" * 40 not in capsys.readouterr().out
 
 

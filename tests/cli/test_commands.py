@@ -15,6 +15,7 @@ import timm
 import torch
 
 import embeddb
+from embeddb.query import PutItem
 from embeddb.settings import ModelSettings
 from embeddb_client import Client, Collection
 from embeddb_server import Server
@@ -189,6 +190,18 @@ def test_ls_goes_through_pages(run: Run, pets: Collection) -> None:
     assert "cat [b]" in table.out
     assert "--after" in table.err
     assert "note :cat:" in run("ls", "-c", pets.name).out
+
+
+@pytest.mark.parametrize("item_id", ["a\nb", "it's $HOME \\n", "\x1b[2J\t'\\'", "été ☕", "x" * 400])
+def test_the_next_page_can_be_copied_to_a_shell(
+    run: Run, make_collection: MakeCollection, item_id: str
+) -> None:
+    items = make_collection("given")
+    items.put_many(PutItem(each, features={"given": [1, 2, 3, 4]}) for each in (item_id, f"{item_id}+"))
+    (line,) = run("ls", "-c", items.name, "-n", 1).err.splitlines()
+    word = line.removeprefix("more: --after ")
+    ran = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, text=True, check=True)
+    assert ran.stdout == item_id
 
 
 def test_rm_says_what_was_not_there(run: Run, pets: Collection) -> None:

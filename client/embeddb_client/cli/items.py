@@ -20,6 +20,7 @@ from embeddb_client.cli.options import (
     out,
     print_json,
     print_table,
+    shell_word,
 )
 
 __all__ = ["get", "item_json", "ls", "predicted", "rm"]
@@ -74,7 +75,7 @@ def ls(
     rows = [(item.id, item.modality or "", in_short(item.metadata)) for item in page.items]
     print_table(["id", "kind", "metadata"], rows, none="no items")
     if page.next_token:
-        err.print(f"more: --after {page.next_token!r}")
+        err.print(f"more: --after {shell_word(page.next_token)}", soft_wrap=True)
 
 
 def rm(
@@ -114,7 +115,7 @@ def rm(
     else:
         out.print(f"{done} {len(item_ids) - len(missing)} of {len(item_ids)}")
         for item_id in missing:
-            err.print(f"no item named {item_id!r}")
+            err.print(f"no item named {item_id!r}", soft_wrap=True)
     if missing:
         raise typer.Exit(1)
 

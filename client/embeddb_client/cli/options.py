@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NoReturn
 
@@ -35,6 +36,7 @@ __all__ = [
     "print_json",
     "print_table",
     "printable",
+    "shell_word",
 ]
 
 Server = Annotated[
@@ -123,6 +125,14 @@ def in_short(metadata: Mapping[str, Any]) -> str:
 def printable(text: str) -> str:
     """The text with control characters spelled out: ids and metadata are what other people wrote."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def shell_word(text: str) -> str:
+    """The text as one word of a shell, which can be copied: control characters as bash and zsh spell them."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = text.replace("\\", r"\\").replace("'", r"\'")
+    return f"$'{printable(escaped)}'"
 
 
 def pairs(values: Sequence[str], option: str) -> Mapping[str, Any]:

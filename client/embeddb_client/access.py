@@ -47,8 +47,8 @@ class Access:
         """What encrypts a channel; None for one that is not.
 
         Raises:
-            InvalidArgumentError: a file cannot be read or is not what it should be, or a certificate is without
-                its key.
+            InvalidArgumentError: a file cannot be read or is not what it should be, or a certificate is
+                without its key.
         """
         # An empty path is a mistake, and not to be taken for none: the key would travel in clear.
         if not self.tls and self.ca is None and self.certificate is None and self.key is None:

@@ -68,4 +68,3 @@ def decode(data: bytes, max_bytes: int, max_pixels: int) -> PilImage.Image:
     except Exception as error:
         # Pillow's parsers answer damaged bytes with errors of every class, from SyntaxError to MemoryError.
         raise InvalidArgumentError("image", data, f"cannot be decoded: {error}") from None
-

@@ -316,11 +316,9 @@ class Registry:
                     f"registered; register them under a new name"
                 )
         except Exception as error:
-            # An upgraded library may raise anything, and one model must not keep the folder from being opened.
+            # An upgraded library may raise anything, and one model must not keep a folder from being opened.
             if not isinstance(error, EmbeddbError):
                 log.exception("model %r: loading failed", info.name)
             entry.refusal = str(error) or type(error).__name__
-            raise FailedPreconditionError(
-                f"model {info.name!r} is not available: {entry.refusal}"
-            ) from error
+            raise FailedPreconditionError(f"model {info.name!r} is not available: {entry.refusal}") from error
         return model

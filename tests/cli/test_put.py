@@ -185,7 +185,9 @@ def test_vectors_in_a_list(run: Run, make_collection: MakeCollection, tmp_path: 
     assert [item.id for item in vectors.items()] == ["a", "b", "c"]
 
 
-def test_columns_of_types_that_json_has_not(run: Run, make_collection: MakeCollection, tmp_path: Path) -> None:
+def test_columns_of_types_that_json_has_not(
+    run: Run, make_collection: MakeCollection, tmp_path: Path
+) -> None:
     when = datetime(2026, 11, 22, 6, 30, tzinfo=UTC)
     rows = {
         "id": ["a", "b"],

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import timm
@@ -15,6 +16,7 @@ import torch
 import embeddb
 from embeddb.errors import FailedPreconditionError
 from embeddb.models import ModelSettings
+from embeddb.models import registry as registry_module
 from embeddb.query import Precision, RunOptions
 from tests.models.pictures import PICTURES
 

@@ -399,5 +399,5 @@ def test_files_of_tls_that_are_not_there_do_not_send_a_key_in_clear(named: dict[
 
 
 def test_an_access_of_other_types_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="^tls: 'yes' given, must be true or false"):
+    with pytest.raises(InvalidArgumentError, match=r"^tls: 'yes' given, must be true or false"):
         Access(tls="yes")  # type: ignore[arg-type]

@@ -207,9 +207,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     authority = trustme.CA()
     own, other = authority.issue_cert("localhost"), authority.issue_cert("localhost")
     key = load_pem_private_key(own.private_key_pem.bytes(), None)
-    encrypted = key.private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"a password")
-    )
+    encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"a password"))
     contents = {
         "certificate": own.cert_chain_pems[0].bytes(),
         "key": own.private_key_pem.bytes(),

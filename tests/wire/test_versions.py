@@ -63,5 +63,7 @@ def test_a_value_of_a_later_version_is_named(read: Callable[[], object], field: 
 def test_an_answer_for_fewer_than_were_asked_for_is_refused(
     exchange: Exchange[list[EmbeddbError]], response: object
 ) -> None:
-    with pytest.raises(FailedPreconditionError, match="0 outcomes for a batch of 1: it is of another version"):
+    with pytest.raises(
+        FailedPreconditionError, match="0 outcomes for a batch of 1: it is of another version"
+    ):
         exchange.read(response)

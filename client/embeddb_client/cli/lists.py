@@ -137,7 +137,7 @@ def _parquet(path: Path) -> tuple[Sequence[str], list[Row]]:
 
 
 def _plain(value: Any) -> Any:
-    """A value of a column as JSON can hold it: times as ISO 8601, decimals as numbers, the others as they are."""
+    """A value of a column as JSON can hold it: times as ISO 8601, decimals as numbers, others as they are."""
     match value:
         case date() | clock():
             return value.isoformat()

@@ -22,7 +22,7 @@ PRECISION_BFLOAT16: Precision
 PRECISION_FLOAT16: Precision
 
 class Model(_message.Message):
-    __slots__ = ("name", "spec_json", "modalities", "dimension", "labels", "fingerprint", "options", "running")
+    __slots__ = ("name", "spec_json", "modalities", "dimension", "labels", "fingerprint", "options", "running", "refusal")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SPEC_JSON_FIELD_NUMBER: _ClassVar[int]
     MODALITIES_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class Model(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
     name: str
     spec_json: str
     modalities: _containers.RepeatedScalarFieldContainer[_common_pb2.Modality]
@@ -39,7 +40,8 @@ class Model(_message.Message):
     fingerprint: str
     options: RunOptions
     running: Running
-    def __init__(self, name: _Optional[str] = ..., spec_json: _Optional[str] = ..., modalities: _Optional[_Iterable[_Union[_common_pb2.Modality, str]]] = ..., dimension: _Optional[int] = ..., labels: _Optional[int] = ..., fingerprint: _Optional[str] = ..., options: _Optional[_Union[RunOptions, _Mapping]] = ..., running: _Optional[_Union[Running, _Mapping]] = ...) -> None: ...
+    refusal: str
+    def __init__(self, name: _Optional[str] = ..., spec_json: _Optional[str] = ..., modalities: _Optional[_Iterable[_Union[_common_pb2.Modality, str]]] = ..., dimension: _Optional[int] = ..., labels: _Optional[int] = ..., fingerprint: _Optional[str] = ..., options: _Optional[_Union[RunOptions, _Mapping]] = ..., running: _Optional[_Union[Running, _Mapping]] = ..., refusal: _Optional[str] = ...) -> None: ...
 
 class RunOptions(_message.Message):
     __slots__ = ("device", "precision", "lazy", "compile", "unload_after_seconds")

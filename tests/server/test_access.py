@@ -401,3 +401,29 @@ def test_files_of_tls_that_are_not_there_do_not_send_a_key_in_clear(named: dict[
 def test_an_access_of_other_types_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match=r"^tls: 'yes' given, must be true or false"):
         Access(tls="yes")  # type: ignore[arg-type]
+
+
+def test_why_no_connection_comes_about_is_said(
+    database: Database, authority: trustme.CA, ca: Path, tmp_path: Path
+) -> None:
+    other = pem(trustme.CA().cert_pem, tmp_path / "other.pem")
+    encrypted, mutual, clear = (
+        serve_tls(database, authority, None),
+        serve_tls(database, authority, ca.read_bytes()),
+        Server(database, "localhost:0"),
+    )
+    clear.start()
+    elsewhere = encrypted.address.replace("localhost", "127.0.0.1")
+    for address, access, cause in (
+        (encrypted.address, Access(), "it may want TLS"),
+        (encrypted.address, Access(ca=other), "its certificate is not signed by"),
+        (elsewhere, Access(ca=ca), "its certificate is for another name"),
+        (mutual.address, Access(ca=ca), "or a certificate of the caller"),
+        (clear.address, Access(ca=ca), "it does not speak TLS"),
+    ):
+        with Client(address, timeout=20, access=access) as caller, pytest.raises(UnavailableError) as caught:
+            caller.create_collection("nix")
+        assert str(caught.value).startswith("the server cannot be reached: ")
+        assert cause in str(caught.value)
+    for server in (encrypted, mutual, clear):
+        server.stop(drain_seconds=0)

@@ -44,6 +44,14 @@ STATUS_CODES: dict[type[EmbeddbError], grpc.StatusCode] = {
     errors.InternalError: grpc.StatusCode.INTERNAL,
 }
 
+_CAUSES = {
+    "Socket closed": "it may want TLS, or a certificate of the caller",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not signed by who is trusted here, or by `ca`",
+    "Hostname Verification": "its certificate is for another name than that in the address",
+}
+"""What it mostly means that a connection failed, by what gRPC says then, in words of TLS or in none."""
+
 _CLASSES = {cls.__name__: cls for cls in STATUS_CODES}
 _CLASSES_BY_CODE = {code: cls for cls, code in STATUS_CODES.items()}
 
@@ -102,7 +110,7 @@ def error_from_call(call: grpc.RpcError) -> EmbeddbError:
     status = rpc_status.from_call(call)
     if status is None:
         cls = _CLASSES_BY_CODE.get(call.code(), errors.InternalError)
-        return cls.from_details(call.details() or call.code().name, {})
+        return cls.from_details(_explained(call.details() or call.code().name), {})
     cls, details, request_id = _by_number(status.code), {}, None
     for packed in status.details:
         if packed.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
@@ -115,6 +123,14 @@ def error_from_call(call: grpc.RpcError) -> EmbeddbError:
             packed.Unpack(request)
             request_id = request.request_id
     return cls.from_details(status.message, details, request_id)
+
+
+def _explained(said: str) -> str:
+    """What gRPC says, with what is mostly meant where a connection failed."""
+    if not said.startswith("failed to connect"):
+        return said
+    cause = next((cause for sign, cause in _CAUSES.items() if sign in said), None)
+    return said if cause is None else f"the server cannot be reached: {cause} ({said})"
 
 
 def _by_number(number: int) -> type[EmbeddbError]:

@@ -225,15 +225,15 @@ def test_a_file_that_is_damaged_tells_how_far_it_was_read(
     make_collection: Callable[..., Collection], tmp_path: Path
 ) -> None:
     file = tmp_path / "c.parquet"
-    vectors = np.random.default_rng(0).normal(size=(4_000, DIMENSION)).astype(np.float32)
+    vectors = np.random.default_rng(0).normal(size=(6_000, DIMENSION)).astype(np.float32)
     columns = {
-        "id": [str(n) for n in range(4_000)],
-        "metadata": ["{}"] * 4_000,
+        "id": [str(n) for n in range(6_000)],
+        "metadata": ["{}"] * 6_000,
         "features.given": pa.array(list(vectors), pa.list_(pa.float32())),
     }
     pq.write_table(pa.table(columns), file, row_group_size=1_000, compression="gzip")
     whole = bytearray(file.read_bytes())
-    place = pq.ParquetFile(file).metadata.row_group(3).column(2).data_page_offset
+    place = pq.ParquetFile(file).metadata.row_group(5).column(2).data_page_offset
     whole[place : place + 2_000] = bytes(2_000)
     file.write_bytes(whole)
     collection = make_collection("given")

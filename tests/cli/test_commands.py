@@ -97,7 +97,7 @@ def test_models_come_and_go(run: Run, client: Client, tmp_path: Path) -> None:
 def test_of_a_model_that_cannot_be_loaded_the_list_says_why(run: Run, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     checkpoint = tmp_path / "models" / "net.pt"
-    torch.save(timm.create_model("test_vit").state_dict(), checkpoint)
+    torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), checkpoint)
     settings = ModelSettings(folder=checkpoint.parent)
     with embeddb.open(tmp_path / "data", models=settings) as database:
         database.register_model(

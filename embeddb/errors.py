@@ -164,6 +164,9 @@ def _shorten(value: object, limit: int = 80) -> str:
         text = repr(value)
     except RecursionError:
         text = f"a deeply nested {type(value).__name__}"
+    except ValueError:
+        # Python writes no number of more than 4,300 digits.
+        text = f"{type(value).__name__} of a huge number"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -9,6 +9,7 @@ In process and through a server alike; it needs the extra `parquet`.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -99,7 +100,8 @@ def import_collection(
         One result an item, those that could not be read last.
 
     Raises:
-        InvalidArgumentError: the file cannot be read, lacks a column, or has one of another type.
+        InvalidArgumentError: the file cannot be read, lacks a column, or has one twice or of another
+            type.
         NotFoundError: the file has features of a model that the collection does not have.
     """
     try:
@@ -112,6 +114,11 @@ def import_collection(
         if missing:
             raise InvalidArgumentError(
                 "path", str(path), f"must have columns id and metadata, lacks {missing}"
+            )
+        twice = sorted(name for name, count in Counter(names).items() if count > 1)
+        if twice:
+            raise InvalidArgumentError(
+                "path", str(path), f"must have each column once, has {twice} more often"
             )
         _check_types(file.schema_arrow, features=features)
         models = [name.removeprefix(FEATURES) for name in names if features and name.startswith(FEATURES)]

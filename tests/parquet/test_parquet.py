@@ -133,6 +133,9 @@ def test_files_that_cannot_be_imported(
     pq.write_table(pa.table({"id": ["a"]}), file)
     with pytest.raises(InvalidArgumentError, match="must have columns id and metadata"):
         import_collection(filled, file)
+    pq.write_table(pa.Table.from_arrays([["a"], ["b"], ["{}"]], ["id", "id", "metadata"]), file)
+    with pytest.raises(InvalidArgumentError, match=r"must have each column once, has \['id'\] more often"):
+        import_collection(filled, file)
     export_collection(filled, file)
     with pytest.raises(NotFoundError, match=r"no model of collection .* named 'tiny'; there are: given"):
         import_collection(make_collection("given"), file)

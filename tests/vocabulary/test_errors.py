@@ -14,6 +14,7 @@ from embeddb.errors import (
     InvalidArgumentError,
     NotFoundError,
 )
+from embeddb.query import PutItem
 from embeddb_protos.v1 import common_pb2
 from embeddb_protos.wire.errors import STATUS_CODES, error_from, error_message
 
@@ -47,3 +48,8 @@ def test_every_error_has_a_status_code_and_no_two_the_same() -> None:
     leaves = {cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, EmbeddbError)}
     assert leaves - {EmbeddbError} == set(STATUS_CODES)
     assert len(set(STATUS_CODES.values())) == len(STATUS_CODES)
+
+
+def test_a_number_that_python_does_not_write_is_refused_like_any_other() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"item\.metadata: dict of a huge number given"):
+        PutItem("a", "a text", {"n": 1 << 20_000})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import faiss
@@ -12,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.gate import Gate
-from embeddb.index.centres import have_codes, prepare_additions, search_of_centres, with_directions
+from embeddb.index.centres import have_codes, prepare_additions, with_directions
 from embeddb.index.coder import Coder
-from embeddb.index.exact import best, score
+from embeddb.index.exact import best, first, score
 from embeddb.index.faiss_search import faiss_search, selector
 from embeddb.index.gpu import MOST_SELECTED
 from embeddb.index.gpu_copy import GpuCopy
+from embeddb.index.parameters import plain_parameters, search_parameters
+from embeddb.index.refinement import Refinement
 from embeddb.index.tuning import MAX_EXTRA, Shortlist, Tuned, candidates, least, measure
 from embeddb.index.vectors import Allowed, Kept, Moment
 from embeddb.query import Metric
@@ -88,6 +89,7 @@ class Approximate:
             faiss.downcast_InvertedLists(self._lists), faiss.ArrayInvertedLists
         )
         self._transforms = isinstance(faiss.downcast_index(index), faiss.IndexPreTransform)
+        self._refinement = Refinement(index)
 
     @classmethod
     def train(cls, factory: str, moment: Moment) -> Approximate:
@@ -156,21 +158,20 @@ class Approximate:
             As `embeddb.index.exact.scan`.
         """
         shortlist = self.tuned.shortlist(k) if shortlist is None else shortlist
+        size = candidates(k, shortlist)
         if allowed is not None or not moment.dead:
-            places = self._candidates(queries, candidates(k, shortlist), end, effort, allowed)
-        else:
-            # FAISS takes long to ask of every place whether it lives, and few of the nearest do not.
-            thinned = math.ceil(k * len(moment) / max(moment.living.count, 1))
-            size = candidates(min(thinned, k + MAX_EXTRA), shortlist)
-            places = self._candidates(queries, size, end, effort, None)
-            places[~moment.are_living(places)] = -1
-            short = np.count_nonzero(places >= 0, axis=1) < k
-            if short.any():
-                places[short] = -1
-                size = candidates(k, shortlist)
-                again = self._candidates(queries[short], size, end, effort, moment.living)
-                places[short, : again.shape[1]] = again
-        return best(score(moment, queries, places), places, k)
+            return first(*self._scored(moment, end, queries, size, effort, allowed), k)
+        # FAISS takes long to ask of every place whether it lives, and few of the nearest do not.
+        thinned = math.ceil(k * len(moment) / max(moment.living.count, 1))
+        more = candidates(min(thinned, k + MAX_EXTRA), shortlist)
+        found, places = self._scored(moment, end, queries, more, effort, None)
+        short = np.count_nonzero(places >= 0, axis=1) < k
+        if short.any():
+            again = self._scored(moment, end, queries[short], size, effort, moment.living)
+            width = again[0].shape[1]
+            found[short], places[short] = -np.inf, -1
+            found[short, :width], places[short, :width] = again
+        return first(found, places, k)
 
     def tune(self, moment: Moment, recall: float, go_on: Callable[[], bool] = lambda: True) -> None:
         """Measure what each effort gives; where `go_on` ends it, all stays as it was.
@@ -249,13 +250,43 @@ class Approximate:
         # FAISS takes nothing out of lists on a GPU: a new copy is made of what is left.
         self.copy.leave()
 
+    def _scored(
+        self, moment: Moment, end: int, queries: Floats, size: int, effort: int, allowed: Allowed | None
+    ) -> tuple[Floats, Places]:
+        """Scores and places of `_candidates` that live, as `scan` has them."""
+        some_are_dead = allowed is None and moment.dead > 0
+        refined = self._refined(moment, end, queries, size, effort, allowed)
+        if refined is None:
+            places = self._candidates(queries, size, end, effort, allowed)
+            if some_are_dead:
+                places[~moment.are_living(places)] = -1
+            return best(score(moment, queries, places), places, places.shape[1])
+        if some_are_dead and (gone := ~moment.are_living(refined[1])).any():
+            refined[0][gone] = -np.inf
+            return best(*refined, gone.shape[1])
+        return refined
+
+    def _refined(
+        self, moment: Moment, end: int, queries: Floats, size: int, effort: int, allowed: Allowed | None
+    ) -> tuple[Floats, Places] | None:
+        """`_candidates` with their scores, all by one call of FAISS; None where it cannot do both."""
+        size = min(size, len(self))
+        if not size or not moment.is_whole or self.copy.gpu is not None:
+            return None
+        chosen = None if allowed is None else selector(allowed)
+        parameters = self._parameters(effort, size, chosen, refines=True)
+        with self._gate:
+            # What was added since may lie where the moment has no vectors.
+            if end < len(self):
+                return None
+            return self._refinement.search(moment.kept[:end], queries, size, parameters)
+
     def _candidates(
         self, queries: Floats, size: int, end: int, effort: int, allowed: Allowed | None
     ) -> Places:
         """The places (q, size) int64 that rank best by their codes, at most all; -1 for none."""
-        size = min(size, int(self.index.ntotal))
+        size = min(size, len(self))
         if not size:
-            # All were swept out since the moment.
             return np.full((len(queries), 1), -1, np.int64)
         parameters = self._parameters(effort, size, None if allowed is None else selector(allowed))
         # The copy takes no filter, and FAISS has kernels for so many candidates and lists there.
@@ -284,26 +315,10 @@ class Approximate:
         """The share of the vectors that a search with an effort reads, if queries are like the vectors."""
         return 1.0 if self._lists is None else effort / self._most() * self._lists.imbalance_factor()
 
-    def _parameters(self, effort: int, size: int, chosen: faiss.IDSelectorBitmap | None) -> Any:
+    def _parameters(
+        self, effort: int, size: int, chosen: faiss.IDSelectorBitmap | None, refines: bool = False
+    ) -> Any:
         graph = self._ivf is None
         amount = max(effort, GRAPH_FACTOR * size) if graph else min(effort, self._most_lists)
-        make = _plain_parameters if chosen is None else _parameters
-        return make(graph, self._coded_centres, self._transforms, amount, chosen)
-
-
-def _parameters(
-    graph: bool, coded_centres: bool, transforms: bool, amount: int, selector: faiss.IDSelectorBitmap | None
-) -> Any:
-    """FAISS's own of a search in a graph or in lists, with so many candidates or lists."""
-    # FAISS's Python wrapper gives these classes keywords, which its type stubs do not know.
-    if graph:
-        return faiss.SearchParametersHNSW(efSearch=amount, sel=selector)  # type: ignore[attr-defined]
-    centres = search_of_centres(amount) if coded_centres else None
-    parameters = faiss.SearchParametersIVF(nprobe=amount, sel=selector, quantizer_params=centres)  # type: ignore[call-arg]
-    if transforms:
-        return faiss.SearchParametersPreTransform(index_params=parameters)  # type: ignore[call-arg]
-    return parameters
-
-
-# Without a filter a few serve all searches: FAISS only reads them, and making one takes several us.
-_plain_parameters = lru_cache(maxsize=64)(_parameters)
+        make = plain_parameters if chosen is None else search_parameters
+        return make(graph, self._coded_centres, self._transforms, refines, amount, chosen)

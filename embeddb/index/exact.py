@@ -21,7 +21,7 @@ from embeddb.index.shortlist import Shortlist, largest, ranked
 from embeddb.index.vectors import Allowed, Moment
 from embeddb.query import Metric
 
-__all__ = ["FEW_PLACES", "best", "scan", "scan_all", "scan_places", "score"]
+__all__ = ["FEW_PLACES", "best", "first", "scan", "scan_all", "scan_places", "score"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -100,15 +100,20 @@ def best(found: Floats, places: Places, k: int) -> tuple[Floats, Places]:
     order = np.lexsort((places, -found))[:, :k]
     if count > 1:
         order = order + size * np.arange(count)[:, np.newaxis]
-    found, places = found.take(order), places.take(order)
-    if size < k:
-        missing = ((0, 0), (0, k - size))
-        found = np.pad(found, missing, constant_values=-np.inf)
-        places = np.pad(places, missing, constant_values=-1)
+    found, places = first(found.take(order), places.take(order), k)
     # What is none is last.
     if -np.inf in found[:, -1].tolist():
         places[found == -np.inf] = -1
     return found, places
+
+
+def first(found: Floats, places: Places, k: int) -> tuple[Floats, Places]:
+    """The first k (q, k) of candidates (q, m) that are in order already, padded as `scan` says."""
+    missing = k - found.shape[1]
+    if missing <= 0:
+        return found[:, :k], places[:, :k]
+    sides = ((0, 0), (0, missing))
+    return np.pad(found, sides, constant_values=-np.inf), np.pad(places, sides, constant_values=-1)
 
 
 def _scan(

@@ -59,7 +59,7 @@ def prepared(metric: Metric, vectors: Floats) -> Floats:
     known = lengths.tolist()
     # The squares of the largest and smallest floats leave float32's range.
     if known and min(known) > SHORTEST and max(known) < LONGEST:
-        unit: Floats = np.divide(vectors, lengths[:, np.newaxis], order="C")
+        unit: Floats = vectors / lengths[:, np.newaxis]
         return unit
     plain = (lengths > SHORTEST) & (lengths < LONGEST)
     unit = np.empty(vectors.shape, np.float32)

@@ -61,7 +61,10 @@ class Point:
 
 def least(curve: Sequence[Point], recall: float) -> Point:
     """The least effort that gave a recall; the most that was tried if none did."""
-    return next((each for each in curve if each.recall >= recall), curve[-1])
+    for each in curve:
+        if each.recall >= recall:
+            return each
+    return curve[-1]
 
 
 @dataclass(frozen=True)

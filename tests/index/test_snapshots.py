@@ -154,14 +154,14 @@ def test_the_shortlist_is_kept_with_the_efforts_that_were_measured_with_it(
         index.settle()
         index.close()
     asked: list[int] = []
-    find = approximate.Approximate._candidates
+    find = approximate.Approximate._scored
 
-    def noted(self: approximate.Approximate, *arguments: Any) -> npt.NDArray[np.int64]:
-        places = find(self, *arguments)
-        asked.append(places.shape[1])
-        return places
+    def noted(self: approximate.Approximate, *arguments: Any) -> Any:
+        found = find(self, *arguments)
+        asked.append(found[1].shape[1])
+        return found
 
-    monkeypatch.setattr(approximate.Approximate, "_candidates", noted)
+    monkeypatch.setattr(approximate.Approximate, "_scored", noted)
     index = storage.open()
     index.search(VECTORS[:1], 10)
     index.close()

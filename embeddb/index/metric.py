@@ -6,6 +6,8 @@ product the bias is none. For L2 it is -|x|^2 / 2, since |q - x|^2 = |q|^2 - 2 (
 
 from __future__ import annotations
 
+import math
+
 import faiss
 import numpy as np
 import numpy.typing as npt
@@ -52,16 +54,20 @@ def prepared(metric: Metric, vectors: Floats) -> Floats:
     if metric is not Metric.COSINE:
         return np.array(vectors, np.float32, order="C")
     vectors = np.ascontiguousarray(vectors, np.float32)
+    unit: Floats
+    if len(vectors) == 1:
+        # A lone query finds numpy's functions out of the processor's caches: it calls as few as can be.
+        length = math.sqrt(faiss.fvec_norm_L2sqr(swig_ptr(vectors), vectors.shape[1]))  # type: ignore[attr-defined]
+        if SHORTEST < length < LONGEST:
+            unit = vectors / np.float32(length)
+            return unit
     lengths = np.empty(len(vectors), np.float32)
-    # For a lone query a third of what numpy's `einsum` and `sqrt` take.
     faiss.fvec_norms_L2(swig_ptr(lengths), swig_ptr(vectors), vectors.shape[1], len(vectors))  # type: ignore[attr-defined]
-    # Python's own minimum and maximum, for a lone query finds numpy's out of the processor's caches.
-    known = lengths.tolist()
     # The squares of the largest and smallest floats leave float32's range.
-    if known and min(known) > SHORTEST and max(known) < LONGEST:
-        unit: Floats = vectors / lengths[:, np.newaxis]
-        return unit
     plain = (lengths > SHORTEST) & (lengths < LONGEST)
+    if plain.all():
+        unit = vectors / lengths[:, np.newaxis]
+        return unit
     unit = np.empty(vectors.shape, np.float32)
     np.divide(vectors, lengths[:, np.newaxis], out=unit, where=plain[:, np.newaxis])
     unit[~plain] = _scaled_to_unit(vectors[~plain])

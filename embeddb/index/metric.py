@@ -57,7 +57,7 @@ def prepared(metric: Metric, vectors: Floats) -> Floats:
     unit: Floats
     if len(vectors) == 1:
         # A lone query finds numpy's functions out of the processor's caches: it calls as few as can be.
-        length = math.sqrt(faiss.fvec_norm_L2sqr(swig_ptr(vectors), vectors.shape[1]))  # type: ignore[attr-defined]
+        length = math.sqrt(faiss.fvec_norm_L2sqr(swig_ptr(vectors), vectors.shape[1]))
         if SHORTEST < length < LONGEST:
             unit = vectors / np.float32(length)
             return unit

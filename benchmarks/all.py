@@ -57,7 +57,7 @@ STEPS = {
     "threshold": Step(("threshold.py",), 6),
     "million": Step(("million.py",), 12),
     "filters": Step(("filters.py",), 5),
-    "writes": Step(("writes.py",), 4),
+    "writes": Step(("writes.py",), 6),
     "messages": Step(("messages.py",), 1),
     "queries": Step(("queries.py",), 3),
     "models": Step(("models.py",), 3),

@@ -35,6 +35,13 @@ from embeddb.query import CollectionSettings, Encoding, PutItem
 from embeddb.storage import CollectionStore
 
 Figures = dict[str, float]
+Searches = Callable[[Callable[[], object], Callable[[], bool]], list[float]]
+"""Searches as long as the second goes on; gives how long each took, in seconds."""
+
+# Of searches that arrive at a fixed rate so many are due a second, and at most so many are answered at once.
+ARRIVALS, MOST_AT_ONCE = 100, 32
+# Searches are idle for so long before the puts beside them, and after these.
+IDLE_SECONDS = 2.0
 
 
 def as_items(name: str, vectors: Floats) -> list[PutItem]:
@@ -113,39 +120,85 @@ def streamed(
     asked: Floats,
     settings: CollectionSettings,
 ) -> Figures:
-    """All items in one call, whose batches overlap; then as many again, beside a caller who searches.
+    """All items in one call, whose batches overlap; then as many again, beside two kinds of searches in turn.
 
-    The first ones are indexed before that. The caller searches without a pause, each time for another vector.
-    Searches are idle before and after, when there are twice as many vectors.
+    The first ones are indexed before that. Each search is for another vector. Searches are idle before and
+    after, when there are twice as many vectors.
     """
-    collection = database.create_collection("streamed", ["given"], settings)
-    seconds = timed(lambda: collection.put_many(items))
-    collection.settle()
     queries = cycle(asked)
 
-    def search() -> float:
-        query = next(queries)
-        return timed(lambda: collection.search(query))
+    def beside(searches: Searches) -> tuple[float, float, list[float], list[float]]:
+        """Seconds of the first items and of the others, and of searches idle and beside the others."""
+        collection = database.create_collection("streamed", ["given"], settings)
 
-    idle = [search() for _ in range(300)]
-    beside: list[float] = []
-    with ThreadPoolExecutor(1) as pool:
-        putting = pool.submit(timed, lambda: collection.put_many(others))
-        while not putting.done():
-            beside.append(search())
-        seconds_beside = putting.result()
-    # What was put is found, be it in the index by now or not.
-    last = collection.search(others[-1].features["given"])[0]
-    assert last.id == others[-1].id, last
-    collection.settle()
-    idle += [search() for _ in range(300)]
-    database.drop_collection("streamed")
+        def search() -> None:
+            collection.search(next(queries))
+
+        first = timed(lambda: collection.put_many(items))
+        collection.settle()
+        idle = searches(search, going_on(IDLE_SECONDS))
+        with ThreadPoolExecutor(1) as pool:
+            putting = pool.submit(timed, lambda: collection.put_many(others))
+            waits = searches(search, lambda: not putting.done())
+            second = putting.result()
+        # What was put is found, be it in the index by now or not.
+        last = collection.search(others[-1].features["given"])[0]
+        assert last.id == others[-1].id, last
+        collection.settle()
+        idle += searches(search, going_on(IDLE_SECONDS))
+        database.drop_collection("streamed")
+        return first, second, idle, waits
+
+    alone, unpaused, idle, waits = beside(without_pause)
+    _, arrived, idle_arrivals, late = beside(as_they_arrive)
     return {
-        "puts in one call/s": len(items) / seconds,
-        "the same beside searches/s": len(items) / seconds_beside,
-        "p99 of a search, ms": float(np.percentile(idle, 99)) * 1000,
-        "p99 of a search beside puts, ms": float(np.percentile(beside, 99)) * 1000,
+        "puts in one call/s": len(items) / alone,
+        "the same beside searches/s": len(items) / unpaused,
+        "p99 of a search, ms": p99_ms(idle),
+        "p99 of a search beside puts, ms": p99_ms(waits),
+        f"the same beside {ARRIVALS} searches a second/s": len(items) / arrived,
+        "p99 of a search that arrives, ms": p99_ms(idle_arrivals),
+        "p99 of a search that arrives beside puts, ms": p99_ms(late),
     }
+
+
+def without_pause(search: Callable[[], object], goes_on: Callable[[], bool]) -> list[float]:
+    """How long searches take, in seconds, of a caller who asks again as soon as there is an answer."""
+    waits = []
+    while goes_on():
+        waits.append(timed(search))
+    return waits
+
+
+def as_they_arrive(search: Callable[[], object], goes_on: Callable[[], bool]) -> list[float]:
+    """How long searches take, in seconds, that are due at a fixed rate, each from when it was due.
+
+    One that is late delays no other. The caller above asks least while answers take long, and so hardly sees
+    it: G. Tene's "coordinated omission".
+    """
+    begun = time.perf_counter()
+
+    def wait(due: float) -> float:
+        search()
+        return time.perf_counter() - due
+
+    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+        waits = []
+        while goes_on():
+            due = begun + len(waits) / ARRIVALS
+            time.sleep(max(0.0, due - time.perf_counter()))
+            waits.append(pool.submit(wait, due))
+        return [each.result() for each in waits]
+
+
+def going_on(seconds: float) -> Callable[[], bool]:
+    """Whether less than so many seconds have passed since this call."""
+    end = time.perf_counter() + seconds
+    return lambda: time.perf_counter() < end
+
+
+def p99_ms(seconds: list[float]) -> float:
+    return float(np.percentile(seconds, 99)) * 1000
 
 
 def single(database: Database, item: PutItem) -> float:

@@ -30,7 +30,7 @@ Places = npt.NDArray[np.int64]
 
 TRAINING_POINTS_PER_LIST = 64
 # A search waits for no more than so many vectors to be added: more where they were coded before.
-ADD_AT_ONCE, ADD_CODED_AT_ONCE = 64, 512
+ADD_AT_ONCE, ADD_CODED_AT_ONCE = 64, 1024
 # FAISS's number for a fast scan of one query after the other (`IndexIVFFastScan.implem`). The one that it
 # takes by itself asks for memory for each list, which threads that share a heap wait for: 64 queries take two
 # of them twice as long, and a lone query takes a fifth longer.
@@ -109,6 +109,11 @@ class Approximate:
 
     def __len__(self) -> int:
         return self._places
+
+    @property
+    def codes_beside(self) -> bool:
+        """Whether what is added is coded beside the lists, which takes about as long as to put it."""
+        return Coder.fits(self.index)
 
     def add(self, vectors: Kept, go_on: Callable[[], bool] = lambda: True) -> None:
         """Add the vectors (n, d) of the next places, as long as `go_on` says so."""

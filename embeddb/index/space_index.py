@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -35,6 +36,8 @@ Floats = npt.NDArray[np.float32]
 
 MAX_SEARCHES_AT_ONCE = 64
 MAX_QUEUE = 4096
+# Puts go before the index for as long as nobody has searched for so many seconds.
+SEARCHED_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +76,7 @@ class SpaceIndex:
         self._snapshots = snapshots
         self._encoding = encoding
         self._gpu = gpu
+        self._searched_at = -SEARCHED_SECONDS
         self._live_recall = LiveRecall(f"recall-{name}")
         self._searching = Searching(self._policy, self._live_recall, self._fault)
         self._hold(Contents(self._new_vectors(), name=name))
@@ -119,6 +123,8 @@ class SpaceIndex:
     def update(self, rows: Rows, vectors: Floats, removed: Rows, sequence: int = 0) -> None:
         """Add rows and take others out, in one step for every search.
 
+        Beside searches it waits a while where the approximate index is far behind; see `Upkeep.hold_back`.
+
         Args:
             rows: (n,) int64, ascending, all beyond those that were ever here.
             vectors: (n, dimension) float32.
@@ -132,6 +138,8 @@ class SpaceIndex:
             self._upkeep.hurry()
             coming.join()
         self._upkeep.wake()
+        if time.monotonic() < self._searched_at + SEARCHED_SECONDS:
+            self._upkeep.hold_back(len(rows))
 
     def settle(self) -> None:
         """Return when the index is as the policy wants it, if nothing is written meanwhile."""
@@ -178,6 +186,7 @@ class SpaceIndex:
         if queries.ndim != 2 or queries.shape[1] != self.dimension:
             raise InvalidArgumentError("queries", queries.shape, f"must be (n, {self.dimension})")
         check_finite_scores("queries", queries, self.metric)
+        self._searched_at = time.monotonic()
         if allowed is not None or effort is Effort.EXACT:
             # On this thread, and not on the one that answers others meanwhile.
             self._wait()

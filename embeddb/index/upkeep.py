@@ -43,6 +43,10 @@ COPIED_AT_ONCE = 8192
 RECEIVE_DELAY = 1.0
 # So many vectors that were added are no longer scanned, while the rest of them is added.
 COVERED_AT_ONCE = 1024
+# Who puts waits while more than so many are not added yet, and while others are: each search scans them all.
+HELD_BACK_TAIL = 4096
+# Nobody waits for more than so many times as many to be added as he put.
+HELD_BACK_TIMES = 2
 # After so many seconds, vectors that could not be read from storage are asked for again.
 RECEIVE_PAUSE = 30.0
 # Between two looks at the clock, of which the first says that it is not yet time.
@@ -93,6 +97,9 @@ class Upkeep:
         self._receive_at = time.monotonic() + RECEIVE_DELAY
         # When the index is tuned anew, by the same clock as above.
         self._tune_at = 0.0
+        # Whether a tail is being added that puts wait for; of each part of it, and of its end, they are told.
+        self._adding = False
+        self._added = threading.Condition()
 
     def wake(self) -> None:
         """Begin with what has to be done, if anything; returns at once."""
@@ -105,6 +112,23 @@ class Upkeep:
         if coming is not None and not coming.over:
             self._receive_at = 0.0
             self.wake()
+
+    def hold_back(self, count: int) -> None:
+        """Have someone who put so many wait while the approximate index is being added to and far behind.
+
+        Nobody waits for more than twice as many to be added, be the index ever so far behind, as it is after
+        a build: if all wait for that, it catches up. Nor for anything but additions, or for those to a graph,
+        which take many times as long as puts.
+        """
+        with self._added:
+            start = self._covered()
+            self._added.wait_for(
+                lambda: (
+                    not self._adding
+                    or len(self._contents.state.moment) - self._covered() <= HELD_BACK_TAIL
+                    or self._covered() >= start + HELD_BACK_TIMES * count
+                )
+            )
 
     def settle(self) -> None:
         """Return when nothing has to be done any more."""
@@ -245,12 +269,26 @@ class Upkeep:
         """Add what is scanned beside the approximate index to it."""
         moment, approximate = self._contents.state.moment, self._contents.state.approximate
         assert approximate is not None
-        for start in range(len(approximate), len(moment), COVERED_AT_ONCE):
-            approximate.add(moment.since(start)[:COVERED_AT_ONCE], self._goes_on)
-            self._contents.cover(approximate)
+        self._adding = approximate.codes_beside
+        try:
+            for start in range(len(approximate), len(moment), COVERED_AT_ONCE):
+                approximate.add(moment.since(start)[:COVERED_AT_ONCE], self._goes_on)
+                self._contents.cover(approximate)
+                self._tell_added()
+        finally:
+            self._adding = False
+            self._tell_added()
         self._tune_at = time.monotonic() + LOAD_SECONDS
         if self._untuned(approximate) <= MAX_UNTUNED_GROWTH:
             self._save_grown()
+
+    def _tell_added(self) -> None:
+        with self._added:
+            self._added.notify_all()
+
+    def _covered(self) -> int:
+        """How many places the approximate index stands for."""
+        return self._contents.state.codes.first
 
     @staticmethod
     def _untuned(approximate: Approximate) -> float:

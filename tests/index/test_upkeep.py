@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -192,6 +194,125 @@ def test_what_waits_to_be_added_is_found_by_a_lone_search(
             assert rows[0, 0] == row
             np.testing.assert_allclose(scores[0], unit[rows[0]] @ unit[row], atol=1e-5)
             assert not set(rows[0]) & set(range(4003, 4003 + dead))
+
+
+class Gated:
+    """Additions to an index that wait until they may, or fail."""
+
+    def __init__(self, index: SpaceIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+        lists = approximate(index)
+        self.begun = threading.Event()
+        self.may = threading.Semaphore(0)
+        self.fails = False
+        self._add = lists.add
+        monkeypatch.setattr(lists, "add", self._gated)
+
+    def _gated(self, vectors: Floats, go_on: Callable[[], bool]) -> None:
+        self.begun.set()
+        while not self.may.acquire(timeout=0.01):
+            if not go_on():
+                return
+        if self.fails:
+            raise MemoryError
+        self._add(vectors, go_on)
+
+
+FarBehind = tuple[SpaceIndex, Gated, threading.Thread]
+
+
+@contextmanager
+def putting_far_ahead(index: SpaceIndex, monkeypatch: pytest.MonkeyPatch) -> Iterator[FarBehind]:
+    """Of the index 5,000 vectors are to be added, a thousand at a time, and somebody puts 1,500 more."""
+    monkeypatch.setattr("embeddb.index.upkeep.COVERED_AT_ONCE", 1000)
+    add(index, 0, clustered(4000, seed=0))
+    gated = Gated(index, monkeypatch)
+
+    def put(first: int, count: int) -> threading.Thread:
+        vectors = clustered(count, seed=first)
+        thread = threading.Thread(
+            target=lambda: index.update(np.arange(first, first + count), vectors, NONE), daemon=True
+        )
+        thread.start()
+        return thread
+
+    putting = [put(4000, 5000)]
+    assert gated.begun.wait(10)
+    putting.append(put(9000, 1500))
+    try:
+        yield index, gated, putting[-1]
+    finally:
+        gated.may.release(100)
+        for thread in putting:
+            thread.join()
+
+
+@pytest.fixture
+def far_behind(make: Make, monkeypatch: pytest.MonkeyPatch) -> Iterator[FarBehind]:
+    monkeypatch.setattr("embeddb.index.space_index.SEARCHED_SECONDS", 3600)
+    index = make(LISTS)
+    index._searched_at = time.monotonic()
+    with putting_far_ahead(index, monkeypatch) as put:
+        yield put
+
+
+def test_who_puts_waits_for_twice_as_many_to_be_added(
+    far_behind: FarBehind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, gated, putting = far_behind
+    monkeypatch.setattr("embeddb.index.upkeep.HELD_BACK_TAIL", 100)
+    gated.may.release(2)
+    putting.join(0.3)
+    assert putting.is_alive()
+    # What was put is found, though nobody was told so yet.
+    assert index.search(clustered(1500, seed=9000)[:1], 1)[1][0, 0] == 9000
+    gated.may.release()
+    putting.join(10)
+    assert not putting.is_alive()
+    assert len(approximate(index)) == 7000
+
+
+def test_who_puts_waits_no_longer_than_the_index_is_far_behind(
+    far_behind: FarBehind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, gated, putting = far_behind
+    monkeypatch.setattr("embeddb.index.upkeep.HELD_BACK_TAIL", 5500)
+    gated.may.release()
+    putting.join(10)
+    assert not putting.is_alive()
+    assert len(approximate(index)) == 5000
+
+
+def test_who_puts_waits_for_no_additions_that_failed(far_behind: FarBehind) -> None:
+    index, gated, putting = far_behind
+    gated.fails = True
+    gated.may.release()
+    putting.join(10)
+    assert not putting.is_alive()
+    assert len(approximate(index)) == 4000
+    assert len(index) == 10_500
+
+
+def test_who_puts_waits_for_no_index_that_is_closed(far_behind: FarBehind) -> None:
+    index, _, putting = far_behind
+    index.close()
+    putting.join(10)
+    assert not putting.is_alive()
+
+
+@pytest.mark.parametrize(("factory", "searched"), [(LISTS, False), ("HNSW16", True)])
+def test_who_puts_waits_for_nothing(
+    factory: str, searched: bool, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody searches, nor for a graph, whose additions take so much longer."""
+    monkeypatch.setattr("embeddb.index.policy.HNSW_MINIMUM", 1000)
+    monkeypatch.setattr("embeddb.index.upkeep.HELD_BACK_TAIL", 100)
+    index = make(factory)
+    if searched:
+        index._searched_at = time.monotonic() + 3600
+    with putting_far_ahead(index, monkeypatch) as (_, _, putting):
+        putting.join(10)
+        assert not putting.is_alive()
+        assert len(approximate(index)) == 4000
 
 
 def test_float16_is_kept_as_float16(make: Make) -> None:

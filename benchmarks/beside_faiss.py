@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from embeddb.index import SpaceIndex
 from embeddb.index.approximate import Approximate
-from embeddb.index.tuning import candidates
+from embeddb.index.tuned import candidates
 
 K = 10
 RECALL = 0.95

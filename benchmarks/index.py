@@ -25,7 +25,6 @@ from report import add_options, finish
 
 import embeddb
 from embeddb.index import IndexPolicy, SpaceIndex
-from embeddb.index.tuning import WIDE_K
 from embeddb.options import Effort
 
 Figures = Iterator[tuple[str, float]]
@@ -33,6 +32,7 @@ Figures = Iterator[tuple[str, float]]
 QUERIES = 200
 EXACT_VECTORS = 100_000
 BATCH = 64
+MANY = 100
 NONE = np.empty(0, np.int64)
 
 
@@ -70,8 +70,8 @@ def approximate(vectors: Floats, queries: Floats, factory: str) -> Figures:
     truth = index.search(queries, K, effort=Effort.EXACT)[1]
     for effort in (Effort.SPEED, Effort.BALANCED, Effort.ACCURACY):
         yield f"{effort}: recall@10", recall(index.search(queries, K, effort=effort)[1], truth)
-    truth = index.search(queries, WIDE_K, effort=Effort.EXACT)[1]
-    yield f"{Effort.BALANCED}: recall@{WIDE_K}", recall(index.search(queries, WIDE_K)[1], truth)
+    truth = index.search(queries, MANY, effort=Effort.EXACT)[1]
+    yield f"{Effort.BALANCED}: recall@{MANY}", recall(index.search(queries, MANY)[1], truth)
     alone, own = lone_ms(bare(index), index, queries)
     yield "FAISS alone, one query, ms", alone
     yield "here, one query, ms", own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import faiss
@@ -19,7 +20,8 @@ from embeddb.index.gpu import MOST_SELECTED
 from embeddb.index.gpu_copy import GpuCopy
 from embeddb.index.parameters import plain_parameters, search_parameters
 from embeddb.index.refinement import Refinement
-from embeddb.index.tuning import MAX_EXTRA, Shortlist, Tuned, candidates, least, measure
+from embeddb.index.tuned import MAX_EXTRA, Tuned, candidates, least
+from embeddb.index.tuning import GRAPH_FACTOR, measure
 from embeddb.index.vectors import Allowed, Kept, Moment
 from embeddb.query import Metric
 
@@ -36,8 +38,6 @@ ADD_AT_ONCE, ADD_CODED_AT_ONCE = 64, 1024
 # of them twice as long, and a lone query takes a fifth longer.
 QUERY_BY_QUERY = 11
 MAX_EFFORT = 4096
-# A graph that keeps fewer candidates than twice the hits misses many of the last of them.
-GRAPH_FACTOR = 2
 # Beyond the hits that efforts are measured for, this is the share of a further list that is hits.
 LIST_SHARE = 0.25
 
@@ -148,7 +148,6 @@ class Approximate:
         k: int,
         effort: int,
         allowed: Allowed | None = None,
-        shortlist: Shortlist | None = None,
     ) -> tuple[Floats, Places]:
         """The nearest living places, of which it may miss some; scored in full precision.
 
@@ -157,12 +156,11 @@ class Approximate:
             end: the place before which to look.
             queries: (q, d) float32, prepared.
             allowed: those that a filter leaves; None for all that live.
-            shortlist: how many candidates to score again; None for those that were found to be enough.
 
         Returns:
             As `embeddb.index.exact.scan`.
         """
-        shortlist = self.tuned.shortlist(k) if shortlist is None else shortlist
+        shortlist = self.tuned.shortlist(k)
         size = candidates(k, shortlist)
         if allowed is not None or not moment.dead:
             return first(*self._scored(moment, end, queries, size, effort, allowed), k)
@@ -190,16 +188,9 @@ class Approximate:
         if not go_on():
             return
         covered = moment.until(len(self))
-        graph, most = self._ivf is None, self._most()
-
-        def rank(queries: Floats, size: int, effort: int) -> Places:
-            return self._candidates(queries, size, len(covered), effort, covered.allowed(None))
-
-        def search(shortlist: Shortlist, queries: Floats, k: int, effort: int) -> Places:
-            return self.search(covered, len(covered), queries, k, effort, shortlist=shortlist)[1]
-
-        by_codes = None if self._has_whole_vectors() else rank
-        measured = measure(covered, by_codes, search, recall, most, graph, go_on)
+        rank = partial(self._ranked, covered)
+        has_codes, graph = not self._has_whole_vectors(), self._ivf is None
+        measured = measure(covered, rank, has_codes, graph, self._most(), recall, go_on)
         if measured is None:
             return
         before = self._tuned
@@ -285,6 +276,14 @@ class Approximate:
             if end < len(self):
                 return None
             return self._refinement.search(moment.kept[:end], queries, size, parameters)
+
+    def _ranked(self, moment: Moment, queries: Floats, size: int, effort: int) -> Places:
+        """The living places (q, size) of a moment that rank best by their codes; -1 for none."""
+        thinned = math.ceil(size * len(moment) / max(moment.living.count, 1))
+        places = self._candidates(queries, thinned, len(moment), effort, None)
+        dead = ~moment.are_living(places)
+        places[dead] = -1
+        return np.take_along_axis(places, np.argsort(dead, axis=1, kind="stable")[:, :size], 1)
 
     def _candidates(
         self, queries: Floats, size: int, end: int, effort: int, allowed: Allowed | None

@@ -27,7 +27,7 @@ from isal.isal_zlib import crc32
 
 from embeddb.errors import DataLossError
 from embeddb.index.approximate import Approximate
-from embeddb.index.tuning import Measured, Point, Tuned
+from embeddb.index.tuned import Measured, Point, Tuned
 from embeddb.index.vectors import Moment
 
 __all__ = ["Snapshot", "SnapshotFile", "snapshot_damage"]

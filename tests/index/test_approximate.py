@@ -263,7 +263,7 @@ def test_the_hits_beyond_a_small_cluster_are_found(request: pytest.FixtureReques
     add(index, 0, rng.permutation(vectors))
     index.settle()
     queries = (centres[:200] + 0.1 * rng.normal(size=(200, 128))).astype("f4")
-    for k in (10, 100):
+    for k in (10, 15, 25, 30, 50, 70, 100):
         exact, found = (
             index.search(queries, k, effort=effort)[1] for effort in (Effort.EXACT, Effort.BALANCED)
         )
@@ -279,7 +279,7 @@ def test_more_hits_take_more_effort(k: int, make: Callable[..., SpaceIndex]) -> 
     serving = index._contents.state.approximate
     assert serving is not None
     efforts = [serving.effort(0.95, each, 12_000) for each in (1, 10, 30, k)]
-    assert efforts[0] == efforts[1] < efforts[2] < efforts[3]
+    assert efforts[0] == efforts[1] <= efforts[2] < efforts[3]
     queries = clustered(300, seed=7)
     exact = index.search(queries, k, effort=Effort.EXACT)[1]
     accurate = index.search(queries, k, effort=Effort.ACCURACY)[1]
@@ -290,6 +290,18 @@ def test_more_hits_take_more_effort(k: int, make: Callable[..., SpaceIndex]) -> 
         found = serving.search(covered, len(covered), queries, k, effort)[1]
         share = np.mean([len(set(a) & set(b)) / k for a, b in zip(exact, found, strict=True)])
         assert (share > 0.93) == enough
+
+
+def test_tuning_that_is_ended_changes_nothing(make: Callable[..., SpaceIndex]) -> None:
+    index = make()
+    add(index, 0, clustered(3000))
+    index.settle()
+    serving = index._contents.state.approximate
+    assert serving is not None
+    before, left = serving.tuned, iter([True, True, True])
+    serving.tune(index._contents.state.moment, 0.95, lambda: next(left, False))
+    assert serving.tuned is before
+    assert next(left, None) is None
 
 
 def test_many_threads_search_codes_of_the_fast_scan_at_once(make: Callable[..., SpaceIndex]) -> None:

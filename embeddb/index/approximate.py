@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.gate import Gate
-from embeddb.index.centres import have_codes, prepare_additions, with_directions
+from embeddb.index.centres import have_codes, prepare_additions, train_centres, with_directions
 from embeddb.index.coder import Coder
 from embeddb.index.exact import best, first, score
 from embeddb.index.faiss_search import faiss_search, selector
@@ -88,7 +88,7 @@ class Approximate:
         self.sweepable = self._lists is not None and isinstance(
             faiss.downcast_InvertedLists(self._lists), faiss.ArrayInvertedLists
         )
-        self._transforms = isinstance(faiss.downcast_index(index), faiss.IndexPreTransform)
+        self._transforms = _transforms(index)
         self._refinement = Refinement(index)
 
     @classmethod
@@ -104,7 +104,10 @@ class Approximate:
             wanted = TRAINING_POINTS_PER_LIST * ivf.nlist
             if len(places) > wanted:
                 places = np.sort(np.random.default_rng(0).choice(places, wanted, replace=False))
-        index.train(moment.vectors[places].astype(np.float32, copy=False))
+        sample = moment.vectors[places].astype(np.float32, copy=False)
+        if ivf is not None and have_codes(ivf) and not _transforms(index):
+            train_centres(ivf, sample)
+        index.train(sample)
         return cls(index, factory)
 
     def __len__(self) -> int:
@@ -326,3 +329,8 @@ class Approximate:
         amount = max(effort, GRAPH_FACTOR * size) if graph else min(effort, self._most_lists)
         make = plain_parameters if chosen is None else search_parameters
         return make(graph, self._coded_centres, self._transforms, refines, amount, chosen)
+
+
+def _transforms(index: faiss.Index) -> bool:
+    """Whether an index has vectors transformed before it looks at them."""
+    return isinstance(faiss.downcast_index(index), faiss.IndexPreTransform)

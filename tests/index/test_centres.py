@@ -57,3 +57,27 @@ def test_vectors_without_a_direction_are_in_lists_too(vectors: Floats, metric: M
     lists = faiss.extract_index_ivf(approximate.index).invlists
     assert sum(lists.list_size(number) for number in range(LISTS)) == len(few)
     assert (few[3] == 0.0).all()
+
+
+@pytest.mark.parametrize("metric", [Metric.COSINE, Metric.L2])
+def test_centres_that_are_found_by_codes_are_as_near_as_those_of_faiss(
+    vectors: Floats, metric: Metric
+) -> None:
+    if metric is Metric.COSINE:
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    _, coded = trained(vectors, metric)
+    kmeans = faiss.Kmeans(DIMENSION, LISTS, niter=10, spherical=metric is Metric.COSINE)
+    kmeans.train(vectors)
+    plain = faiss.IndexFlat(DIMENSION, coded.metric_type)
+    plain.add(np.asarray(kmeans.centroids))
+    own, theirs = (float(each.search(vectors, 1)[0].mean()) for each in (coded.refine_index, plain))
+    assert own == pytest.approx(theirs, rel=0.03)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_vectors_that_are_all_the_same_have_an_index_too(metric: Metric) -> None:
+    same = np.zeros((LISTS * 64, DIMENSION), np.float32)
+    same[10:, 3] = 1.0
+    approximate, coded = trained(same, metric)
+    approximate.add(same[:100])
+    assert np.isfinite(coded.refine_index.reconstruct_n(0, LISTS)).all()

@@ -7,6 +7,7 @@ memory, two readers. On a GPU the matrix product reads them all.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,9 @@ __all__ = ["CodeMoment", "Codes"]
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-# Up to so many queries are faster one by one.
-FEW_QUERIES = 3
+# Up to so many queries are faster one by one. So many products are made that way, too, in less time than it
+# takes to import torch: some 10 ms instead of seconds.
+FEW_QUERIES, FEW_PRODUCTS = 3, 1 << 19
 FIRST_CAPACITY = 1024
 
 
@@ -61,7 +63,10 @@ class CodeMoment:
             bias: (n,) float32, what is added to the inner products, by place; None for nothing.
             allowed: which places may be found; None for all.
         """
-        if self.gpu is None and bias is None and len(queries) <= FEW_QUERIES:
+        few = len(queries) <= FEW_QUERIES or (
+            len(queries) * len(self) <= FEW_PRODUCTS and "torch" not in sys.modules
+        )
+        if self.gpu is None and bias is None and few:
             return self._one_by_one(queries, size, allowed)
         from embeddb.index.products import by_products  # Which imports torch.
 

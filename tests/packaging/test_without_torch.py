@@ -25,6 +25,7 @@ with embeddb.open(sys.argv[1]) as db:
     exact, graph = db.collection("exact"), db.collection("lists")
     query = np.ones(8, np.float32)
     print(len(exact.search(query)), len(graph.search(query)))
+    print(len(exact.search_many(Search(tuple(np.eye(8, dtype=np.float32)), 3))))
     print(len(graph.search(query, effort=Effort.EXACT)), len(graph.search(query, filter="even == true")))
     print(len(graph.search_many(Search(tuple(np.eye(8, dtype=np.float32)), 3))))
     print(db.collection("lists").space_stats()[0].index.partition(",")[0], gpu_memory(), db.stats().version)
@@ -50,4 +51,4 @@ def test_open_search_put_and_delete(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT, tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     version = embeddb.__version__
-    assert done.stdout.splitlines() == ["10 10", "10 10", "8", f"IVF8 {{}} {version}", "new set()"]
+    assert done.stdout.splitlines() == ["10 10", "8", "10 10", "8", f"IVF8 {{}} {version}", "new set()"]

@@ -1,8 +1,8 @@
 """What ranks best by short codes where many ask at once: torch's matrix products of bfloat16.
 
 This module alone of the index (and a GPU, where there is one) imports torch, which takes seconds and hundreds
-of megabytes. So the first scan that needs it imports it, and whoever is answered by an approximate index, asks
-alone, or scans few codes, never does.
+of megabytes. So the first scan that needs it imports it, and whoever is answered by an approximate index,
+asks alone, or scans few codes, never does.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from embeddb.index import IndexPolicy, SpaceIndex
 from embeddb.index.approximate import Approximate
 from embeddb.index.metric import prepared
 from embeddb.index.refinement import Refinement
+from embeddb.index.tuned import Tuned
 from embeddb.index.vectors import Allowed, Vectors
 from embeddb.query import Metric
 from tests.index.reference import scores
@@ -48,6 +49,7 @@ def indexed(factory: str, metric: Metric) -> Approximate:
     moment = filled(metric).moment()
     approximate = Approximate.train(factory, moment)
     approximate.add(moment.vectors)
+    approximate.tune(moment, 0.95)
     return approximate
 
 
@@ -73,7 +75,7 @@ def test_they_are_those_of_two_calls_to_the_bit(
         mask = moment.living.mask(0, COUNT) & (rng.random(COUNT) < 0.5)
         allowed = Allowed(np.packbits(mask, bitorder="little"), int(mask.sum()))
     approximate = indexed(factory, metric)
-    arguments = moment, COUNT, prepared(metric, numbers(queries, seed)), k, 3, allowed, (1.5, 5)
+    arguments = moment, COUNT, prepared(metric, numbers(queries, seed)), k, 3, allowed
     with patch.object(Approximate, "_candidates", side_effect=AssertionError("two calls")):
         found, places = approximate.search(*arguments)
     with patch.object(Approximate, "_refined", return_value=None):
@@ -115,17 +117,19 @@ def test_a_moment_that_is_older_than_the_index_is_searched_as_it_was() -> None:
     approximate = Approximate.train("IVF8,SQ8", vectors.moment())
     approximate.add(vectors.moment().vectors)
     before = vectors.moment()
+    approximate.tune(before, 0.95)
     more = 20 * COUNT
     vectors.append(np.arange(COUNT, COUNT + more), prepared(Metric.COSINE, numbers(more, 1)))
     now = vectors.moment()
     queries = prepared(Metric.COSINE, numbers(5, 2))
-    wanted = approximate.search(before, COUNT, queries, 10, 8, shortlist=(1.0, 10))
+    wanted = approximate.search(before, COUNT, queries, 10, 8)
     approximate.add(now.vectors[COUNT:])
     assert not np.shares_memory(before.kept, now.kept)
-    found, places = approximate.search(before, COUNT, queries, 10, 8, shortlist=(3.0, 20 * COUNT))
+    with patch.object(Tuned, "shortlist", return_value=(3.0, 20 * COUNT)):
+        found, places = approximate.search(before, COUNT, queries, 10, 8)
     assert places.max() < COUNT
     np.testing.assert_array_equal(found, wanted[0])
-    found, places = approximate.search(now, COUNT + more, queries, 10, 8, shortlist=(3.0, 10))
+    found, places = approximate.search(now, COUNT + more, queries, 10, 8)
     assert places.max() >= COUNT
     expected = np.take_along_axis(scores(Metric.COSINE, queries, now.kept), places, 1)
     np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -174,9 +174,10 @@ class Approximate:
         short = np.count_nonzero(places >= 0, axis=1) < k
         if short.any():
             again = self._scored(moment, end, queries[short], size, effort, moment.living)
-            width = again[0].shape[1]
+            # What was added between the two may make more of them than there were places before.
+            width = min(found.shape[1], again[0].shape[1])
             found[short], places[short] = -np.inf, -1
-            found[short, :width], places[short, :width] = again
+            found[short, :width], places[short, :width] = (each[:, :width] for each in again)
         return first(found, places, k)
 
     def tune(self, moment: Moment, recall: float, go_on: Callable[[], bool] = lambda: True) -> None:

@@ -19,6 +19,9 @@ Places = npt.NDArray[np.int64]
 # A query beside an item goes by two of so many that are near it.
 NEIGHBOURS = 11
 NOWHERE = np.iinfo(np.int64).max
+# With one, new queries found 0.947 and 0.950 of 0.95, and with two 0.952 and 0.955 (100,000 x 512, two sets
+# of clusters); the worst five hundred of two thousand found 0.003 less.
+ERRORS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,7 @@ class Sample:
     def recall(self, ranks: Places, k: int, size: int) -> float:
         """The share of the k nearest, the query aside, that are among the first so many that were found.
 
-        It is what is left of the mean after its standard error, so that a lucky sample does not promise too
+        It is what is left of the mean after three standard errors, so that hardly any sample promises too
         much.
         """
         exact = self.exact[:, : k + 1]
@@ -80,7 +83,7 @@ class Sample:
         found = np.count_nonzero(wanted & (ranks[:, : k + 1] < size), axis=1)
         of = np.count_nonzero(wanted, axis=1)
         shares = np.where(of == 0, 1.0, found / np.maximum(of, 1))
-        return float(shares.mean() - shares.std() / np.sqrt(len(shares)))
+        return float(shares.mean() - ERRORS * shares.std() / np.sqrt(len(shares)))
 
 
 def _beside(moment: Moment, items: Places, near: Places, rng: np.random.Generator) -> Floats:

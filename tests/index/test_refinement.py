@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import lru_cache
+from typing import Any
 from unittest.mock import patch
 
 import faiss
@@ -133,6 +134,31 @@ def test_a_moment_that_is_older_than_the_index_is_searched_as_it_was() -> None:
     assert places.max() >= COUNT
     expected = np.take_along_axis(scores(Metric.COSINE, queries, now.kept), places, 1)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_an_index_that_grows_between_two_looks_finds_what_lives() -> None:
+    """The second look, for those that found too few among the dead, has more places than the first had."""
+    vectors = filled(Metric.COSINE, COUNT)
+    vectors.bury(np.arange(0, COUNT, 2))
+    moment = vectors.moment()
+    approximate = Approximate.train("IVF8,SQ8", moment)
+    approximate.add(moment.vectors[: COUNT // 2])
+    approximate.tune(moment, 0.95)
+    looks = []
+
+    def look(self: Approximate, *arguments: Any) -> tuple[Floats, npt.NDArray[np.int64]]:
+        looks.append(len(self))
+        found = scored(self, *arguments)
+        if len(looks) == 1:
+            self.add(moment.vectors[COUNT // 2 :])
+        return found
+
+    scored = Approximate._scored
+    with patch.object(Approximate, "_scored", look):
+        found, places = approximate.search(moment, COUNT, prepared(Metric.COSINE, numbers(3, 1)), 400, 8)
+    assert looks == [COUNT // 2, COUNT]
+    assert found.shape == places.shape == (3, 400)
+    assert moment.are_living(places).all()
 
 
 def test_searches_beside_a_matrix_that_grows_score_what_they_find() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from embeddb.index.sample import Sample
+from embeddb.index.sample import ERRORS, Sample
 from embeddb.index.vectors import Vectors
 from embeddb.query import Metric
 
@@ -43,7 +43,7 @@ def test_recall_is_the_share_of_the_nearest_without_the_query_that_are_among_the
         wanted = set(exact[number, : k + 1].tolist()) - {-1, int(left_out[number])}
         hits = wanted & set(found[number, :size].tolist())
         shares.append(len(hits) / len(wanted) if wanted else 1.0)
-    expected = np.mean(shares) - np.std(shares) / np.sqrt(QUERIES)
+    expected = np.mean(shares) - ERRORS * np.std(shares) / np.sqrt(QUERIES)
     assert sample.recall(sample.ranks(found), k, size) == pytest.approx(expected)
 
 

@@ -1,6 +1,6 @@
 """Features in blocks: the vectors of 64 neighbouring rows share one LMDB value.
 
-A 2 KB value of its own takes two pages of 4 KB; in blocks the file is 1.03 times the data, and a scan of a
+A 2 KB value of its own takes a page of 4 KB; in blocks the file is 1.03 times the data, and a scan of a
 space runs at memory speed. A value is sealed; its body is a mask of 64 bits, the slots that are taken (a
 row's slot is its number modulo 64), and then their vectors, little-endian, in the order of slots.
 

@@ -36,8 +36,8 @@ class Grid:
         least, most = centroids.min(axis=1), centroids.max(axis=1)
         margin = MARGIN * (most - least)
         start, width = least - margin, (most - least + 2 * margin) / CELLS
-        # Where all centroids are in one place any cell will do.
-        width = np.where(width > 0, width, np.float32(1))
+        # Where centroids are in one place, or so near that one over the width is no float, any cell will do.
+        width = np.where(width > np.finfo(np.float32).tiny, width, np.float32(1))
         self._scale = (1 / width).ravel()
         self._shift = (-start / width).ravel()
         middles = (

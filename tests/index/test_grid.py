@@ -57,14 +57,18 @@ def test_centroids_in_one_place_are_one_code() -> None:
     """As where all vectors that an index was trained on are alike in some dimensions."""
     centroids = np.random.default_rng(0).normal(size=(PAIRS, 16, 2)).astype(np.float32)
     centroids[1, :, 0] = centroids[2] = 3.0
-    # So near to one another that one over the distance is no float32.
-    centroids[0, :, 1] *= np.float32(1e-40)
     grid = Grid(quantizer(centroids))
     vectors = centroids[:, 7].reshape(1, -1)
     codes = grid.codes(vectors)[0]
-    assert codes[[3, 4]].tolist() == [7, 7]
-    assert np.abs(centroids[0, codes[0]] - centroids[0, 7]).max() < 0.1
+    assert codes[[0, 3, 4]].tolist() == [7, 7, 7]
     assert np.abs(centroids[1, codes[1]] - centroids[1, 7]).max() < 0.1
+
+
+def test_centroids_so_near_that_one_over_their_distance_is_no_float_have_cells() -> None:
+    centroids = np.random.default_rng(0).normal(size=(PAIRS, 16, 2)).astype(np.float32)
+    centroids[0, :, 1] *= np.float32(1e-40)
+    codes = Grid(quantizer(centroids)).codes(centroids[:, 7].reshape(1, -1))[0]
+    assert np.abs(centroids[0, codes[0]] - centroids[0, 7]).max() < 0.1
 
 
 @pytest.mark.parametrize(("pairs", "fits"), [(10, True), (5, False), (20, False)])

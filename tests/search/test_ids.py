@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,15 +12,14 @@ from hypothesis import strategies as st
 
 from embeddb.errors import InvalidArgumentError
 from embeddb.search.columns import Attributes, Columns
-from embeddb.search.filter import All, AnyOf, Condition, Exists, Field, Not, OneOf, Prefix, parse
-from embeddb.search.filter import Compare as Compared
+from embeddb.search.filter import Compare, Condition, Exists, Field, OneOf, Prefix, parse
 from embeddb.search.ids import with_rows
 from embeddb.search.matching import matching
 from embeddb.storage import CollectionStore, Put
+from tests.search.conditions import OPERATORS, conditions, holds
 
 ID = Field("id")
 IDS = ["a", "a/1", "a/2", "ab", "b", "ä", "ä!", "\U0001f600", "x" * 480]
-OPERATORS = {"==": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
 @pytest.fixture(scope="module")
@@ -47,40 +45,12 @@ def found(condition: Condition, store: CollectionStore, text: str = "") -> set[s
 
 KNOWN = st.sampled_from([*IDS, "0", "a/", "z", "ö"])
 COMPARISONS = (
-    st.builds(Compared, st.just(ID), st.sampled_from(list(OPERATORS)), KNOWN)
+    st.builds(Compare, st.just(ID), st.sampled_from(list(OPERATORS)), KNOWN)
     | st.builds(OneOf, st.just(ID), st.lists(KNOWN, max_size=4).map(tuple))
     | st.builds(Prefix, st.just(ID), KNOWN)
     | st.just(Exists(ID))
 )
-CONDITIONS = st.recursive(
-    COMPARISONS,
-    lambda inner: (
-        st.builds(Not, inner)
-        | st.builds(All, st.lists(inner, min_size=1, max_size=3).map(tuple))
-        | st.builds(AnyOf, st.lists(inner, min_size=1, max_size=3).map(tuple))
-    ),
-    max_leaves=5,
-)
-
-
-def holds(condition: Condition, item_id: str) -> bool:
-    """The language's definition, on one id."""
-    match condition:
-        case Not(part):
-            return not holds(part, item_id)
-        case All(parts):
-            return all(holds(part, item_id) for part in parts)
-        case AnyOf(parts):
-            return any(holds(part, item_id) for part in parts)
-        case Exists():
-            return True
-        case Compared(_, sign, other):
-            return bool(OPERATORS[sign](item_id, other))
-        case OneOf(_, values):
-            return item_id in values
-        case Prefix(_, start):
-            return item_id.startswith(start)
-    raise AssertionError(condition)
+CONDITIONS = conditions(COMPARISONS, max_leaves=5)
 
 
 @given(condition=CONDITIONS)

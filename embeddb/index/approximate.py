@@ -120,7 +120,7 @@ class Approximate:
 
     def add(self, vectors: Kept, go_on: Callable[[], bool] = lambda: True) -> None:
         """Add the vectors (n, d) of the next places, as long as `go_on` says so."""
-        if self._coder is None and Coder.fits(self.index):
+        if self._coder is None and self.codes_beside:
             self._coder = Coder(self.index)
         step = ADD_AT_ONCE if self._coder is None else ADD_CODED_AT_ONCE
         for start in range(0, len(vectors), step):

@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.index.faiss_search import faiss_search, selector
+from embeddb.index.faiss_search import faiss_search, selector, view
 from embeddb.index.gpu import Gpu
 from embeddb.index.shortlist import Shortlist
 from embeddb.index.vectors import GROWTH, Allowed, grown
@@ -87,12 +87,7 @@ class CodeMoment:
         """FAISS's index over these codes, which it reads where they are."""
         index = _quantizer(self.codes.shape[1] // 2)
         assert isinstance(self.codes, np.ndarray)
-        # FAISS has such views of memory that is not its own for the files that it maps.
-        view: Any = faiss.MaybeOwnedVectorUInt8()
-        view.is_owned = False
-        view.view_data = view.c_ptr = faiss.swig_ptr(self.codes)
-        view.view_size = view.c_size = self.codes.size
-        index.codes, index.ntotal = view, len(self.codes)
+        index.codes, index.ntotal = view(self.codes), len(self.codes)
         return index
 
 

@@ -13,7 +13,7 @@ from faiss import swig_ptr
 from embeddb.index.vectors import Allowed
 from embeddb.query import Metric
 
-__all__ = ["OneThread", "faiss_scores", "faiss_search", "selector"]
+__all__ = ["OneThread", "faiss_scores", "faiss_search", "selector", "view"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -64,3 +64,14 @@ class OneThread:
 def selector(allowed: Allowed) -> faiss.IDSelectorBitmap:
     """What lets FAISS find these places alone; it reads their bits where they are."""
     return faiss.IDSelectorBitmap(allowed.bits)  # type: ignore[call-arg, arg-type]
+
+
+def view(array: npt.NDArray[Any]) -> Any:
+    """The bytes of an array as codes of an index of FAISS, which reads them where they are.
+
+    FAISS has such views for the files that it maps, and keeps their owner. Numpy's memory has none that FAISS
+    knows: whoever searches holds the array meanwhile.
+    """
+    # FAISS's type stubs do not know them.
+    views: Any = faiss.MaybeOwnedVectorUInt8
+    return views.create_view(swig_ptr(array), array.nbytes, views().owner)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from faiss import swig_ptr
 
 from embeddb.index.exact import best
-from embeddb.index.faiss_search import faiss_search
+from embeddb.index.faiss_search import faiss_search, view
 
 __all__ = ["Refinement"]
 
@@ -73,10 +73,7 @@ def _some_are_equal(found: Floats) -> bool:
 
 def _refine(index: faiss.Index, vectors: Floats) -> faiss.IndexRefine:
     flat = faiss.IndexFlat(index.d, index.metric_type)
-    # FAISS's type stubs do not know views, whose owner FAISS would keep; of numpy's memory there is none.
-    flat.codes = faiss.MaybeOwnedVectorUInt8.create_view(  # type: ignore[attr-defined]
-        swig_ptr(vectors), vectors.nbytes, flat.codes.owner
-    )
+    flat.codes = view(vectors)
     # FAISS wants as many in both, though the index may have fewer, for some were swept out of it; by what it
     # is told last it checks what the index finds.
     flat.ntotal = index.ntotal

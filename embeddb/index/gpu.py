@@ -6,6 +6,7 @@ lost at any time, and the processor serves from then on.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import time
 from typing import TYPE_CHECKING
@@ -35,6 +36,9 @@ PINNED_BYTES = 1 << 20
 LIST_ROOM = 1.25
 ID_BYTES = 8
 REST_SECONDS = 600
+# What the driver says of itself (CUresult).
+DRIVER = "libcuda.so.1"
+SUCCESS, NO_DEVICE = 0, 100
 
 FAULTS = (RuntimeError, FailedPreconditionError, ResourceExhaustedError)
 """What FAISS and torch raise where a GPU has no room or fails, and what this module raises."""
@@ -141,6 +145,9 @@ def find_gpu(asked: str) -> Gpu | None:
     if asked == CPU:
         return None
     number = int(asked.partition(":")[2] or 0)
+    if fault := _driver_fault():
+        log.warning("indexes are on the processor: %s asked for, and %s", asked, fault)
+        return None
     # FAISS is asked, for torch takes seconds to import; FAISS's builds for the processor see none.
     count = faiss.get_num_gpus()
     if number < count:
@@ -148,3 +155,17 @@ def find_gpu(asked: str) -> Gpu | None:
     level = logging.INFO if asked == AUTO else logging.WARNING
     log.log(level, "indexes are on the processor: %s asked for, and FAISS sees %d GPUs", asked, count)
     return None
+
+
+def _driver_fault() -> str:
+    """Why NVIDIA's driver does not start; "" where it does, where it sees no GPU, and where there is none.
+
+    FAISS ends the process where its count of GPUs fails otherwise, as after an update of the driver until the
+    machine is started anew.
+    """
+    try:
+        driver = ctypes.CDLL(DRIVER)
+    except OSError:
+        return ""
+    code = driver.cuInit(0)
+    return "" if code in (SUCCESS, NO_DEVICE) else f"NVIDIA's driver does not start (CUDA error {code})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import time
 from collections.abc import Callable
@@ -357,6 +358,53 @@ def test_a_device_that_is_not_there_is_said_in_the_log(
     auto, asked = caplog.records
     assert (auto.levelno, asked.levelno) == (logging.INFO, logging.WARNING)
     assert asked.getMessage().endswith("cuda:3 asked for, and FAISS sees 0 GPUs")
+
+
+class Driver:
+    """A driver of NVIDIA's that has just so much to say."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def cuInit(self, flags: int) -> int:  # noqa: N802 - the driver's own name
+        return self._code
+
+
+@pytest.mark.parametrize(("code", "gpus"), [(803, None), (999, None), (100, "cuda:0"), (0, "cuda:0")])
+def test_faiss_is_not_asked_where_it_would_end_the_process(
+    code: int, gpus: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of an error other than that there is no GPU, such as 803: half of the driver was updated."""
+    monkeypatch.setattr(ctypes, "CDLL", {"libcuda.so.1": Driver(code)}.__getitem__)
+    asked: list[int] = []
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: asked.append(1) or 1)
+    found = find_gpu("auto")
+    assert (None if found is None else str(found)) == gpus
+    assert len(asked) == (gpus is not None)
+    assert (f"auto asked for, and NVIDIA's driver does not start (CUDA error {code})" in caplog.text) == (
+        gpus is None
+    )
+
+
+@pytest.mark.skipif(faiss.get_num_gpus() > 0, reason="FAISS sees a GPU")
+@pytest.mark.skipif("GPU" not in faiss.get_compile_options(), reason="FAISS is built without GPUs")
+@pytest.mark.parametrize("factory", ["IVF32,SQ4", "IVF32,PQ8", "PCAR16,IVF32,Flat"])
+def test_a_copy_gets_as_far_as_faiss_own_check_of_the_device(
+    factory: str, make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a GPU, that FAISS has all that making a copy calls, and that the processor serves then."""
+    monkeypatch.setattr(Gpu, "check_room", lambda *_: None)
+    index = make(Gpu(0), factory)
+    assert "cuda" not in repr(index)
+    assert f"{factory} is not put on cuda:0: Error in faiss::gpu::GpuIndex::GpuIndex" in caplog.text
+    assert "Invalid GPU device 0" in caplog.text
+    assert found_by(index, 10)[0] > 0.9
+
+
+def test_torch_has_products_that_are_summed_in_float32() -> None:
+    """The one operation of torch in the scan on a GPU that the processor does not run."""
+    schema = str(torch.ops.aten.mm.dtype._schema)
+    assert schema == "aten::mm.dtype(Tensor self, Tensor mat2, ScalarType out_dtype) -> Tensor"
 
 
 def test_the_device_that_is_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

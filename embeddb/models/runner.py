@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, MutableMapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from itertools import chain
 from typing import Any, TypeVar
@@ -104,14 +104,18 @@ class Runner:
         return Running(str(self._device), self._way.precision, size, self._way.compiled)
 
     def prepare(self, content: PilImage.Image | str) -> Any:
-        """What `forward` takes: prepared by the network, and brought to its device and precision."""
+        """What `forward` takes: prepared by the network, and brought to its device and precision.
+
+        Raises:
+            ResourceExhaustedError: the device's memory has no room for it.
+        """
         prepared = self._network.prepare(content)
         if not isinstance(prepared, torch.Tensor):
             return prepared
         if prepared.is_floating_point():
             prepared = prepared.to(DTYPES[self._way.precision])
         if self._stream is not None:
-            with self._on_stream():
+            with self._on_device(1):
                 return prepared.pin_memory().to(self._device, non_blocking=True)
         return prepared
 
@@ -124,14 +128,20 @@ class Runner:
         Raises:
             ResourceExhaustedError: the batch is too large for the device's memory.
         """
+        with torch.inference_mode(), self._on_device(len(prepared)):
+            output = self._network.forward(modality, prepared)
+            probabilities = None if output.probabilities is None else output.probabilities.cpu()
+            return Output(output.features.float().cpu(), probabilities)
+
+    @contextmanager
+    def _on_device(self, inputs: int) -> Iterator[None]:
+        """Inside, work is put on the model's stream; no memory for so many inputs is an error of ours."""
         try:
-            with torch.inference_mode(), self._on_stream():
-                output = self._network.forward(modality, prepared)
-                probabilities = None if output.probabilities is None else output.probabilities.cpu()
-                return Output(output.features.float().cpu(), probabilities)
+            with self._on_stream():
+                yield
         except torch.OutOfMemoryError as error:
             raise ResourceExhaustedError(
-                f"model {self._name!r}: the memory of {self._device} does not hold a batch of {len(prepared)}"
+                f"model {self._name!r}: the memory of {self._device} does not hold a batch of {inputs}"
             ) from error
 
     def _on_stream(self) -> AbstractContextManager[object]:
@@ -144,7 +154,9 @@ class Runner:
             return self._running_or_refused(lambda prepared: warm_up(self.forward, prepared, ()))
 
         try:
-            folded = fold_batch_norms(self._network.module, run)
+            # On the stream that reads the folded weights: another one would not wait for them.
+            with self._on_stream():
+                folded = fold_batch_norms(self._network.module, run)
         except EmbeddbError as error:
             # It may run at another precision all the same, with types of its own built in.
             log.info("model %r: batch norms are not folded: %s", self._name, error)

@@ -68,7 +68,9 @@ def find_device(asked: str) -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the hardware calculates in bfloat16; elsewhere it is emulated, and not worth trying."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        # It answers for the thread's own device, and GPUs of one machine may differ.
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 

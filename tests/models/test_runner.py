@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,6 +164,58 @@ def test_models_on_a_gpu_have_streams_of_their_own_and_what_is_uploaded_is_whole
     outcomes = registry.embed([EmbedRequest(Image(PHOTO), ["one", "two"])] * 200, Priority.BULK)
     features = np.stack([outcome[name].features for outcome in outcomes for name in ("one", "two")])  # type: ignore[index]
     np.testing.assert_allclose(features, features[:1].repeat(400, axis=0), rtol=1e-3, atol=1e-5)
+
+
+def test_batch_norms_are_folded_on_the_stream_that_reads_the_folded_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inside: list[Runner] = []
+
+    @contextmanager
+    def on_stream(self: Runner) -> Iterator[None]:
+        inside.append(self)
+        yield
+        inside.pop()
+
+    monkeypatch.setattr(Runner, "_on_stream", on_stream)
+    folded: list[int] = []
+    monkeypatch.setattr(runner, "fold_batch_norms", lambda *_: folded.append(len(inside)) or 0)
+    Runner("layers", Layers(types=BOTH), RunOptions(precision=Precision.FLOAT32), 4, {})
+    assert folded == [1]
+
+
+def test_an_input_that_finds_no_room_on_the_device_is_an_error_of_ours(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry
+) -> None:
+    registry.register("net", SPEC, RunOptions(device="cpu", precision=Precision.FLOAT32))
+    own = registry.get("net")._runner
+
+    def full(tensor: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", full)
+    monkeypatch.setattr(own, "_on_stream", nullcontext)
+    monkeypatch.setattr(own, "_stream", object())
+    (outcome,) = registry.embed([EmbedRequest(Image(PHOTO), ["net"])], Priority.QUERY)
+    assert isinstance(outcome, ResourceExhaustedError)
+    assert str(outcome) == "model 'net': the memory of cpu does not hold a batch of 1"
+
+
+def test_each_gpu_says_for_itself_whether_it_has_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    current: list[torch.device] = [torch.device("cuda:0")]
+
+    @contextmanager
+    def on(device: torch.device) -> Iterator[None]:
+        current.append(device)
+        yield
+        current.pop()
+
+    def supported(*, including_emulation: bool) -> bool:
+        return not including_emulation and current[-1].index == 1
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert [way.has_bfloat16(torch.device("cuda", number)) for number in (0, 1)] == [False, True]
 
 
 def test_the_probe_is_always_the_same_and_like_photographs() -> None:

@@ -165,7 +165,14 @@ Search = Callable[[torch.Tensor], torch.Tensor]
 
 def on_device(index: faiss.Index, device: str) -> faiss.Index:
     """The same index on the card."""
-    return index if device == "cpu" else faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    if device == "cpu":
+        return index
+    options = faiss.GpuClonerOptions()
+    # Of a product quantizer, the tables of distances: a card has 48 KiB for those of a query, and 64 bytes a
+    # vector would take 64 in float32. What is flat stays in float32.
+    options.useFloat16 = not isinstance(index, faiss.IndexFlat)
+    number = torch.device(device).index or 0
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, index, options)
 
 
 def flat(vectors: torch.Tensor, device: str) -> Iterator[Search]:
@@ -261,8 +268,8 @@ class OnCard:
     def __init__(self, vectors: torch.Tensor) -> None:
         self._vectors = vectors
 
-    def rows(self) -> Any:
-        return np.arange(len(self._vectors))
+    def are_dead(self, rows: Any) -> Any:
+        return np.zeros(len(rows), np.bool_)
 
     def scan(self, after: int = -1) -> Iterator[tuple[Any, Any]]:
         for start in range(after + 1, len(self._vectors), PIECE // 10):

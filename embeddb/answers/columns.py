@@ -25,7 +25,7 @@ def hit_columns(
         models: those of the collection.
     """
     found = Found.joined(each for each in answers if isinstance(each, Found))
-    read = store.by_rows(found.rows)
+    read = store.by_rows(found.rows, keep=True)
     outcomes = [len(each.rows) if isinstance(each, Found) else each for each in answers]
     records = [record for record in read if record is not None]
     if len(records) < len(read):

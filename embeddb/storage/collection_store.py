@@ -27,8 +27,10 @@ from embeddb.storage.reading import (
     read_features,
     read_payloads,
     read_record,
+    read_sequence,
     scan_batch,
 )
+from embeddb.storage.recent import RecentRecords
 from embeddb.storage.records import Committed, Put, Record, Written
 from embeddb.storage.sealed import seal, unseal
 from embeddb.storage.writing import apply
@@ -68,6 +70,7 @@ class CollectionStore:
         self._env = Environment(path, DATABASES, durability, create=create)
         self._database = self._env.database
         self._items = self._database("items")
+        self._recent = RecentRecords(self.sequence())
         self._listener: Callable[[Committed], None] | None = None
         flush = self._env.flush if durability is Durability.ASYNC else None
         self._commits = GroupCommit(f"commit-{name}", self._commit, self._publish, flush)
@@ -142,13 +145,25 @@ class CollectionStore:
             rows = find_rows(transaction, self._database, ids)
             return [None if row is None else read_record(transaction, self._items, row) for row in rows]
 
-    def by_rows(self, rows: Iterable[int]) -> list[Record | None]:
-        """The items of rows, in order; None for a row that is dead."""
+    def by_rows(self, rows: Sequence[int], *, keep: bool = False) -> list[Record | None]:
+        """The items of rows, in order and as they are at one moment; None for a row that is dead.
+
+        Args:
+            keep: whether they stay in memory, as long as there is room, for who asks with `keep` again. The
+                records are shared, then, and not to be changed.
+        """
         with self._env.read(buffers=False) as transaction:
-            get, items = transaction.get, self._items
-            # All are read first: to turn from one work to the other for each takes longer.
-            stored = [(row, key := row_key(row), get(key, None, items)) for row in rows]
-        return [as_record(*each) for each in stored]
+            if not keep:
+                return self._read(transaction, rows)
+            sequence = read_sequence(transaction, self._database)
+            found = self._recent.find(sequence, rows)
+            absent = [row for row, record in zip(rows, found, strict=True) if record is None]
+            if not absent:
+                return found
+            records = self._read(transaction, absent)
+            self._recent.keep(sequence, [record for record in records if record is not None])
+            read = iter(records)
+            return [next(read) if record is None else record for record in found]
 
     def records_after(self, row: int, limit: int) -> list[Record]:
         """Up to `limit` items in the order of rows, those after `row`; -1 to begin with the first."""
@@ -288,7 +303,7 @@ class CollectionStore:
     def sequence(self) -> int:
         """The number of the last commit; 0 before the first."""
         with self._env.read() as transaction:
-            return row_of(transaction.get(b"sequence", db=self._database("meta"), default=row_key(0)))
+            return read_sequence(transaction, self._database)
 
     def copy(self, target: Path) -> None:
         """Copy the collection as it is at this moment into a new folder."""
@@ -306,6 +321,12 @@ class CollectionStore:
 
     # -- Inside -----------------------------------------------------------------------------------------
 
+    def _read(self, transaction: lmdb.Transaction, rows: Iterable[int]) -> list[Record | None]:
+        get, items = transaction.get, self._items
+        # All are read first: to turn from one work to the other for each takes longer.
+        stored = [(row, key := row_key(row), get(key, None, items)) for row in rows]
+        return [as_record(*each) for each in stored]
+
     def _commit(self, operations: Sequence[Operation]) -> tuple[list[Written], Committed]:
         def change(transaction: lmdb.Transaction, *, begin_block: bool) -> tuple[list[Written], Committed]:
             spaces = read_spaces(transaction, self._database)
@@ -318,5 +339,6 @@ class CollectionStore:
             return self._env.write(partial(change, begin_block=True), self.turn)
 
     def _publish(self, committed: Committed) -> None:
+        self._recent.follow(committed)
         if self._listener is not None:
             self._listener(committed)

@@ -19,12 +19,18 @@ __all__ = [
     "read_features",
     "read_payloads",
     "read_record",
+    "read_sequence",
     "scan_batch",
 ]
 
 # Of 512 dimensions that is 16 MB. What is larger than 32 MB the C library takes from the system each time,
 # and the system clears it: a scan took four times as long.
 SCAN_ROWS = 8192
+
+
+def read_sequence(transaction: lmdb.Transaction, database: Databases) -> int:
+    """The number of the last commit; 0 before the first."""
+    return row_of(transaction.get(b"sequence", db=database("meta"), default=row_key(0)))
 
 
 def find_rows(transaction: lmdb.Transaction, database: Databases, ids: Iterable[str]) -> list[int | None]:

@@ -13,6 +13,7 @@ import numpy as np
 from embeddb.errors import DataLossError, FailedPreconditionError
 from embeddb.storage.blocks import ROWS_PER_BLOCK, Floats, Graves, encode
 from embeddb.storage.databases import Databases, SpaceRecord, open_blocks, row_key, row_of
+from embeddb.storage.reading import read_sequence
 from embeddb.storage.records import Committed, Delete, Put, Written, to_bytes
 from embeddb.storage.sealed import seal
 
@@ -77,7 +78,7 @@ def apply(
     first_row = row_of(transaction.get(b"next_row", db=meta, default=row_key(0)))
     if begin_block:
         first_row += -first_row % ROWS_PER_BLOCK
-    sequence = row_of(transaction.get(b"sequence", db=meta, default=row_key(0))) + 1
+    sequence = read_sequence(transaction, database) + 1
     changes = _Changes(first_row, _rows(transaction, ids, operations))
     written = [changes.do(operation) for operation in operations]
     # Rows that this very transaction made and replaced again are nowhere yet.

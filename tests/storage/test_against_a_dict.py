@@ -112,6 +112,9 @@ class StoreAndDict(RuleBasedStateMachine):
         rows = [record.row for record in records]
         self.stored.update(rows)
         for some in (sorted(self.stored), sorted(self.stored)[5::3]):
+            kept = dict(zip(some, self.store.by_rows(some, keep=True), strict=True))
+            assert [row for row, each in kept.items() if each is not None] == [r for r in some if r in rows]
+            assert all(repr(kept[each.row]) == repr(each) for each in records if each.row in kept)
             dead = self.store.are_dead(np.array(some, np.int64))
             assert dead.tolist() == [row not in rows for row in some]
         payloads = self.store.payloads(rows)

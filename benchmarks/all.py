@@ -45,9 +45,11 @@ STEPS = {
         ("search_service.py", "--own", "--vectors", "20000", "--rounds", "3", "--seconds", "0.2"),
         4,
     ),
-    "bench_embed": Step(("embed_service.py", "--own", "--model", "ViT-B/32", "--seconds", "1"), 4),
+    "bench_embed": Step(
+        ("embed_service.py", "--own", "--model", "ViT-B/32", "--rounds", "2", "--seconds", "0.5"), 4
+    ),
     "search_100000": Step(("search_service.py", "--vectors", "100000"), 15, peers=True),
-    "embed": Step(("embed_service.py", "--compiled", "--seconds", "5"), 12, peers=True),
+    "embed": Step(("embed_service.py", "--compiled"), 15, peers=True),
     "end_to_end": Step(("end_to_end.py",), 10),
     "search_1000000": Step(
         ("search_service.py", "--vectors", "1000000", "--only", "embeddb", "--only", "FAISS IVF"), 12

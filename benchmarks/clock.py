@@ -27,10 +27,10 @@ def waits(work: Work, seconds: float) -> tuple[float, float]:
     return float(p50), float(p99)
 
 
-def rate(callers: Sequence[Work], seconds: float) -> float:
+def rate(callers: Sequence[Work], seconds: float, *, warm_up: bool = True) -> float:
     """How much these callers get done a second together, each on a thread of its own.
 
-    All begin at once, after each has warmed up.
+    All begin at once, after each has done a piece of work to warm up, unless that takes too long.
 
     Raises:
         Exception: the first that a caller raised.
@@ -43,7 +43,8 @@ def rate(callers: Sequence[Work], seconds: float) -> float:
     def call(caller: int) -> None:
         work = callers[caller]
         try:
-            work(caller)
+            if warm_up:
+                work(caller)
             ready.wait()
             # Callers ask for different things, as they do in life.
             number = 31 * caller

@@ -27,8 +27,8 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 
 
 @contextmanager
-def serve(python: Path, folder: Path) -> Iterator[int]:
-    """Run a server until the block ends; gives its port.
+def serve(python: Path, folder: Path) -> Iterator[tuple[int, int]]:
+    """Run a server until the block ends; gives the number of its process, and its port.
 
     Args:
         python: of Infinity's environment.
@@ -46,7 +46,7 @@ def serve(python: Path, folder: Path) -> Iterator[int]:
     with subprocess.Popen(command, **quiet) as server:
         try:
             _wait(server, port)
-            yield port
+            yield server.pid, port
         finally:
             server.terminate()
 

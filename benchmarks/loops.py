@@ -1,4 +1,7 @@
-"""The loops that people write by hand to embed a folder of photographs; embed_service.py starts it.
+"""The loops that people write by hand to embed a folder of photographs.
+
+embed_service.py starts it, and says when which loop is to run; in between nothing does, and the networks stay
+loaded.
 
 The naive one takes an image at a time, in float32. The good one decodes on as many threads as there are cores
 while the model runs the batch before, in batches of 32, channels last, at the precision given.
@@ -7,16 +10,19 @@ while the model runs the batch before, in batches of 32, channels last, at the p
 from __future__ import annotations
 
 import argparse
+import contextlib
+import copy
 import itertools
-import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import orders
 import timm
 import timm.data
 import torch
@@ -25,6 +31,7 @@ from PIL import Image as PilImage
 
 BATCH = 32
 Transform = Callable[[PilImage.Image], torch.Tensor]
+Loop = Generator[int, None, None]
 
 
 def vit() -> tuple[torch.nn.Module, Transform]:
@@ -40,18 +47,16 @@ def resnet() -> tuple[torch.nn.Module, Transform]:
 MODELS = {"ViT-B/32": vit, "ResNet-50": resnet}
 
 
-def naive(network: torch.nn.Module, transform: Transform, files: Iterator[Path]) -> Iterator[int]:
+def naive(network: torch.nn.Module, transform: Transform, files: Iterator[Path]) -> Loop:
     """Embed one image after the other; yields how many each time."""
     for file in files:
         network(transform(PilImage.open(file).convert("RGB"))[None]).numpy()
         yield 1
 
 
-def good(
-    network: torch.nn.Module, transform: Transform, files: Iterator[Path], precision: torch.dtype
-) -> Iterator[int]:
+def good(network: torch.nn.Module, transform: Transform, files: Iterator[Path]) -> Loop:
     """Embed batches while the next one is decoded; yields how many each time."""
-    network = network.to(precision).to(memory_format=torch.channels_last)
+    precision = next(network.parameters()).dtype
 
     def prepare(file: Path) -> torch.Tensor:
         return transform(PilImage.open(file).convert("RGB")).to(precision)
@@ -69,34 +74,46 @@ def good(
             yield len(batch)
 
 
-def per_second(loop: Iterator[int], seconds: float) -> float:
-    """Images a second of a loop that has warmed up."""
-    next(loop)
-    done, start = 0, time.perf_counter()
-    while time.perf_counter() < start + seconds:
-        done += next(loop)
-    return done / (time.perf_counter() - start)
+class Loops:
+    """All loops of one model, each with a network of its own.
+
+    Args:
+        model: one of `MODELS`.
+        photos: a folder of nothing else.
+    """
+
+    def __init__(self, model: str, photos: Path) -> None:
+        files = sorted(photos.iterdir())
+        network, transform = MODELS[model]()
+        self._loops: dict[str, Callable[[], Loop]] = {
+            "naive, float32": lambda: naive(network, transform, itertools.cycle(files))
+        }
+        for precision in (torch.float32, torch.bfloat16):
+            own = copy.deepcopy(network).to(precision).to(memory_format=torch.channels_last)
+            name = f"good, {str(precision).removeprefix('torch.')}"
+            self._loops[name] = partial(good, own, transform, itertools.cycle(files))
+
+    def names(self) -> list[str]:
+        """What they are called."""
+        return list(self._loops)
+
+    def rate(self, name: str, seconds: float) -> float:
+        """Images a second of a loop from its second step on, for `seconds` and until the step's end."""
+        with torch.inference_mode(), contextlib.closing(self._loops[name]()) as loop:
+            next(loop)
+            done, start = 0, time.perf_counter()
+            while time.perf_counter() < start + seconds:
+                done += next(loop)
+            return done / (time.perf_counter() - start)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--orders", type=int, required=True, help="the file descriptor that they come from")
     options = parser.parse_args()
-    files = sorted(options.photos.iterdir())
-    network, transform = MODELS[options.model]()
-    with torch.inference_mode():
-        figures = {
-            "naive, float32": per_second(naive(network, transform, itertools.cycle(files)), options.seconds)
-        }
-        for precision in (torch.float32, torch.bfloat16):
-            name = f"good, {str(precision).removeprefix('torch.')}"
-            loop = good(network, transform, itertools.cycle(files), precision)
-            figures[name] = per_second(loop, options.seconds)
-            loop.close()
-    options.json.write_text(json.dumps(figures))
+    orders.obey(options.orders, Loops(options.model, options.photos))
 
 
 if __name__ == "__main__":

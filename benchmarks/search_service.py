@@ -15,9 +15,9 @@ import argparse
 import contextlib
 import sys
 import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import faiss
 import grpc
@@ -27,8 +27,9 @@ import report
 from clusters import make_data, nearest, write_vectors
 from contenders import CONTENDERS, K
 from contenders.effort import BATCH
-from contenders.process import Orders, process
 from environments import DEFAULT, environment, pins
+from orders import Orders, process
+from turns import Rounds, Turn, in_turns, medians
 
 import embeddb
 
@@ -44,8 +45,6 @@ QUESTIONS: tuple[tuple[str, *tuple[int, ...]], ...] = (
 )
 LIMIT, PEER = "FAISS IVF", "Chroma server"
 """Bare FAISS, in process; and the peer that is a server."""
-Rounds = Mapping[str, Mapping[str, list[float]]]
-"""What was measured in each round, by the names of contenders and figures."""
 
 
 def write_data(folder: Path, count: int, dimension: int, queries: int) -> None:
@@ -57,21 +56,15 @@ def write_data(folder: Path, count: int, dimension: int, queries: int) -> None:
     np.save(folder / "truth.npy", nearest(vectors, asked, K))
 
 
-def asked_in_turns(ways: Mapping[str, tuple[Orders, str]], rounds: int, seconds: float) -> Rounds:
-    """Ask all contenders the same questions, one after the other, in each round.
+def asked(column: str, order: Orders, way: str, question: Sequence[Any]) -> Turn:
+    """One of `QUESTIONS` to a contender, over one way to connect to it."""
+    method, *more = question
 
-    Args:
-        ways: each contender, and how to connect to it, by the name of its column.
-        seconds: of each question.
-    """
-    measured: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in ways}
-    for number in range(rounds):
-        for question, *more in QUESTIONS:
-            for name, (order, way) in ways.items():
-                for figure, value in order(question, way, seconds, *more).items():
-                    measured[name][figure].append(value)
-        print(f"round {number + 1} of {rounds}", end="\r", flush=True)
-    return measured
+    def measure(seconds: float) -> Mapping[str, float]:
+        figures: dict[str, float] = order(method, way, seconds, *more)
+        return figures
+
+    return Turn(column, measure)
 
 
 def compared(measured: Rounds) -> Iterator[tuple[str, str, float]]:
@@ -125,15 +118,16 @@ def main() -> None:
         for name in names:
             print(name, flush=True)
             python = peers if peers is not None and CONTENDERS[name].peer else sys.executable
-            order = contenders[name] = running.enter_context(process(name, python, folder, folder / name))
+            command = [python, "-m", "contenders", name, "--data", folder, "--folder", folder / name]
+            order = contenders[name] = running.enter_context(process(name, command))
             results[name] = order("fill")
             found, connected = order("connect")
             results[name] |= found
             ways |= {f"{name}, {way}" if way else name: (order, way) for way in connected}
-        measured = asked_in_turns(ways, options.rounds, options.seconds)
-        for name, figures in measured.items():
-            medians = {figure: float(np.median(values)) for figure, values in figures.items()}
-            results[name] = results.get(name, {}) | medians
+        turns = [asked(name, *way, question) for question in QUESTIONS for name, way in ways.items()]
+        measured = in_turns(turns, options.rounds, options.seconds)
+        for name, figures in medians(measured).items():
+            results[name] = results.get(name, {}) | figures
         for name, figure, value in compared(measured):
             results[name][figure] = value
         for name, order in contenders.items():

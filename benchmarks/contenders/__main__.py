@@ -1,6 +1,6 @@
 """One contender in a process of its own, which measures itself as it is ordered to.
 
-`contenders.process` starts it, and sends orders: the name of a method of `Measured`, and its arguments.
+`search_service.py` starts it, and sends orders: the name of a method of `Measured`, and its arguments.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import statistics
 import time
 from collections.abc import Sequence
 from importlib import import_module
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import clock
 import machine
 import numpy as np
+import orders
 
 from contenders import CONTENDERS, Client, Contender, insert_all
 from contenders.effort import BATCH, choose_effort, found_share
@@ -129,9 +129,7 @@ def main() -> None:
     module, _, name = entry.made_by.partition(":")
     contender: Contender = getattr(import_module(module), name)(*entry.arguments)
     measured = Measured(contender, options.folder, options.data)
-    with Connection(options.orders) as orders:
-        for order, *arguments in iter(orders.recv, None):
-            orders.send(getattr(measured, order)(*arguments))
+    orders.obey(options.orders, measured)
 
 
 if __name__ == "__main__":

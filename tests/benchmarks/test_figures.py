@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +102,49 @@ def test_vectors_are_drawn_into_a_file_in_pieces(tmp_path: Path, monkeypatch: py
     assert read.shape == written.shape == (100, 8)
     assert np.linalg.norm(read, axis=1) == pytest.approx(np.ones(100), rel=1e-5)
     assert len(np.unique(read[:, 0])) == 100
+
+
+def test_turns_are_taken_round_by_round_and_compared_within_each() -> None:
+    import turns
+
+    taken: list[str] = []
+    speeds = itertools.chain.from_iterable((speed, speed) for speed in (10.0, 1.0, 4.0))
+
+    def turn(who: str, times: float) -> turns.Turn:
+        def measure(seconds: float) -> dict[str, float]:
+            assert seconds == 0.5
+            taken.append(who)
+            return {"images/s": times * next(speeds)}
+
+        return turns.Turn(who, measure)
+
+    measured = turns.in_turns([turn("loop", 2.0), turn("server", 3.0)], 3, 0.5)
+    assert taken == ["loop", "server"] * 3
+    # The machine was slow in the second round: the medians tell of it, what is compared does not.
+    assert turns.medians(measured) == {"loop": {"images/s": 8.0}, "server": {"images/s": 12.0}}
+    assert turns.times(measured["server"]["images/s"], measured["loop"]["images/s"]) == 1.5
+
+
+def test_a_process_does_as_it_is_ordered_and_ends_with_its_block(tmp_path: Path) -> None:
+    import orders
+
+    program = tmp_path / "counts.py"
+    program.write_text(
+        "import os, sys, orders\n"
+        "class Counts:\n"
+        "    def add(self, *numbers): return sum(numbers)\n"
+        "    def pid(self): return os.getpid()\n"
+        "orders.obey(int(sys.argv[-1]), Counts())\n"
+    )
+    command = [sys.executable, "-c", f"exec(open({str(program)!r}).read())"]
+    with orders.process("counts", command) as order:
+        assert order("add", 1, 2, 4) == 7
+        pid = order("pid")
+        assert order("add") == 0
+        with pytest.raises(SystemExit, match="counts failed"):
+            order("subtract")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_growth_is_drawn_with_a_panel_for_each_figure(tmp_path: Path) -> None:

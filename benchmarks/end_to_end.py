@@ -5,7 +5,9 @@
 Half of the pictures are Fashion-MNIST as PNG (Debian's package dataset-fashion-mnist), half photographs of
 640 x 480, cropped at random. The model has random weights, which take as long as others. The server tells
 how much of the processors' time each of its stages took. How long the model worked is told in two ways: how
-long it was busy, while decoding took cores from it; and how long it would have taken alone.
+long it was busy, while decoding took cores from it; and how long it would have taken alone. For that the
+pictures go in piece by piece, and before, between and after the pieces the bare model runs by itself, in a
+process of its own: a piece is compared with what the bare model did right before and right after it.
 """
 
 from __future__ import annotations
@@ -13,82 +15,104 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
+import random
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import machine
+import numpy as np
 import report
 import torch
+from orders import Orders, process
 from pictures import write_pictures
-from PIL import Image as PilImage
+from watched_server import BUSY
 
 import embeddb
-from embeddb.models import Registry
-from embeddb.query import Image, Item, Modality, PutItem, RunOptions
-from embeddb.settings import ModelSettings
-from embeddb_client import Client
+from embeddb.query import Image, Item, PutItem
+from embeddb_client import Client, Collection
 
-HERE = Path(__file__).parent
 SPECS = {
     "ViT-B/32": {"loader": "open_clip", "architecture": "ViT-B-32", "seed": 0},
     "ResNet-50": {"loader": "timm", "architecture": "resnet50", "seed": 0},
 }
-BATCH = 32
 
 
-def load(pictures: Path, folder: Path, spec: dict[str, Any]) -> tuple[dict[str, float], str]:
-    """Put every picture; the figures, and how the model ran."""
-    command = [sys.executable, str(HERE / "watched_server.py"), str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        with Client(server.stdout.readline().strip(), timeout=3600) as client:
-            running = client.register_model("model", spec).running
-            collection = client.create_collection("pictures", ["model"])
-            files = sorted(pictures.iterdir())
-            print("start", file=server.stdin, flush=True)
-            server.stdout.readline()
-            start, processor = time.perf_counter(), time.process_time()
-            results = collection.put_many(PutItem(file.stem, Image(file)) for file in files)
-            hits = collection.search(Item(files[0].stem))
-            seconds = time.perf_counter() - start
-            processor = time.process_time() - processor
-            failed = [result.error for result in results if result.error is not None]
-            if failed or not hits:
-                sys.exit(f"end_to_end: {failed[:3] or 'nothing was found'}")
-            print("stop", file=server.stdin, flush=True)
-            told = json.loads(server.stdout.readline())
-    stages = told["stages"] | {"client": processor}
-    used = sum(stages.values())
+class Piece(NamedTuple):
+    """What a piece of the pictures took.
+
+    Attributes:
+        images: how many.
+        seconds: until the last was stored.
+        stages: of the processors' time in seconds, and `BUSY`.
+    """
+
+    images: int
+    seconds: float
+    stages: dict[str, float]
+
+
+def put(collection: Collection, files: Sequence[Path], server: Orders) -> Piece:
+    """Put pictures, and find one of them."""
+    server("count")
+    start, processor = time.perf_counter(), time.process_time()
+    results = collection.put_many(PutItem(file.stem, Image(file)) for file in files)
+    hits = collection.search(Item(files[0].stem))
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor
+    failed = [result.error for result in results if result.error is not None]
+    if failed or not hits:
+        sys.exit(f"end_to_end: {failed[:3] or 'nothing was found'}")
+    return Piece(len(files), seconds, server("counted") | {"client": processor})
+
+
+def load(
+    pieces: Sequence[Sequence[Path]], folder: Path, spec: dict[str, Any], seconds: float
+) -> tuple[dict[str, float], str]:
+    """Put every picture, in turns with the bare model; the figures, and how the model ran."""
+    watched = [sys.executable, "watched_server.py", folder]
+    bare = [sys.executable, "bare_model.py", json.dumps(spec)]
+    with process("watched_server.py", watched) as server, Client(server("address"), timeout=3600) as client:
+        running = client.register_model("model", spec).running
+        assert running is not None
+        collection = client.create_collection("pictures", ["model"])
+        with process("bare_model.py", bare) as model:
+            alone, done = [model("rate", seconds)], []
+            for piece in pieces:
+                done.append(put(collection, piece, server))
+                alone.append(model("rate", seconds))
+    return figures_of(done, alone), f"{running.precision} on {running.device}"
+
+
+def figures_of(pieces: Sequence[Piece], alone: Sequence[float]) -> dict[str, float]:
+    """The figures.
+
+    Args:
+        alone: images a second of the bare model before, between and after the pieces.
+    """
+    seconds = sum(piece.seconds for piece in pieces)
+    stages: Counter[str] = Counter()
+    for piece in pieces:
+        stages.update(piece.stages)
+    busy = stages.pop(BUSY)
+    used = stages.total()
     figures = {
         "from the folder to the first search, s": seconds,
-        "images/s": len(files) / seconds,
+        "images/s": sum(piece.images for piece in pieces) / seconds,
         "of the cores' time, in use": used / seconds / (os.cpu_count() or 1),
-        "of the time, model busy": told["model busy"] / seconds,
+        "of the time, model busy": busy / seconds,
     }
     figures |= {f"of the processor time: {stage}": stages[stage] / used for stage in sorted(stages)}
-    assert running is not None
-    return figures, f"{running.precision} on {running.device}"
-
-
-def alone(spec: dict[str, Any], seconds: float) -> float:
-    """Images a second of the bare model, in batches that are prepared already, as the server runs it."""
-    registry = Registry(ModelSettings())
-    registry.register("model", spec, RunOptions())
-    runner = registry.get("model")._runner
-    prepared = [runner.prepare(PilImage.new("RGB", (640, 480)))] * BATCH
-    runner.forward(Modality.IMAGE, prepared)
-    done, start = 0, time.perf_counter()
-    while time.perf_counter() < start + seconds:
-        runner.forward(Modality.IMAGE, prepared)
-        done += BATCH
-    taken = time.perf_counter() - start
-    registry.close()
-    return done / taken
+    beside = [(before + after) / 2 for before, after in pairwise(alone)]
+    shares = [piece.images / piece.seconds / rate for piece, rate in zip(pieces, beside, strict=True)]
+    return figures | {
+        "bare model alone, images/s": float(np.median(alone)),
+        "of the time, what the bare model alone would take": float(np.median(shares)),
+    }
 
 
 def main() -> None:
@@ -97,19 +121,26 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--model", choices=SPECS, default="ViT-B/32")
-    parser.add_argument("--seconds", type=float, default=10, help="of the bare model's measurement")
+    parser.add_argument(
+        "--pieces", type=int, default=5, help="of the pictures, between which the model runs alone"
+    )
+    parser.add_argument("--seconds", type=float, default=5, help="of each time that it does")
     report.add_options(parser)
     options = parser.parse_args()
     where = machine.describe()
+    # As embeddb-server has it; what is started here has it too.
+    os.environ["OMP_WAIT_POLICY"] = "passive"
     with tempfile.TemporaryDirectory() as temporary:
         pictures, folder = Path(temporary, "pictures"), Path(temporary, "data")
         pictures.mkdir()
         write_pictures(pictures, options.images)
-        figures, running = load(pictures, folder, SPECS[options.model])
-    rate = alone(SPECS[options.model], options.seconds)
-    figures["bare model alone, images/s"] = rate
-    figures["of the time, what the bare model alone would take"] = figures["images/s"] / rate
-    about = {"images": options.images, "model": options.model, "runs in": running}
+        files = sorted(pictures.iterdir())
+        # Drawings and photographs take different times to decode: each piece has of both.
+        random.Random(0).shuffle(files)
+        pieces = [files[first :: options.pieces] for first in range(options.pieces)]
+        figures, running = load(pieces, folder, SPECS[options.model], options.seconds)
+    about = {name: getattr(options, name) for name in ("images", "model", "pieces", "seconds")}
+    about["runs in"] = running
     about |= {each.__name__: each.__version__ for each in (embeddb, torch)}
     report.finish(options, where, about, {options.model: figures})
 

@@ -58,7 +58,13 @@ def process(name: str, command: Sequence[Path | str]) -> Iterator[Orders]:
 
 
 def obey(descriptor: int, servant: object) -> None:
-    """Call the methods of an object that are ordered, and answer with what they return, until the end."""
-    with Connection(descriptor) as orders:
-        for method, *arguments in iter(orders.recv, None):
+    """Call the methods of an object that are ordered, and answer with what they return, until the end.
+
+    Args:
+        descriptor: of the file that orders come from, as `process` gives it.
+    """
+    # Whoever orders may end without a word.
+    with Connection(descriptor) as orders, contextlib.suppress(EOFError):
+        while True:
+            method, *arguments = orders.recv()
             orders.send(getattr(servant, method)(*arguments))

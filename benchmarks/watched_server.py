@@ -1,20 +1,19 @@
-"""A server that tells at the end where its processor time went; end_to_end.py starts it.
+"""A server that tells where its processor time went; end_to_end.py starts it and orders it to.
 
-It prints its address, and after a first line has come in, counts until the second one; what its threads have
-used then, it prints as JSON. The threads of the engine have names; those without one belong to libraries, and
-have the system's.
+The threads of the engine have names; those without one belong to libraries, and have the system's.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
-import sys
 import threading
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+import orders
 
 import embeddb
 from embeddb.index import SpaceIndex
@@ -29,6 +28,7 @@ STAGES = {
     "python": "model",
 }
 REST = "network and the rest"
+BUSY = "model busy"
 
 
 class IndexTime:
@@ -63,25 +63,47 @@ def processor_seconds() -> dict[str, float]:
     return used
 
 
+class Watched:
+    """A server, and what it has used since it was told to count.
+
+    Args:
+        folder: its data.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._index = IndexTime()
+        self._index.watch()
+        self._database = embeddb.open(folder)
+        self._server = Server(self._database)
+        self._server.start()
+        self._before: dict[str, float] = {}
+
+    def address(self) -> str:
+        """Where it serves."""
+        return self._server.address
+
+    def count(self) -> None:
+        """Count from now on."""
+        self._before = self._so_far()
+
+    def counted(self) -> dict[str, float]:
+        """The seconds since then: of the processors by stage, and how long the model was busy."""
+        return {name: used - self._before.get(name, 0.0) for name, used in self._so_far().items()}
+
+    def _so_far(self) -> dict[str, float]:
+        used = processor_seconds()
+        used["index"] = self._index.seconds
+        used["commit"] = used.get("commit", 0.0) - self._index.seconds
+        used[BUSY] = sum(figures.busy_seconds for figures in self._database.queues().values())
+        return used
+
+
 def main() -> None:
-    index = IndexTime()
-    index.watch()
-    with embeddb.open(sys.argv[1]) as database:
-        server = Server(database)
-        server.start()
-        print(server.address, flush=True)
-        # Once the model is there, so that its start does not count.
-        sys.stdin.readline()
-        before, index.seconds = processor_seconds(), 0.0
-        busy = sum(figures.busy_seconds for figures in database.queues().values())
-        print("ready", flush=True)
-        sys.stdin.readline()
-        stages = {stage: used - before.get(stage, 0.0) for stage, used in processor_seconds().items()}
-        stages["commit"] -= index.seconds
-        stages["index"] = index.seconds
-        busy = sum(figures.busy_seconds for figures in database.queues().values()) - busy
-        print(json.dumps({"stages": stages, "model busy": busy}), flush=True)
-        server.stop()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", help="the data")
+    parser.add_argument("--orders", type=int, required=True, help="the file descriptor that they come from")
+    options = parser.parse_args()
+    orders.obey(options.orders, Watched(options.folder))
 
 
 if __name__ == "__main__":

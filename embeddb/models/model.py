@@ -129,6 +129,7 @@ class Model:
         self.usage.close()
         for batcher in self._batchers.values():
             batcher.close()
+        self._runner.close()
         # Neither who still has this object, such as a timer, keeps the weights, nor cycles in a network.
         del self._runner
         gc.collect()

@@ -11,7 +11,7 @@ from PIL import Image as PilImage
 
 from embeddb.query import Modality
 
-__all__ = ["CompilableNetwork", "ImageTextNetwork", "Network", "Output"]
+__all__ = ["CompilableNetwork", "ImageTextNetwork", "Network", "Output", "ReentrantNetwork"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,20 @@ class CompilableNetwork(Protocol):
     compilable: Sequence[tuple[torch.nn.Module, str]]
 
 
+@runtime_checkable
+class ReentrantNetwork(Protocol):
+    """What a network also has whose `forward` may run on several threads at once.
+
+    Attributes:
+        reentrant: whether it may. On a CPU, each core then takes a part of a large batch through the network.
+    """
+
+    reentrant: bool
+
+
 class Network(Protocol):
-    """A loaded network. `prepare` runs on many threads at once, `forward` on one at a time.
+    """A loaded network. `prepare` runs on many threads at once, `forward` on one at a time unless it may be
+    on several (see `ReentrantNetwork`).
 
     The runtime moves `module` to its device and brings it to its precision after the network was made, and
     the tensors that `prepare` gives likewise, before `forward` gets them, in inference mode. A

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -21,8 +22,9 @@ from PIL import Image as PilImage
 
 from embeddb.errors import EmbeddbError, FailedPreconditionError, ResourceExhaustedError
 from embeddb.models.compilation import check_compilable, compile_methods
+from embeddb.models.cores import Cores
 from embeddb.models.folding import fold_batch_norms
-from embeddb.models.network import CompilableNetwork, Network, Output
+from embeddb.models.network import CompilableNetwork, Network, Output, ReentrantNetwork
 from embeddb.models.probe import Measured, measure, probes, warm_up
 from embeddb.models.way import DTYPES, Way, eager_ways, find_device, machine
 from embeddb.query import Modality, Precision, Running, RunOptions
@@ -87,6 +89,7 @@ class Runner:
             raise FailedPreconditionError(
                 f"the memory of {self._device} does not hold the weights"
             ) from error
+        self._cores: Cores | None = None
         self._uncompile: Callable[[], None] = _nothing
         self._way = Way(Precision.FLOAT32)
         self._fold()
@@ -95,6 +98,10 @@ class Runner:
             self._choose(options, choices)
         # Nothing goes back to float32 from here on, so its weights need not be kept beside the others.
         del self._restore
+        # Compiled code has the number of its threads built in.
+        reentrant = isinstance(network, ReentrantNetwork) and network.reentrant and not self._way.compiled
+        if reentrant and self._device.type == "cpu" and torch.get_num_threads() > 1:
+            self._cores = Cores(name)
 
     @property
     def running(self) -> Running:
@@ -128,6 +135,16 @@ class Runner:
         Raises:
             ResourceExhaustedError: the batch is too large for the device's memory.
         """
+        if self._cores is not None and self._cores.can_divide(prepared):
+            return self._cores.divide(partial(self._run, modality), prepared)
+        return self._run(modality, prepared)
+
+    def close(self) -> None:
+        """End its threads; it runs nothing any more."""
+        if self._cores is not None:
+            self._cores.close()
+
+    def _run(self, modality: Modality, prepared: Sequence[Any]) -> Output:
         with torch.inference_mode(), self._on_device(len(prepared)):
             output = self._network.forward(modality, prepared)
             probabilities = None if output.probabilities is None else output.probabilities.cpu()

@@ -64,6 +64,7 @@ class OpenClipNetwork:
 
     modalities: tuple[Modality, ...] = (Modality.IMAGE, Modality.TEXT)
     labels: tuple[str, ...] = ()
+    reentrant = True
 
     def __init__(self, network: Any, tokenizer: Any, architecture: Mapping[str, Any]) -> None:
         self.module: Any = network.eval()

@@ -53,6 +53,7 @@ class TimmNetwork:
     """
 
     modalities: tuple[Modality, ...] = (Modality.IMAGE,)
+    reentrant = True
 
     def __init__(
         self,

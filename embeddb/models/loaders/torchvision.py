@@ -52,6 +52,7 @@ class TorchvisionNetwork:
     """
 
     modalities: tuple[Modality, ...] = (Modality.IMAGE,)
+    reentrant = True
 
     def __init__(self, network: Any, weights: Any, labels: Sequence[str], facts: dict[str, Any]) -> None:
         self._transform = weights.transforms()

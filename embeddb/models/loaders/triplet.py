@@ -134,6 +134,7 @@ class TripletNetwork:
     """
 
     modalities: tuple[Modality, ...] = (Modality.IMAGE,)
+    reentrant = True
     labels: tuple[str, ...] = ()
 
     def __init__(

@@ -32,6 +32,8 @@ def write_projector(
 
     `projector_config.pbtxt` names `vectors.tsv` (a line an item), `metadata.tsv` (likewise, below a line of
     names) and `sprite.png` (the thumbnails, in rows), as TensorBoard's projector_config.proto defines them.
+    Beside `id` and `cluster`, the columns of the metadata are the items' keys; of those, one of these names
+    becomes `metadata.id` or `metadata.cluster`.
 
     Args:
         folder: is made if it is not there; files of these names in it are replaced.
@@ -60,7 +62,9 @@ def write_projector(
             pictures |= sheet.put(len(rows), item.payload)
         vectors.append("\t".join(map(str, item.features[model])))
         cluster = {"cluster": labels[item.id]} if labels and item.id in labels else {}
-        rows.append({"id": item.id, **item.metadata, **cluster})
+        ours = ("id", "cluster") if labels else ("id",)
+        metadata = {f"metadata.{key}" if key in ours else key: each for key, each in item.metadata.items()}
+        rows.append({"id": item.id, **metadata, **cluster})
     if not rows:
         raise FailedPreconditionError(f"no item has features of model {model!r} that could be written")
     try:

@@ -171,6 +171,21 @@ def test_the_projector_reads_its_files_back(pictures: Collection, tmp_path: Path
         assert sprite.getpixel(centre) == COLOURS.get(row["colour"], (255, 255, 255))
 
 
+def test_metadata_hides_neither_ids_nor_clusters(
+    make_collection: Callable[..., Collection], tmp_path: Path
+) -> None:
+    collection = make_collection("given")
+    collection.put("own", features={"given": [1, 2, 3, 4]}, metadata={"id": "theirs", "cluster": "old"})
+    write_projector(tmp_path / "tb", collection, ["own"], "given", labels={"own": 7})
+    lines = (tmp_path / "tb" / "metadata.tsv").read_text().splitlines()
+    assert [sorted(line.split("\t")) for line in lines] == [
+        ["cluster", "id", "metadata.cluster", "metadata.id"],
+        ["7", "old", "own", "theirs"],
+    ]
+    write_projector(tmp_path / "tb", collection, ["own"], "given")
+    assert (tmp_path / "tb" / "metadata.tsv").read_text() == "id\tmetadata.id\tcluster\nown\ttheirs\told\n"
+
+
 def test_items_without_features_of_the_model_are_left_out(pictures: Collection, tmp_path: Path) -> None:
     ids = [item.id for item in pictures.items()]
     assert write_projector(tmp_path / "tb", pictures, ids, "tiny") == len(ids) - 1

@@ -224,6 +224,17 @@ def test_the_commands(
     assert json.loads(run("export", file, "--no-payloads", "-c", filled.name, "--json"))["items"] == 3
 
 
+def test_a_folder_is_refused_before_anything_is_read(
+    filled: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(filled), "list_items", lambda *_, **__: pytest.fail("something was read"))
+    with pytest.raises(
+        InvalidArgumentError, match=r"path: '.*' given, must be a file to write, and is a fold"
+    ):
+        export_collection(filled, tmp_path)
+    assert list(tmp_path.parent.glob("*.unfinished")) == []
+
+
 def test_a_file_that_is_damaged_tells_how_far_it_was_read(
     make_collection: Callable[..., Collection], tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy.typing as npt
@@ -213,7 +214,7 @@ class AsyncCollection:
 
     async def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:
         """Answer a batch of expressions; see `Collection.search_many`."""
-        exchange = await _made_of(search, exchanges.search_items, self.name)
+        exchange = await _made_of(search, partial(exchanges.search_items, self.name))
         return await self._connection.send(exchange)
 
     async def stream_search(
@@ -221,12 +222,14 @@ class AsyncCollection:
     ) -> AsyncIterator[list[list[Hit] | EmbeddbError]]:
         """Answer searches on one open stream, in order; see `Collection.stream_search`."""
 
+        stream = exchanges.SearchStream(self.name)
+
         async def requests() -> AsyncIterator[Any]:
             async for search in _each(searches):
-                yield await _made_of(search, exchanges.stream_request, self.name)
+                yield await _made_of(search, stream.request)
 
         async for response in self._connection.stream(self._connection.search.StreamSearch, requests()):
-            yield exchanges.stream_response(response)
+            yield stream.found(response)
 
     async def ask(self, question: Question[A], *, on_progress: OnProgress | None = None) -> A:
         """Answer a question; see `Collection.ask`."""
@@ -256,10 +259,10 @@ class AsyncCollection:
         return await self._connection.send(exchanges.get_collection(self.name))
 
 
-async def _made_of(search: Search, make: Callable[[str, Search], T], collection: str) -> T:
+async def _made_of(search: Search, make: Callable[[Search], T]) -> T:
     """What is made of a search: here if that takes no longer than to hand it to a thread."""
     long = isinstance(search, Search) and (len(search.expressions) > FEW or _reads(search.expressions))
-    return await asyncio.to_thread(make, collection, search) if long else make(collection, search)
+    return await asyncio.to_thread(make, search) if long else make(search)
 
 
 def _reads(expressions: Sequence[Expression]) -> bool:

@@ -103,9 +103,10 @@ class Collection(CollectionCalls):
         Raises:
             EmbeddbError: a search was refused as a whole; those after it are not answered.
         """
-        requests = (exchanges.stream_request(self.name, search) for search in searches)
+        stream = exchanges.SearchStream(self.name)
+        requests = map(stream.request, searches)
         for response in self._connection.stream(self._connection.search.StreamSearch, requests):
-            yield exchanges.stream_response(response)
+            yield stream.found(response)
 
     def ask(  # noqa: D102 - documented in CollectionCalls
         self, question: Question[A], *, on_progress: OnProgress | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -121,21 +122,35 @@ def search_items(collection: str, search: Search) -> Exchange[Found]:
     )
 
 
-@checked
-def stream_request(collection: str, search: Search) -> search_pb2.StreamSearchRequest:
-    """The same search as a message on an open stream."""
-    return search_pb2.StreamSearchRequest(request=search_message(collection, search))
+class SearchStream:
+    """Searches on an open stream, which are answered in order.
 
-
-def stream_response(response: search_pb2.StreamSearchResponse) -> Found:
-    """What a message on an open stream says.
-
-    Raises:
-        EmbeddbError: the search was refused as a whole.
+    Args:
+        collection: its name.
     """
-    if response.HasField("error"):
-        raise error_from(response.error)
-    return response_from(response.response)
+
+    def __init__(self, collection: str) -> None:
+        self._collection = collection
+        # How many expressions each search has that is not answered yet: gRPC asks for requests on a thread.
+        self._asked: deque[int] = deque()
+
+    @checked
+    def request(self, search: Search) -> search_pb2.StreamSearchRequest:
+        """The next search as a message; images are read here."""
+        message = search_pb2.StreamSearchRequest(request=search_message(self._collection, search))
+        self._asked.append(len(search.expressions))
+        return message
+
+    def found(self, response: search_pb2.StreamSearchResponse) -> Found:
+        """What the answer to the first search that has none yet says.
+
+        Raises:
+            FailedPreconditionError: it has not an outcome for each expression.
+            EmbeddbError: the search was refused as a whole.
+        """
+        if response.HasField("error"):
+            raise error_from(response.error)
+        return one_each(self._asked.popleft() if self._asked else 0, response_from(response.response))
 
 
 @checked

@@ -67,3 +67,14 @@ def test_an_answer_for_fewer_than_were_asked_for_is_refused(
         FailedPreconditionError, match="0 outcomes for a batch of 1: it is of another version"
     ):
         exchange.read(response)
+
+
+def test_an_answer_on_a_stream_for_fewer_than_were_asked_for_is_refused() -> None:
+    stream = collection_exchanges.SearchStream("c")
+    for count in (1, 2):
+        stream.request(Search([Vector([1, 2])] * count))
+    one = search_pb2.SearchResponse(results=[search_pb2.SearchResult()])
+    assert stream.found(search_pb2.StreamSearchResponse(response=one)) == [[]]
+    for asked in (2, 0):
+        with pytest.raises(FailedPreconditionError, match=f"1 outcomes for a batch of {asked}: it is"):
+            stream.found(search_pb2.StreamSearchResponse(response=one))

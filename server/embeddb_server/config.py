@@ -47,73 +47,96 @@ class Config(BaseSettings):
         cli_hide_none_type=True,
     )
 
-    config: FilePath | None = Field(None, description="a TOML file of settings")
-    data: Path = Field(description="the data folder; made if it is not there")
+    config: FilePath | None = Field(None, description="a TOML file with settings")
+    data: Path = Field(description="the data folder; it is created if it does not exist")
     address: str = Field("127.0.0.1", description="the IP address or host name to listen on")
-    port: Port = Field(7080, description="0 takes a free one")
+    port: Port = Field(7080, description="the port to listen on; 0 picks a free one")
     drain_seconds: Annotated[float, Field(ge=0)] = Field(
-        30.0, description="how long calls under way may go on after SIGTERM"
+        30.0, description="how long running calls may take to finish after SIGTERM, in seconds"
     )
     durability: Literal["sync", "async"] = Field(
         "sync",
-        description="sync: a write is on the disk when it returns; async: within about a second, so that a "
-        "power failure may lose the last writes or damage the folder",
+        description="sync: a write is on disk before it is acknowledged; async: within about a second, so"
+        " a power failure may lose the last writes or damage the data folder",
     )
     index_device: Annotated[str, Field(pattern=f"^({DEVICE})$")] = Field(
         "auto",
-        description="where indexes are searched: cpu, cuda or cuda:N; auto is the first GPU, if there is one",
+        description="the device that searches indexes: cpu, cuda or cuda:N; auto uses the first GPU, or "
+        "the CPU if there is none",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="how much to log on standard error"
+        "info", description="how much to log to standard error"
     )
-    log_format: Literal["text", "json"] = Field("text", description="lines for people or for programs")
+    log_format: Literal["text", "json"] = Field("text", description="text for people, json for programs")
     metrics_port: Port | None = Field(
-        None, description="serve Prometheus metrics over HTTP on this port of the same address"
+        None,
+        description="the port of Prometheus metrics over HTTP, on the same address; none are served if it"
+        " is not set",
     )
-    tracing: bool = Field(False, description="send OpenTelemetry traces; the variables OTEL_* say where")
+    tracing: bool = Field(
+        False, description="send OpenTelemetry traces; the OTEL_* environment variables say where to"
+    )
 
-    models: DirectoryPath | None = Field(None, description="the only folder to read model files in")
+    models: DirectoryPath | None = Field(
+        None, description="the only folder that model files are read from; without it, none are"
+    )
     allow_programs: bool = Field(
-        False, description="run model files in it that are programs: TorchScript and .pt2"
+        False,
+        description="allow model files that contain code, TorchScript and .pt2; using one runs that code",
     )
     allow_modules: str = Field(
-        "", description="let classes of these Python modules, divided by commas, be models"
+        "", description="Python modules whose classes may be used as models, separated by commas"
     )
-    max_batch: Count = Field(ModelSettings.max_batch, description="most inputs of one forward pass")
-    max_queue: Count = Field(ModelSettings.max_queue, description="most inputs that wait for one model")
+    max_batch: Count = Field(
+        ModelSettings.max_batch, description="the most inputs that a model runs in one batch"
+    )
+    max_queue: Count = Field(ModelSettings.max_queue, description="how many inputs may wait for one model")
     text_cache: Annotated[int, Field(ge=0)] = Field(
         ModelSettings.text_cache,
-        description="how many texts that queries had embedded last each model keeps, of up to 1,000 letters",
+        description="how many recent query texts each model remembers the features of; texts of up to "
+        "1,000 characters",
     )
     predictions: Annotated[int, Field(ge=0)] = Field(
-        ModelSettings.predictions, description="how many of the likeliest classes are kept with an item"
+        ModelSettings.predictions, description="how many of the most likely classes are stored with an item"
     )
 
-    max_message_bytes: Count = Field(Limits.max_message_bytes, description="largest message taken or sent")
-    max_elements: Count = Field(
-        Limits.max_elements, description="most elements of one request: items, ids, contents or expressions"
+    max_message_bytes: Count = Field(
+        Limits.max_message_bytes, description="the largest gRPC message, sent or received, in bytes"
     )
-    max_image_bytes: Count = Field(ModelSettings.max_image_bytes, description="largest encoded image")
+    max_elements: Count = Field(
+        Limits.max_elements,
+        description="the longest list in one request: items, ids, contents or expressions",
+    )
+    max_image_bytes: Count = Field(
+        ModelSettings.max_image_bytes, description="the largest image file, in bytes"
+    )
     max_image_pixels: Annotated[int, Field(ge=1, le=PILLOW_MAX_PIXELS)] = Field(
         ModelSettings.max_image_pixels,
-        description=f"largest image, width times height; Pillow opens none above {PILLOW_MAX_PIXELS:,}",
+        description=f"the largest image, width times height; Pillow opens none above {PILLOW_MAX_PIXELS:,}",
     )
-    max_calls: Count = Field(Limits.max_calls, description="most calls under way; more are refused")
-    max_streams: Count = Field(Limits.max_streams, description="most streams open at once; more are refused")
+    max_calls: Count = Field(Limits.max_calls, description="how many calls may run at once; more are refused")
+    max_streams: Count = Field(
+        Limits.max_streams, description="how many streams may be open at once; more are refused"
+    )
 
-    tls_certificate: FilePath | None = Field(None, description="PEM file of the server's certificate chain")
-    tls_key: FilePath | None = Field(None, description="PEM file of its private key")
+    tls_certificate: FilePath | None = Field(
+        None, description="a PEM file with the server's certificate chain"
+    )
+    tls_key: FilePath | None = Field(None, description="a PEM file with the private key of that certificate")
     tls_client_ca: FilePath | None = Field(
-        None, description="PEM file of who signs client certificates; callers without one are refused"
+        None,
+        description="a PEM file with the CAs that sign client certificates; clients without one are refused",
     )
     allow_anonymous: bool = Field(
-        False, description="listen beyond this machine though callers need neither a key nor a certificate"
+        False,
+        description="listen on an address that other machines can reach, and ask callers for neither an "
+        "API key nor a certificate",
     )
 
     euclides_collection: str | None = Field(
-        None, description="serve EuclidesDB's API too, over this collection"
+        None, description="also serve the API of EuclidesDB, for this collection"
     )
-    euclides_shutdown: bool = Field(False, description="let a call of EuclidesDB's API end the server")
+    euclides_shutdown: bool = Field(False, description="let EuclidesDB's Shutdown call stop the server")
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:

@@ -19,7 +19,7 @@ import numpy as np
 
 from embeddb.errors import InvalidArgumentError
 
-__all__ = ["check", "check_fields", "check_range", "checked", "listed"]
+__all__ = ["check", "check_fields", "check_range", "checked", "is_utf8", "listed"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,7 +67,8 @@ def check_fields(instance: Any, prefix: str = "") -> None:
         prefix: what fields' names begin with in errors, such as "fusion.".
 
     Raises:
-        InvalidArgumentError: a field is of another kind than its annotation says.
+        InvalidArgumentError: a field is of another kind than its annotation says, or a string that cannot be
+            sent.
     """
     made: Any = type(instance)
     values = vars(instance)
@@ -75,13 +76,16 @@ def check_fields(instance: Any, prefix: str = "") -> None:
         value = values[name]
         if type(value) not in exact:
             object.__setattr__(instance, name, check(prefix + name, value, kind))
+        elif type(value) is str and not value.isascii():
+            _check_text(prefix + name, value)
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Have a function refuse arguments of other kinds than its annotations say.
 
     Raises:
-        InvalidArgumentError: by the function: names the argument.
+        InvalidArgumentError: by the function: names the argument, which may also be a string that cannot be
+            sent.
     """
     parameters = signature(function).parameters.values()
     names = [each.name for each in parameters if each.kind is Parameter.POSITIONAL_OR_KEYWORD]
@@ -95,10 +99,14 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             kind, exact = expected.get(name, _ANYTHING)
             if kind is not Any and type(value) not in exact:
                 positional[place] = check(name, value, kind)
+            elif exact and type(value) is str:
+                _check_text(name, value)
         for name, value in named.items():
             kind, exact = expected.get(name, _ANYTHING)
             if kind is not Any and type(value) not in exact:
                 named[name] = check(name, value, kind)
+            elif exact and type(value) is str:
+                _check_text(name, value)
         return positional
 
     if iscoroutinefunction(function):
@@ -128,6 +136,15 @@ def check_range(field: str, value: float, least: float, most: float) -> None:
         raise InvalidArgumentError(field, value, f"must be from {least:,} to {most:,}")
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a string can be sent: one with half a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def listed(field: str, value: object) -> Sequence[Any]:
     """Return the value if it has elements and an order: a string is a sequence of letters to Python alone.
 
@@ -138,6 +155,16 @@ def listed(field: str, value: object) -> Sequence[Any]:
     if not is_array and (isinstance(value, str | bytes) or not isinstance(value, Sequence)):
         raise InvalidArgumentError(field, value, "must be a list or another sequence")
     return typing.cast("Sequence[Any]", value)
+
+
+def _check_text(field: str, text: str) -> None:
+    """Let a string pass that can be sent.
+
+    Raises:
+        InvalidArgumentError: it cannot.
+    """
+    if not text.isascii() and not is_utf8(text):
+        raise InvalidArgumentError(field, text, "must be UTF-8, and has half a surrogate pair")
 
 
 @cache

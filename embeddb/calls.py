@@ -249,7 +249,16 @@ class CollectionCalls(ABC):
     def list_items(
         self, *, page_size: int = 100, page_token: str = "", prefix: str = "", view: View | None = None
     ) -> ItemPage:
-        """Return a page of the items in the order of their ids, those that begin with `prefix`."""
+        """Return a page of the items in the order of their ids, those that begin with `prefix`.
+
+        Args:
+            page_size: how many at most, 1 to `MAX_PAGE`; with payloads, fewer where these are large.
+            page_token: `next_token` of the page before; any other id stands for the place where it would be.
+            prefix: of ids; one that is longer than an id may be is the prefix of none.
+
+        Raises:
+            InvalidArgumentError: no page is as large.
+        """
 
     @abstractmethod
     def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:

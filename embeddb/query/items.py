@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embeddb.arguments import check_fields, listed
+from embeddb.arguments import check_fields, is_utf8, listed
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.query.models import Modality, Prediction
-from embeddb.query.names import check_id, is_utf8
+from embeddb.query.names import check_id
 from embeddb.query.operands import Floats, Image, Text, as_content, as_vector, as_vectors
 from embeddb.query.plain import json_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from embeddb.arguments import check
+from embeddb.arguments import check, is_utf8
 from embeddb.errors import InvalidArgumentError
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "check_id",
     "check_name",
     "check_names",
-    "is_utf8",
 ]
 
 DEVICE = r"auto|cpu|cuda(:\d{1,3})?"
@@ -78,12 +77,3 @@ def check_names(field_name: str, names: Sequence[str]) -> list[str]:
     if twice:
         raise InvalidArgumentError(field_name, twice[0], "must be there once")
     return listed
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a string can be sent: one with half a surrogate pair cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -13,9 +13,10 @@ import numpy.typing as npt
 import PIL.Image
 import PIL.ImageOps
 
+from embeddb.arguments import is_utf8
 from embeddb.errors import InvalidArgumentError
 from embeddb.query.expressions import Expression, Operand, check_size, leaves, short
-from embeddb.query.names import check_id, is_utf8
+from embeddb.query.names import check_id
 from embeddb.query.pictures import Box, as_box, cut_out, image_source
 
 __all__ = [

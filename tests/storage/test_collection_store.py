@@ -111,6 +111,9 @@ def test_a_listing_goes_by_the_bytes_of_ids_in_pages_and_prefixes(store: Collect
     assert listed("0", 99, "a/") == ["a/", "a/1", "a/2"]
     assert listed("", 99, "ä") == ["ä"]
     assert listed("zz", 99, "") == ["ä"]
+    # Longer than any key of LMDB.
+    assert listed("a" * 600, 2, "") == ["b", "z"]
+    assert listed("", 99, "a" * 600) == []
 
 
 def test_a_scan_comes_in_batches_in_the_order_of_rows(store: CollectionStore) -> None:

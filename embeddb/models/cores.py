@@ -72,11 +72,12 @@ class Cores:
         def take_one() -> None:
             # So that every thread of the pool takes one of these.
             together.wait()
-            # Asked first: the first question sets what others are given.
+            # A thread's first question gives it the common number, which would undo what is set before it.
             torch.get_num_threads()
             torch.set_num_threads(1)
 
-        wait([self._pool.submit(take_one) for _ in range(self._count)])
+        for started in [self._pool.submit(take_one) for _ in range(self._count)]:
+            started.result()
         again = threading.Thread(target=torch.set_num_threads, args=(self._count,))
         again.start()
         again.join()

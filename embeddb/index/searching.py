@@ -17,6 +17,7 @@ from embeddb.index.exact import FEW_PLACES, best, scan, scan_all, scan_places
 from embeddb.index.gpu import FAULTS
 from embeddb.index.policy import IndexPolicy
 from embeddb.index.recall import RECALL_K, LiveRecall
+from embeddb.index.tail import merged, scan_tail
 from embeddb.index.vectors import Allowed
 from embeddb.options import Effort
 
@@ -168,8 +169,12 @@ def _approximately(
         effort = round(effort * math.sqrt(len(moment) / max(present, 1)))
     found, places = approximate.search(moment, first, queries, k, effort, filtered)
     if first < len(moment):
-        tail = scan(moment, state.codes, queries, k, allowed)
-        found, places = best(np.hstack([found, tail[0]]), np.hstack([places, tail[1]]), k)
+        lone = scan_tail(moment, first, queries, k, allowed)
+        if lone is not None:
+            found, places = merged((found, places), lone, k)
+        else:
+            tail = scan(moment, state.codes, queries, k, allowed)
+            found, places = best(np.hstack([found, tail[0]]), np.hstack([places, tail[1]]), k)
     if present and moment.coming is None and -1 in (last := places[:, min(k, present) - 1]).tolist():
         missed = last < 0
         found[missed], places[missed] = scan_all(moment, queries[missed], k, allowed)

@@ -29,9 +29,9 @@ def filled(
 
 @given(
     metric=st.sampled_from(Metric),
-    count=st.integers(1, 200),
+    count=st.integers(1, 400),
     start=st.integers(0, 199),
-    k=st.integers(1, 40),
+    k=st.integers(1, 150),
     dead=st.integers(0, 3),
     distinct=st.one_of(st.none(), st.integers(1, 20)),
     filtered=st.booleans(),

@@ -59,8 +59,9 @@ class ItemColumns:
                 self.metadata_json,
                 self.modalities,
                 self.payloads or repeat(None),
-                self.features or iter(dict, None),
-                self.predictions or iter(dict, None),
+                # Python's garbage collector counts what is made, and looks through it: one stands for all.
+                self.features or repeat({}),
+                self.predictions or repeat({}),
             )
         )
 

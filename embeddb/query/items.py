@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -155,9 +154,11 @@ class PutResult:
     error: EmbeddbError | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class StoredItem:
     """An item as it is stored. Not frozen, since that takes four times as long to make, and hits are many.
+
+    What it does not have, such as features that were not asked for, several may share: it is for reading.
 
     Attributes:
         metadata_json: the metadata as text, as it is stored and sent.
@@ -173,12 +174,14 @@ class StoredItem:
     payload: Image | Text | None = None
     features: Mapping[str, Floats] = field(default_factory=dict)
     predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+    _metadata: Mapping[str, Any] | None = field(default=None, init=False, repr=False)
 
-    @cached_property
+    @property
     def metadata(self) -> Mapping[str, Any]:
         """A JSON object, parsed when it is first asked for: of most hits it never is."""
-        metadata: dict[str, Any] = json.loads(self.metadata_json)
-        return metadata
+        if self._metadata is None:
+            self._metadata = json.loads(self.metadata_json)
+        return self._metadata
 
 
 @dataclass(frozen=True)

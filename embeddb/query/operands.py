@@ -176,12 +176,16 @@ class Vector(Operand):
         Raises:
             InvalidArgumentError: a row is empty, or not finite everywhere.
         """
+        return cls._over(matrix.copy())
+
+    @classmethod
+    def _over(cls, matrix: Floats) -> tuple[Vector, ...]:
+        """As `rows`, of a matrix that nobody else has: the vectors are its own rows."""
         if not matrix.shape[1] or not np.isfinite(matrix).all():
             return tuple(map(cls, matrix))  # One of these is refused, and says what is wrong with it.
-        copy = matrix.copy()
-        copy.setflags(write=False)
+        matrix.setflags(write=False)
         vectors = []
-        for values in copy:
+        for values in matrix:
             vector = cls.__new__(cls)
             object.__setattr__(vector, "values", values)
             vectors.append(vector)
@@ -254,7 +258,8 @@ def as_expressions(values: Sequence[object] | npt.NDArray[Any]) -> tuple[Express
     if len(values) > 1:
         vectors = [each for each in values if _is_floats(each) and each.ndim == 1]
         if len(vectors) == len(values) and len({each.shape for each in vectors}) == 1:
-            return Vector.rows(np.stack(vectors))
+            # In one copy, and sooner than `np.stack`, which makes a view of each first.
+            return Vector._over(np.concatenate(vectors).reshape(len(vectors), -1))
     return tuple(map(as_expression, values))
 
 

@@ -184,7 +184,7 @@ class Contribution:
     share: float
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Hit:
     """An item found. Not frozen, as its item.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ __all__ = [
     "matrix_message",
     "vector_from",
     "vector_message",
+    "vectors_fields",
     "vectors_from",
     "vectors_message",
 ]
@@ -59,9 +61,14 @@ def vector_from(field: str, message: common_pb2.Vector) -> npt.NDArray[np.float3
 
 def vectors_message(vectors: Sequence[npt.NDArray[np.float32]]) -> common_pb2.Vectors:
     """Vectors of one dimension, at least one, (d,) float32 each without gaps, as a message."""
+    return common_pb2.Vectors(**vectors_fields(vectors))
+
+
+def vectors_fields(vectors: Sequence[npt.NDArray[np.float32]]) -> dict[str, Any]:
+    """What `vectors_message` says, for the message that holds it: to hold a message is to copy it."""
     # One copy of them, where to concatenate them first would take two.
     rows = vectors if _FLOAT32.isnative else [each.astype(_FLOAT32) for each in vectors]
-    return common_pb2.Vectors(data=b"".join([each.data for each in rows]), dimension=len(vectors[0]))
+    return {"data": b"".join([each.data for each in rows]), "dimension": len(vectors[0])}
 
 
 def vectors_from(field: str, message: common_pb2.Vectors) -> npt.NDArray[np.float32]:

@@ -19,8 +19,8 @@ from embeddb_protos.wire.expressions import (
     arithmetic_message,
     expression_from,
     expression_message,
+    vectors_fields,
     vectors_from,
-    vectors_message,
 )
 from embeddb_protos.wire.items import fill_item, item_from, view_from, view_message
 from embeddb_protos.wire.versions import meaning
@@ -66,7 +66,7 @@ def search_message(collection: str, search: Search) -> search_pb2.SearchRequest:
     message = search_pb2.SearchRequest(
         collection=collection,
         expressions=None if vectors else map(expression_message, search.expressions),
-        vectors=vectors_message(vectors) if vectors else None,
+        vectors=vectors_fields(vectors) if vectors else None,
         columns=True,
         k=search.k,
         model=search.model or "",

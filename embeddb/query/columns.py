@@ -59,9 +59,8 @@ class ItemColumns:
                 self.metadata_json,
                 self.modalities,
                 self.payloads or repeat(None),
-                # Python's garbage collector counts what is made, and looks through it: one stands for all.
-                self.features or repeat({}),
-                self.predictions or repeat({}),
+                self.features or repeat(None),
+                self.predictions or repeat(None),
             )
         )
 

@@ -154,13 +154,13 @@ class PutResult:
     error: EmbeddbError | None = None
 
 
-@dataclass(eq=False, slots=True)
 class StoredItem:
-    """An item as it is stored. Not frozen, since that takes four times as long to make, and hits are many.
+    """An item as it is stored.
 
-    What it does not have, such as features that were not asked for, several may share: it is for reading.
+    No dataclass, and what it lacks is not made before somebody asks: hits are many, and Python's garbage
+    collector counts each dictionary.
 
-    Attributes:
+    Args:
         metadata_json: the metadata as text, as it is stored and sent.
         modality: of its payload; None for an item of features alone.
         payload: the image or text itself, if asked for and kept.
@@ -168,13 +168,38 @@ class StoredItem:
         predictions: by model name, most likely first.
     """
 
-    id: str
-    metadata_json: str = "{}"
-    modality: Modality | None = None
-    payload: Image | Text | None = None
-    features: Mapping[str, Floats] = field(default_factory=dict)
-    predictions: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
-    _metadata: Mapping[str, Any] | None = field(default=None, init=False, repr=False)
+    __slots__ = ("_features", "_metadata", "_predictions", "id", "metadata_json", "modality", "payload")
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the word for it
+        metadata_json: str = "{}",
+        modality: Modality | None = None,
+        payload: Image | Text | None = None,
+        features: Mapping[str, Floats] | None = None,
+        predictions: Mapping[str, Sequence[Prediction]] | None = None,
+    ) -> None:
+        self.id = id
+        self.metadata_json = metadata_json
+        self.modality = modality
+        self.payload = payload
+        self._features = features
+        self._predictions = predictions
+        self._metadata: Mapping[str, Any] | None = None
+
+    @property
+    def features(self) -> Mapping[str, Floats]:
+        """By model name, (d,) float32 each; empty where they were not asked for."""
+        if self._features is None:
+            self._features = {}
+        return self._features
+
+    @property
+    def predictions(self) -> Mapping[str, Sequence[Prediction]]:
+        """By model name, most likely first; empty where they were not asked for."""
+        if self._predictions is None:
+            self._predictions = {}
+        return self._predictions
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -182,6 +207,10 @@ class StoredItem:
         if self._metadata is None:
             self._metadata = json.loads(self.metadata_json)
         return self._metadata
+
+    def __repr__(self) -> str:
+        named = ("id", "metadata_json", "modality", "payload", "features", "predictions")
+        return f"StoredItem({', '.join(f'{name}={getattr(self, name)!r}' for name in named)})"
 
 
 @dataclass(frozen=True)

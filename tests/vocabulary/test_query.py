@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,9 +19,11 @@ import embeddb
 from embeddb import query
 from embeddb.errors import InvalidArgumentError
 from embeddb.query import (
+    Hit,
     Image,
     PutItem,
     Search,
+    StoredItem,
     Sum,
     Text,
     Unit,
@@ -338,3 +341,27 @@ def test_keys_of_metadata_are_strings() -> None:
     for metadata in ({1: "a", "1": "b"}, {"inner": [{2: "c"}]}):
         with pytest.raises(InvalidArgumentError, match="is not a string"):
             PutItem("a", Text("t"), metadata)  # type: ignore[dict-item]
+
+
+def test_what_an_item_lacks_is_its_own_and_empty() -> None:
+    stored = np.ones(3, np.float32)
+    one, other = StoredItem("a"), StoredItem("b", '{"n":1}', features={"m": stored})
+    assert (one.features, one.predictions, other.predictions) == ({}, {}, {})
+    assert one.features is one.features
+    assert one.features is not StoredItem("a").features
+    assert one.features is not one.predictions
+    assert other.features["m"] is stored
+    assert repr(one) == (
+        "StoredItem(id='a', metadata_json='{}', modality=None, payload=None, features={}, predictions={})"
+    )
+    again = pickle.loads(pickle.dumps(Hit(other, 0.5)))
+    assert (again.id, again.score, again.metadata) == ("b", 0.5, {"n": 1})
+
+
+def test_vectors_of_a_batch_are_copies() -> None:
+    rows = [np.ones(3, np.float32), np.zeros(3, np.float32)]
+    search = Search(rows)
+    rows[0][:] = 7
+    assert [each.values.tolist() for each in search.expressions] == [[1, 1, 1], [0, 0, 0]]
+    with pytest.raises(ValueError, match="read-only"):
+        search.expressions[0].values[0] = 2

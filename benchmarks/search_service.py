@@ -43,16 +43,19 @@ QUESTIONS: tuple[tuple[str, *tuple[int, ...]], ...] = (
     ("rate", 32),
     ("batches",),
 )
+TIMED = 65_536
+"""Queries that are asked while time is taken: so many that hardly one is asked twice."""
 LIMIT, PEER = "FAISS IVF", "Chroma server"
 """Bare FAISS, in process; and the peer that is a server."""
 
 
 def write_data(folder: Path, count: int, dimension: int, queries: int) -> None:
-    """The vectors, the queries, and the true ten nearest of each."""
+    """The vectors, the queries, the true ten nearest of each, and the queries that are timed."""
     draw = make_data(dimension, np.random.default_rng(0))
     asked = draw(queries)
     vectors = write_vectors(folder / "vectors.npy", draw, count)
     np.save(folder / "queries.npy", asked)
+    np.save(folder / "timed.npy", draw(TIMED))
     np.save(folder / "truth.npy", nearest(vectors, asked, K))
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ class Measured:
     Args:
         contender: not opened yet.
         folder: where it keeps its own.
-        data: has vectors.npy, queries.npy and truth.npy.
+        data: has vectors.npy, queries.npy and truth.npy, and timed.npy: what is asked while time is taken.
     """
 
     def __init__(self, contender: Contender, folder: Path, data: Path) -> None:
@@ -39,7 +40,10 @@ class Measured:
         self._folder = folder
         # Mapped, so that they do not count as memory of the contenders in this process.
         self._vectors = np.load(data / "vectors.npy", mmap_mode="r")
+        self._timed = np.load(data / "timed.npy", mmap_mode="r").view(np.ndarray)
         self._queries, self._truth = np.load(data / "queries.npy"), np.load(data / "truth.npy")
+        # No question is asked again before all others were: what it found may still be in memory.
+        self._numbers = itertools.count()
         self._connected: dict[str, Sequence[Client]] = {}
 
     def fill(self) -> Figures:
@@ -80,11 +84,11 @@ class Measured:
 
     def batches(self, way: str, seconds: float) -> Figures:
         """What one caller gets who asks many questions at once."""
-        client, queries = self._connected[way][0], self._queries
+        client, queries = self._connected[way][0], self._timed
         starts = range(0, len(queries) - BATCH + 1, BATCH)
 
-        def batch(number: int) -> int:
-            return len(client.search(queries[starts[number % len(starts)] :][:BATCH]))
+        def batch(_: int) -> int:
+            return len(client.search(queries[starts[next(self._numbers) % len(starts)] :][:BATCH]))
 
         return {f"queries/s, batches of {BATCH}": clock.rate([batch], seconds)}
 
@@ -114,14 +118,14 @@ class Measured:
         return taken
 
     def _lone(self, client: Client) -> clock.Work:
-        queries = self._queries
-        return lambda number: len(client.search(queries[number % len(queries)][None]))
+        queries = self._timed
+        return lambda _: len(client.search(queries[next(self._numbers) % len(queries)][None]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=CONTENDERS)
-    parser.add_argument("--data", type=Path, required=True, help="with vectors.npy, queries.npy, truth.npy")
+    parser.add_argument("--data", type=Path, required=True, help="what `Measured` says")
     parser.add_argument("--folder", type=Path, required=True, help="where the contender keeps its own")
     parser.add_argument("--orders", type=int, required=True, help="the file descriptor that they come from")
     options = parser.parse_args()

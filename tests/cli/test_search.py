@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,18 @@ def test_search_by_sentence_picture_item_and_vector(run: Run, pets: Collection) 
     assert moved.out.index("cup") < moved.out.index("note :cat:")
     assert "cat [b]" not in moved.out
     assert run("search", "#cup", "--include-operands", "-c", pets.name, "--json").json[0]["id"] == "cup"
+
+
+def test_a_path_that_is_taken_as_a_text_is_remarked(
+    run: Run, pets: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PHOTOS / "coffee.png", "cup.png")
+    bare = run("search", "cup.png", "-c", pets.name, "--json")
+    assert bare.err == 'cup.png is taken as a text; the file is @"cup.png"\n'
+    assert bare.json == run("search", "'cup.png'", "-c", pets.name, "--json").json
+    for typed in ('@"cup.png"', "@cup.png", "'cup.png'", "cup", "a\0b", "cup " * 5000):
+        assert run("search", typed, "-c", pets.name, "--json").err == ""
 
 
 def test_search_by_vector(run: Run, make_collection: MakeCollection) -> None:

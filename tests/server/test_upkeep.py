@@ -222,7 +222,10 @@ def test_the_command_line_says_what_is_wrong(run: Run, database: Database, data:
         stored.seek(stored.read().index(PAYLOAD.encode()))
         stored.write(PAYLOAD.encode().upper())
     ran = run("verify")
-    assert (ran.code, ran.out) == (1, "1 problem(s)\n")
+    assert (ran.code, ran.out) == (
+        1,
+        "1 problem(s); stop the server, and `embeddb-server verify --repair` does what each line says\n",
+    )
     assert "the payload of item 'a' is damaged" in ran.err
     found = run("verify", "--json")
     assert found.code == 1

@@ -10,7 +10,8 @@ r"""The expressions that are typed at a shell.
 
 Paths and ids end at a space, a comma or a closing parenthesis; quote those that contain them: @"my cat.jpg".
 What begins with a letter is a text as a whole, since shells take one pair of quotes away: embeddb search "a
-sleeping cat". What Python prints can be typed too: Image('cat.jpg') - Text('a cat') + Vector([1, 0.5]).
+sleeping cat". Where it is a file's path, a line on standard error says how to search with the file. What
+Python prints can be typed too: Image('cat.jpg') - Text('a cat') + Vector([1, 0.5]).
 
 Inside quotes, a backslash takes the next character as it is, but for Python's \n, \t, \r, \xhh, \uhhhh and
 \Uhhhhhhhh.
@@ -21,10 +22,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 
 from embeddb.errors import InvalidArgumentError
 from embeddb.presets import between
 from embeddb.query import Expression, Image, Item, Operand, Text, Vector, unit
+from embeddb_client.cli.options import err, printable
 
 __all__ = ["parse"]
 
@@ -59,8 +62,20 @@ def parse(typed: str) -> Expression:
     """
     text = typed.strip()
     if text[:1].isalpha() and not _PYTHON.match(text):
+        if _is_file(text):
+            err.print(
+                f'{printable(text)} is taken as a text; the file is @"{printable(text)}"', soft_wrap=True
+            )
         return Text(text)
     return _Parser(typed).parse()
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        # It is too long for a path, or holds what no path can.
+        return False
 
 
 class _Parser:

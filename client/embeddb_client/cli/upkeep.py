@@ -45,7 +45,9 @@ def verify(server: Server = None, as_json: Json = False) -> None:
     else:
         for finding in findings:
             err.print(printable(str(finding)), soft_wrap=True)
-        out.print(f"{len(findings)} problem(s)" if findings else "everything is sound")
+        remedy = "stop the server, and `embeddb-server verify --repair` does what each line says"
+        summary = f"{len(findings)} problem(s); {remedy}" if findings else "everything is sound"
+        out.print(summary, soft_wrap=True)
     if findings:
         raise typer.Exit(1)
 

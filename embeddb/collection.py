@@ -13,11 +13,9 @@ from embeddb.answers.analysis import Analysis
 from embeddb.answers.columns import hit_columns, item_columns
 from embeddb.answers.cut import Found
 from embeddb.answers.fused import FusedRetrieval
-from embeddb.answers.lone import is_lone, joined, kind
 from embeddb.answers.retrieval import Retrieval
 from embeddb.arguments import check, checked
 from embeddb.calls import CollectionCalls
-from embeddb.coalescing import Coalescing
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
 from embeddb.ingest import Ingest
 from embeddb.models import Registry
@@ -100,7 +98,6 @@ class Collection(CollectionCalls):
         self._store = store
         self._registry = registry
         self._selection = Selection(store, lambda: spaces.models)
-        self._lone = Coalescing(self._answer_together)
         # Not before: what a filter kept is compared with the last commit, and a backfill commits.
         spaces.resume()
 
@@ -195,8 +192,6 @@ class Collection(CollectionCalls):
 
     @checked
     def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:  # noqa: D102
-        if is_lone(search) and self.is_prompt(search.model):
-            return [self._lone.ask(search, kind(search))]
         return self.search_columns(search).hits()
 
     def search_columns(self, search: Search, *, here: bool = False) -> HitColumns:
@@ -220,10 +215,6 @@ class Collection(CollectionCalls):
             NotFoundError, FailedPreconditionError: as the search would.
         """
         return self._store.is_open and self._spaces.get(model).is_prompt
-
-    def _answer_together(self, searches: Sequence[Search]) -> list[list[Hit] | EmbeddbError]:
-        """The hits of lone searches of one kind."""
-        return self.search_columns(joined(searches), here=True).hits()
 
     def _answers(self, search: Search, here: bool) -> list[Found | EmbeddbError]:
         if search.fusion is None:

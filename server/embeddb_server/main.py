@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenBLAS takes the logarithm of a number of cycles, of which 4 is the least.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    # Read when gRPC starts. From 1.80 on, threads of its own read the sockets and wake the one that waits for
+    # calls; without them that one reads. To wake a thread on another core of a virtual machine takes long.
+    os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
     # Imports make many objects, and hardly any garbage.
     collect_rarely()
     import embeddb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -125,6 +126,24 @@ def test_a_folder_in_use_and_a_port_in_use_are_one_line(
     assert done.returncode == 1
     assert done.stderr == f"embeddb-server: cannot listen on {address}: Address already in use\n"
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "-event_engine_listener"), ("tcp_rcv_lowat",) * 2])
+def test_what_the_operator_says_of_grpc_goes_first(given: str | None, kept: str) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
+    script = (
+        "import os; from embeddb_server.main import main; main(['--version'])\n"
+        "import grpc; grpc.insecure_channel('127.0.0.1:1').close(); print(os.environ['GRPC_EXPERIMENTS'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env=environ if given is None else environ | {"GRPC_EXPERIMENTS": given},
+    )
+    assert done.stdout.splitlines()[-1] == kept
+    # gRPC would tell here of an experiment that it does not know.
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize(

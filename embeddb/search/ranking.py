@@ -41,8 +41,11 @@ class Ranking:
     @classmethod
     def of_each(cls, rows: Rows, scores: npt.NDArray[np.floating]) -> list[Ranking]:
         """The rankings of queries whose candidates (q, m) are best first already; -1, for none, is last."""
-        # Not by count_nonzero, which with an axis takes nearly twice as long.
-        counts = (rows >= 0).sum(axis=1).tolist()
+        if -1 in rows[:, -1].tolist():
+            # Not by count_nonzero, which with an axis takes nearly twice as long.
+            counts = (rows >= 0).sum(axis=1).tolist()
+        else:
+            counts = [rows.shape[1]] * len(rows)
         return [
             cls(its_rows[:count], its_scores[:count])
             for its_rows, its_scores, count in zip(rows, scores.astype(np.float64), counts, strict=True)

@@ -81,6 +81,27 @@ def test_the_length_of_one_operand_and_its_weight_do_not_matter(a: np.ndarray, w
     assert value(-weight * Vector(a)) == pytest.approx(-value(Vector(a)))
 
 
+@given(values, directions)
+def test_a_vector_alone_is_what_it_is_among_others(a: np.ndarray, b: np.ndarray) -> None:
+    (alone,) = evaluate([Vector(a)], Letters(), Arithmetic())
+    among, _ = evaluate([Vector(a), Vector(b)], Letters(), Arithmetic())
+    if isinstance(alone, EmbeddbError):
+        assert not a.any()
+        assert str(alone) == str(among)
+    else:
+        assert isinstance(among, Query)
+        assert all(map(np.array_equal, alone, among))
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_vector_of_another_dimension_is_refused(others: int) -> None:
+    expressions = [Vector([1.0] * (D + 1)), *[Vector([1.0] * D)] * others]
+    refused, *queries = evaluate(expressions, Letters(), Arithmetic())
+    assert isinstance(refused, InvalidArgumentError)
+    assert str(refused) == f"vector: '{D + 1} dimensions' given, the space has {D}"
+    assert all(isinstance(each, Query) for each in queries)
+
+
 def test_unit_gives_a_nested_sum_one_say() -> None:
     a, b, c = Vector([1, 0, 0, 0, 0]), Vector([0.9, 0.1, 0, 0, 0]), Vector([0, 0, 1, 0, 0])
     nested = value(unit(a + b) + c)

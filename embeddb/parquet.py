@@ -58,12 +58,14 @@ def export_collection(collection: CollectionCalls, path: str | Path, *, payloads
         How many items were written.
 
     Raises:
-        InvalidArgumentError: the path is that of a folder.
+        InvalidArgumentError: the path is that of a folder, or in none.
         OSError: the file cannot be written.
     """
     path = Path(path)
     if path.is_dir():
         raise InvalidArgumentError("path", str(path), "must be a file to write, and is a folder")
+    if not path.parent.is_dir():
+        raise InvalidArgumentError("path", str(path), "must be in a folder that is there")
     unfinished = path.with_name(f"{path.name}.unfinished")
     models = collection.info().models
     fields = [("id", pa.string()), ("metadata", pa.string()), ("modality", pa.string())]

@@ -71,7 +71,10 @@ class LiveRecall:
 
     def close(self) -> None:
         """Return when nothing is compared any more."""
-        if (thread := self._thread) is not None:
+        with self._beginning:
+            # Or else one that has not begun yet might be waited for.
+            thread = self._thread
+        if thread is not None:
             thread.join()
 
     def _compare(self, found: Places, exact: Callable[[], Places], shares: deque[float]) -> None:

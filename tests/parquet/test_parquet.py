@@ -224,14 +224,19 @@ def test_the_commands(
     assert json.loads(run("export", file, "--no-payloads", "-c", filled.name, "--json"))["items"] == 3
 
 
-def test_a_folder_is_refused_before_anything_is_read(
-    filled: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("", "must be a file to write, and is a folder"),
+        ("none/a", "must be in a folder that is there"),
+    ],
+)
+def test_a_path_without_a_file_is_refused_before_anything_is_read(
+    filled: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, why: str
 ) -> None:
     monkeypatch.setattr(type(filled), "list_items", lambda *_, **__: pytest.fail("something was read"))
-    with pytest.raises(
-        InvalidArgumentError, match=r"path: '.*' given, must be a file to write, and is a fold"
-    ):
-        export_collection(filled, tmp_path)
+    with pytest.raises(InvalidArgumentError, match=rf"path: '.* given, {why}"):
+        export_collection(filled, tmp_path / path)
     assert list(tmp_path.parent.glob("*.unfinished")) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,11 @@ from tests import scenes
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's script has it ignored by what it runs in the background, and processes that tests start and
+    # interrupt would ignore it as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PHOTOS = Path(skimage.data.__file__).parent
 DIMENSION = 4

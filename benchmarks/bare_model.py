@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
+import clock
 import orders
 from PIL import Image as PilImage
 
@@ -32,11 +32,12 @@ class BareModel:
 
     def rate(self, seconds: float) -> float:
         """Images a second, in whole batches."""
-        done, start = 0, time.perf_counter()
-        while time.perf_counter() < start + seconds:
+
+        def step() -> int:
             self._runner.forward(Modality.IMAGE, self._batch)
-            done += len(self._batch)
-        return done / (time.perf_counter() - start)
+            return len(self._batch)
+
+        return clock.per_second(step, seconds)
 
 
 def main() -> None:

@@ -27,6 +27,14 @@ def waits(work: Work, seconds: float) -> tuple[float, float]:
     return float(p50), float(p99)
 
 
+def per_second(step: Callable[[], int], seconds: float) -> float:
+    """How much this thread gets done a second, in steps that each say how much, until so many have passed."""
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() < start + seconds:
+        done += step()
+    return done / (time.perf_counter() - start)
+
+
 def rate(callers: Sequence[Work], seconds: float, *, warm_up: bool = True) -> float:
     """How much these callers get done a second together, each on a thread of its own.
 

@@ -14,13 +14,13 @@ import contextlib
 import copy
 import itertools
 import os
-import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import clock
 import open_clip
 import orders
 import timm
@@ -101,10 +101,7 @@ class Loops:
         """Images a second of a loop from its second step on, for `seconds` and until the step's end."""
         with torch.inference_mode(), contextlib.closing(self._loops[name]()) as loop:
             next(loop)
-            done, start = 0, time.perf_counter()
-            while time.perf_counter() < start + seconds:
-                done += next(loop)
-            return done / (time.perf_counter() - start)
+            return clock.per_second(partial(next, loop), seconds)
 
 
 def main() -> None:

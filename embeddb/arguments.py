@@ -76,7 +76,7 @@ def check_fields(instance: Any, prefix: str = "") -> None:
         value = values[name]
         if type(value) not in exact:
             object.__setattr__(instance, name, check(prefix + name, value, kind))
-        elif type(value) is str and not value.isascii():
+        elif type(value) is str:
             _check_text(prefix + name, value)
 
 

@@ -24,8 +24,7 @@ def hit_columns(
     Args:
         models: those of the collection.
     """
-    founds = [each for each in answers if isinstance(each, Found)]
-    found = founds[0] if len(founds) == 1 else Found.joined(founds)
+    found = Found.joined([each for each in answers if isinstance(each, Found)])
     read = store.by_rows(found.rows, keep=True)
     outcomes = [len(each.rows) if isinstance(each, Found) else each for each in answers]
     records = [record for record in read if record is not None]

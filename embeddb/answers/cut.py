@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -30,8 +30,10 @@ class Found(NamedTuple):
         return Found._make([column[place] for place in places] if column else () for column in self)
 
     @classmethod
-    def joined(cls, each: Iterable[Found]) -> Found:
-        """The hits of several, which have the same columns, one behind the other."""
+    def joined(cls, each: Sequence[Found]) -> Found:
+        """The hits of several, which have the same columns, one behind the other; of one, that one itself."""
+        if len(each) == 1:
+            return each[0]
         return cls(*map(list, map(chain.from_iterable, zip(*each, strict=True))))
 
 

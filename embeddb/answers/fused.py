@@ -61,9 +61,11 @@ class FusedRetrieval:
         for outcomes in zip(*(each.answer() for each in self._retrievals.values()), strict=True):
             error = next((each for each in outcomes if isinstance(each, EmbeddbError)), None)
             yield error or Found.joined(
-                found._replace(models=[model] * len(found.rows))
-                for model, found in zip(self._retrievals, outcomes, strict=True)
-                if not isinstance(found, EmbeddbError)
+                [
+                    found._replace(models=[model] * len(found.rows))
+                    for model, found in zip(self._retrievals, outcomes, strict=True)
+                    if not isinstance(found, EmbeddbError)
+                ]
             )
 
     def _fused(self) -> Iterator[Found | EmbeddbError]:

@@ -13,7 +13,7 @@ from faiss import swig_ptr
 from embeddb.index.vectors import Allowed
 from embeddb.query import Metric
 
-__all__ = ["OneThread", "faiss_scores", "faiss_search", "selector", "view"]
+__all__ = ["OneThread", "as_scores", "faiss_scores", "faiss_search", "selector", "view"]
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -48,6 +48,24 @@ def faiss_scores(metric: Metric, queries: Floats, vectors: Floats, places: Place
             return found
         faiss.fvec_L2sqr_by_idx(*arrays, queries.shape[1], *places.shape)  # type: ignore[attr-defined]
         return -np.sqrt(found)
+
+
+def as_scores(found: Floats, places: Places, *, is_l2: bool) -> Floats:
+    """What FAISS says of the places (q, k) that it found, best first, made into scores in their place.
+
+    Args:
+        found: (q, k) float32: squared distances or inner products; changed.
+        is_l2: whether they are distances.
+
+    Returns:
+        The scores of `faiss_scores`.
+    """
+    if is_l2:
+        np.negative(np.sqrt(found, out=found), out=found)
+    # What is none is last.
+    if -1 in places[:, -1].tolist():
+        found[places < 0] = -np.inf
+    return found
 
 
 class OneThread:

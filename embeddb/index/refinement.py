@@ -10,7 +10,7 @@ import numpy.typing as npt
 from faiss import swig_ptr
 
 from embeddb.index.exact import best
-from embeddb.index.faiss_search import faiss_search, view
+from embeddb.index.faiss_search import as_scores, faiss_search, view
 
 __all__ = ["Refinement"]
 
@@ -46,10 +46,7 @@ class Refinement:
             Scores and places as `embeddb.index.exact.scan`, with the scores of `faiss_scores`.
         """
         found, places = faiss_search(self._over(vectors), queries, size, parameters)
-        if self._is_l2:
-            np.negative(np.sqrt(found, out=found), out=found)
-        if -1 in places[:, -1].tolist():
-            found[places < 0] = -np.inf
+        found = as_scores(found, places, is_l2=self._is_l2)
         # FAISS has them in order, but for equals.
         return best(found, places, size) if _some_are_equal(found) else (found, places)
 

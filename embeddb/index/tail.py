@@ -10,7 +10,7 @@ import numpy.typing as npt
 from faiss import swig_ptr
 
 from embeddb.index.exact import first
-from embeddb.index.faiss_search import selector
+from embeddb.index.faiss_search import as_scores, selector
 from embeddb.index.vectors import Allowed, Moment
 from embeddb.query import Metric
 
@@ -53,13 +53,9 @@ def scan_tail(
     read = swig_ptr(queries), swig_ptr(vectors), queries.shape[1], 1, len(vectors), size
     lengths = (None,) if is_l2 else ()
     nearest(*read, swig_ptr(found), swig_ptr(places), *lengths, chosen)
-    if is_l2:
-        np.negative(np.sqrt(found, out=found), out=found)
+    found = as_scores(found, places, is_l2=is_l2)
     if size > k and found[0, k] == found[0, k - 1] and places[0, k] >= 0:
         return None
-    # What is none is last.
-    if places[0, -1] < 0:
-        found[places < 0] = -np.inf
     places[places >= 0] += start
     return found[:, :k], places[:, :k]
 

@@ -63,9 +63,8 @@ def parse(typed: str) -> Expression:
     text = typed.strip()
     if text[:1].isalpha() and not _PYTHON.match(text):
         if _is_file(text):
-            err.print(
-                f'{printable(text)} is taken as a text; the file is @"{printable(text)}"', soft_wrap=True
-            )
+            shown = printable(text)
+            err.print(f'{shown} is taken as a text; the file is @"{shown}"', soft_wrap=True)
         return Text(text)
     return _Parser(typed).parse()
 

@@ -13,7 +13,7 @@ import torch
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.models.network import CompilableNetwork, Network
 
-__all__ = ["check_compilable", "compile_methods"]
+__all__ = ["Compiled", "check_compilable"]
 
 
 def check_compilable(network: Network) -> None:
@@ -34,22 +34,30 @@ def check_compilable(network: Network) -> None:
         )
 
 
-def compile_methods(methods: Sequence[tuple[torch.nn.Module, str]]) -> Callable[[], None]:
-    """Put compiled methods in the place of a network's own; what is returned takes them away again.
+class Compiled:
+    """A network's methods, compiled, which can be put in the place of its own and taken out again.
 
     Each is compiled at its first calls, once for batches of one and once for all other sizes. torch keeps
     open what it has seen to vary, the number of inputs and the length of texts, and fixes the rest, such as
     the size of images, which is translated sooner and to faster code than where everything is kept open.
+
+    Args:
+        methods: each as a module and the method's name.
     """
-    # Otherwise models of one architecture share a limit of eight translations, and run uncompiled beyond it.
-    isolates = "isolate_recompiles" in inspect.signature(torch.compile).parameters
-    options: dict[str, Any] = {"isolate_recompiles": True} if isolates else {}
-    translate: Callable[..., Any] = torch.compile
-    for owner, name in methods:
-        setattr(owner, name, translate(getattr(owner, name), **options))
 
-    def restore() -> None:
-        for owner, name in methods:
-            delattr(owner, name)
+    def __init__(self, methods: Sequence[tuple[torch.nn.Module, str]]) -> None:
+        # Otherwise models of one architecture share a limit of eight translations, and run uncompiled beyond.
+        isolates = "isolate_recompiles" in inspect.signature(torch.compile).parameters
+        options: dict[str, Any] = {"isolate_recompiles": True} if isolates else {}
+        translate: Callable[..., Any] = torch.compile
+        self._methods = [(owner, name, translate(getattr(owner, name), **options)) for owner, name in methods]
 
-    return restore
+    def put_in(self) -> None:
+        """From now on, the network runs what was compiled."""
+        for owner, name, compiled in self._methods:
+            setattr(owner, name, compiled)
+
+    def take_out(self) -> None:
+        """Run the network's own methods, if it does not do so already."""
+        for owner, name, _ in self._methods:
+            vars(owner).pop(name, None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,13 @@ from PIL import Image as PilImage
 from embeddb.models.network import Output
 from embeddb.query import Modality
 
-__all__ = ["Measured", "measure", "probes", "warm_up"]
+__all__ = ["in_turns", "least_centred_cosine", "least_cosine", "probes", "seconds", "warm_up"]
 
+# Within a turn, a small network is run again while its weights are in the processor's caches.
 RUNS = 3
-# A large network on a slow machine is run once more at least, but not for long.
+TURN_SECONDS = 0.1
+# A slow network has the fewest rounds of which the median leaves one out that others disturbed.
+MIN_ROUNDS, MAX_ROUNDS = 3, 9
 MAX_SECONDS = 1.0
 
 SIDE = 256
@@ -39,26 +41,16 @@ _TEXTS = (
 _COLOURS = np.array([[1.0, 0.35, 0.1], [1.0, 0.0, -0.25], [1.0, -0.35, 0.1]])
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a network did on the probe.
+def least_cosine(features: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> float:
+    """The least cosine between features, (n, dimension) for each modality, and others of the same inputs."""
+    return min(_least_cosine(*pair) for pair in zip(features, others, strict=True))
 
-    Attributes:
-        seconds: the fastest run took, all modalities together.
-        features: (n, dimension) float32 on the CPU for each modality.
-    """
 
-    seconds: float
-    features: Sequence[torch.Tensor]
-
-    def cosine(self, other: Measured) -> float:
-        """The least cosine between these features and other ones of the same inputs."""
-        return min(_least_cosine(*pair) for pair in zip(self.features, other.features, strict=True))
-
-    def centred_cosine(self, other: Measured) -> float:
-        """The same without what all inputs of a modality share: the mean of the other ones."""
-        pairs = zip(self.features, other.features, strict=True)
-        return min(_least_cosine(own - mean, others - mean) for own, others, mean in map(_with_mean, pairs))
+def least_centred_cosine(features: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> float:
+    """The same without what all inputs of a modality share: the mean of the others."""
+    means = [each.mean(dim=0) for each in others]
+    triples = zip(features, others, means, strict=True)
+    return min(_least_cosine(own - mean, other - mean) for own, other, mean in triples)
 
 
 def probes(modality: Modality) -> Sequence[PilImage.Image | str]:
@@ -90,26 +82,48 @@ def warm_up(
     return [forward(*each).features.clone() for each in prepared.items()]
 
 
-def measure(
-    forward: Callable[[Modality, Sequence[Any]], Output],
-    prepared: Mapping[Modality, Sequence[Any]],
-    sizes: Sequence[int],
-) -> Measured:
-    """Run prepared probes through a network, a few times after it was warmed up.
+def seconds(
+    forward: Callable[[Modality, Sequence[Any]], Output], prepared: Mapping[Modality, Sequence[Any]]
+) -> float:
+    """What a run of the prepared probes takes, all modalities together: the fastest of a few.
 
     Raises:
         Exception: whatever the network raises.
     """
-    features = warm_up(forward, prepared, sizes)
     began, fastest = time.perf_counter(), float("inf")
     for _ in range(RUNS):
         started = time.perf_counter()
-        for modality, inputs in prepared.items():
-            forward(modality, inputs)
+        for each in prepared.items():
+            forward(*each)
         fastest = min(fastest, time.perf_counter() - started)
-        if time.perf_counter() - began > MAX_SECONDS:
+        if time.perf_counter() - began > TURN_SECONDS:
             break
-    return Measured(fastest, features)
+    return fastest
+
+
+def in_turns(turns: Sequence[Callable[[], float]]) -> np.ndarray:
+    """What several ways take, each in its turn, round after round.
+
+    What else a machine does meanwhile comes and goes: within a round it meets all ways alike, and ratios
+    within rounds, of which one takes the median, say how fast the ways are when one way's time in all rounds
+    does not.
+
+    Args:
+        turns: give the seconds that each way takes in a turn.
+
+    Returns:
+        (rounds, ways) float64 seconds; from 3 rounds, of a slow network, to 9.
+
+    Raises:
+        Exception: whatever a turn raises.
+    """
+    rounds: list[list[float]] = []
+    began = time.perf_counter()
+    while len(rounds) < MIN_ROUNDS or (
+        len(rounds) < MAX_ROUNDS and time.perf_counter() - began < MAX_SECONDS
+    ):
+        rounds.append([turn() for turn in turns])
+    return np.array(rounds)
 
 
 def _noise(random: np.random.Generator) -> PilImage.Image:
@@ -126,7 +140,3 @@ def _noise(random: np.random.Generator) -> PilImage.Image:
 def _least_cosine(one: torch.Tensor, other: torch.Tensor) -> float:
     # In float64, for some networks' features are as small as 1e-9.
     return torch.cosine_similarity(one.double(), other.double(), eps=1e-300).min().item()
-
-
-def _with_mean(pair: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    return *pair, pair[1].mean(dim=0)

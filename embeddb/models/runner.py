@@ -1,15 +1,14 @@
 """A network where and how it is run: its device, its precision, the layout of its weights, compiled or not.
 
 What the options leave open is measured when the model is loaded: every way that comes into question runs a
-few images and texts, and the fastest wins among those whose features stay close to float32's. No table would
-do: bfloat16 makes a ViT four times faster on a processor with AMX, and depthwise convolutions four times
-slower on one without it.
+few images and texts, and the fastest wins among those whose features stay close to float32's. The choice is
+kept, and the machine may be busy just then, so they are timed in turns. No table would do: bfloat16 makes a
+ViT four times faster on a processor with AMX, and depthwise convolutions four times slower on one without it.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
@@ -17,15 +16,16 @@ from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from PIL import Image as PilImage
 
 from embeddb.errors import EmbeddbError, FailedPreconditionError, ResourceExhaustedError
-from embeddb.models.compilation import check_compilable, compile_methods
+from embeddb.models.compilation import Compiled, check_compilable
 from embeddb.models.cores import Cores
 from embeddb.models.folding import fold_batch_norms
 from embeddb.models.network import CompilableNetwork, Network, Output, ReentrantNetwork
-from embeddb.models.probe import Measured, measure, probes, warm_up
+from embeddb.models.probe import in_turns, least_centred_cosine, least_cosine, probes, seconds, warm_up
 from embeddb.models.way import DTYPES, Way, eager_ways, find_device, machine
 from embeddb.query import Modality, Precision, Running, RunOptions
 
@@ -43,7 +43,7 @@ without the mean.
 # A way is taken over a plainer one only if it is faster by this factor: less may be noise.
 MIN_GAIN = 1.05
 # Raised when another way of choosing, or of running, is to choose anew.
-METHOD = 3
+METHOD = 4
 
 Choices = MutableMapping[str, dict[str, Any]]
 """Ways that were chosen, as plain data, by what decided them."""
@@ -82,22 +82,16 @@ class Runner:
             self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         if options.compile:
             check_compilable(network)
-        try:
-            with self._on_stream():
-                network.module.to(self._device)
-        except torch.OutOfMemoryError as error:
-            raise FailedPreconditionError(
-                f"the memory of {self._device} does not hold the weights"
-            ) from error
+        self._bring(self._device)
         self._cores: Cores | None = None
-        self._uncompile: Callable[[], None] = _nothing
+        self._compiled: Compiled | None = None
         self._way = Way(Precision.FLOAT32)
         self._fold()
-        self._restore = _remember(network.module)
+        # While ways are compared, the weights of each are kept beside the others'.
+        self._weights = {self._way: _remember(network.module)}
         if network.modalities:
             self._choose(options, choices)
-        # Nothing goes back to float32 from here on, so its weights need not be kept beside the others.
-        del self._restore
+        del self._weights, self._compiled
         # Compiled code has the number of its threads built in.
         reentrant = isinstance(network, ReentrantNetwork) and network.reentrant and not self._way.compiled
         if reentrant and self._device.type == "cpu" and torch.get_num_threads() > 1:
@@ -168,7 +162,7 @@ class Runner:
         """Fold batch norms into convolutions, in float32, for all ways."""
 
         def run() -> Sequence[torch.Tensor]:
-            return self._running_or_refused(lambda prepared: warm_up(self.forward, prepared, ()))
+            return self._running_or_refused(lambda: warm_up(self.forward, self._probes(), ()))
 
         try:
             # On the stream that reads the folded weights: another one would not wait for them.
@@ -190,22 +184,20 @@ class Runner:
         if key in choices:
             chosen = choices[key]
             self._apply(Way(Precision(chosen["precision"]), chosen["channels_last"], chosen["compiled"]))
-            self._running_or_refused(lambda prepared: warm_up(self.forward, prepared, self._sizes()))
+            self._features()
             log.info("model %r runs in %s, as measured before", self._name, self._way)
             return
-        ways = eager_ways(options, self._network.module, self._device)
-        # The first is the plainest: in float32 where that is allowed, with the weights as they come.
-        plain, reference = ways[0], self._measure(ways[0])
-        seconds = {plain: reference.seconds} | {way: self._try(way, reference) for way in ways[1:]}
-        best = _fastest(plain, seconds)
+        plain, *others = eager_ways(options, self._network.module, self._device)
+        # The plainest: in float32 where that is allowed, with the weights as they come.
+        self._apply(plain)
+        reference = self._features()
+        best = self._fastest([plain, *(way for way in others if self._is_close(way, reference))])
         if options.compile:
             compiled = replace(best, compiled=True)
-            seconds[compiled] = self._try(compiled, reference)
-            best = _fastest(best, {way: seconds[way] for way in (best, compiled)})
-        if self._way != best:
-            self._apply(best)
-        times = "; ".join(f"{way} {t * 1e3:.1f} ms" for way, t in seconds.items() if t < math.inf)
-        log.info("model %r runs in %s, as measured: %s", self._name, best, times)
+            if self._is_close(compiled, reference):
+                best = self._fastest([best, compiled])
+        self._apply(best)
+        log.info("model %r runs in %s", self._name, best)
         try:
             choices[key] = asdict(best)
         except EmbeddbError as error:
@@ -218,17 +210,20 @@ class Runner:
         # length, and for many: here, so that nobody who asks waits for it.
         return (1, 1, self._max_batch) if self._way.compiled else ()
 
-    def _measure(self, way: Way) -> Measured:
-        self._apply(way)
-        measured = self._running_or_refused(lambda prepared: measure(self.forward, prepared, self._sizes()))
-        if not all(features.isfinite().all() for features in measured.features):
-            raise FailedPreconditionError(f"the model's features in {way} are not finite numbers")
-        return measured
+    def _probes(self) -> dict[Modality, list[Any]]:
+        return {m: [self.prepare(each) for each in probes(m)] for m in self._network.modalities}
 
-    def _running_or_refused(self, run: Callable[[dict[Modality, list[Any]]], T]) -> T:
-        """Run the prepared probes; what goes wrong is an error of ours."""
+    def _features(self) -> Sequence[torch.Tensor]:
+        """The probes' features in the way that the network is in, which warms it up, too."""
+        features = self._running_or_refused(lambda: warm_up(self.forward, self._probes(), self._sizes()))
+        if not all(each.isfinite().all() for each in features):
+            raise FailedPreconditionError(f"the model's features in {self._way} are not finite numbers")
+        return features
+
+    def _running_or_refused(self, run: Callable[[], T]) -> T:
+        """Run the network; what goes wrong is an error of ours."""
         try:
-            return run({m: [self.prepare(each) for each in probes(m)] for m in self._network.modalities})
+            return run()
         except EmbeddbError:
             raise
         except Exception as error:
@@ -238,45 +233,74 @@ class Runner:
                 f"the model does not run in {self._way} on {self._device}: {first}"
             ) from error
 
-    def _try(self, way: Way, reference: Measured) -> float:
-        """The seconds that a way takes; infinity if it fails, or strays from the reference."""
+    def _is_close(self, way: Way, reference: Sequence[torch.Tensor]) -> bool:
+        """Whether the network runs in a way, and gives features close to the reference."""
         try:
-            measured = self._measure(way)
+            self._apply(way)
+            features = self._features()
         except EmbeddbError as error:
             log.info("model %r, not taken: %s", self._name, error)
-            return math.inf
-        cosine, centred = measured.cosine(reference), measured.centred_cosine(reference)
-        if cosine < MIN_COSINE or centred < MIN_CENTRED_COSINE:
-            log.info(
-                "model %r, not taken: %s, whose cosine to the plain way is %.5f, and %.5f without the mean",
-                *(self._name, way, cosine, centred),
-            )
-            return math.inf
-        return measured.seconds
+            return False
+        cosine, centred = least_cosine(features, reference), least_centred_cosine(features, reference)
+        if cosine >= MIN_COSINE and centred >= MIN_CENTRED_COSINE:
+            return True
+        log.info(
+            "model %r, not taken: %s, whose cosine to the plain way is %.5f, and %.5f without the mean",
+            *(self._name, way, cosine, centred),
+        )
+        return False
+
+    def _fastest(self, ways: Sequence[Way]) -> Way:
+        """The fastest of some ways that have run before; the first, if none is clearly faster."""
+        if len(ways) == 1:
+            return ways[0]
+        prepared: dict[Way, dict[Modality, list[Any]]] = {}
+
+        def turn(way: Way) -> float:
+            self._apply(way)
+            if way not in prepared:
+                prepared[way] = self._probes()
+            return self._running_or_refused(lambda: seconds(self.forward, prepared[way]))
+
+        rounds = in_turns([partial(turn, way) for way in ways])
+        gains = np.median(rounds[:, :1] / rounds, axis=0)
+        figures = zip(ways, rounds.min(axis=0), gains, strict=True)
+        told = "; ".join(f"{way} {least * 1e3:.1f} ms ({gain:.2f})" for way, least, gain in figures)
+        log.info(
+            "model %r, fastest of %d rounds and median gain over the first way: %s",
+            *(self._name, len(rounds), told),
+        )
+        best = int(gains.argmax())
+        return ways[best] if gains[best] > MIN_GAIN else ways[0]
 
     def _apply(self, way: Way) -> None:
-        module = self._network.module
-        self._uncompile()
-        self._uncompile = _nothing
-        self._restore()
-        with self._on_stream():
-            module.to(DTYPES[way.precision])
+        """Bring the network to a way; to one that it was in before, its weights are only put back."""
+        if self._compiled is not None:
+            self._compiled.take_out()
+        weights = replace(way, compiled=False)
+        if weights not in self._weights:
+            self._weights[Way(Precision.FLOAT32)]()
+            self._bring(DTYPES[way.precision])
             if way.channels_last:
-                module.to(memory_format=torch.channels_last)
+                self._bring(memory_format=torch.channels_last)
+            self._weights[weights] = _remember(self._network.module)
+        self._weights[weights]()
         if way.compiled:
             assert isinstance(self._network, CompilableNetwork)
-            self._uncompile = compile_methods(self._network.compilable)
+            # Of the ways that are compared, one is compiled.
+            self._compiled = self._compiled or Compiled(self._network.compilable)
+            self._compiled.put_in()
         self._way = way
 
-
-def _nothing() -> None:
-    """What has not been compiled needs nothing to be as it was."""
-
-
-def _fastest(plain: Way, seconds: dict[Way, float]) -> Way:
-    """The fastest way; the plain one, if none is clearly faster than that."""
-    best = min(seconds, key=lambda way: seconds[way])
-    return best if seconds[best] * MIN_GAIN < seconds[plain] else plain
+    def _bring(self, *to: Any, **options: Any) -> None:
+        """Bring the weights to a device, a type or a layout."""
+        try:
+            with self._on_stream():
+                self._network.module.to(*to, **options)
+        except torch.OutOfMemoryError as error:
+            raise FailedPreconditionError(
+                f"the memory of {self._device} does not hold the weights"
+            ) from error
 
 
 def _remember(module: torch.nn.Module) -> Callable[[], None]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from embeddb.models import ModelSettings
-from embeddb.models.compilation import compile_methods
+from embeddb.models.compilation import Compiled
 from embeddb.models.loaders import LOADERS
 from embeddb.models.network import CompilableNetwork
 from embeddb.models.probe import probes
@@ -48,12 +48,13 @@ def test_a_network_runs_through_what_it_names(
         return counted
 
     monkeypatch.setattr(torch, "compile", counting)
-    restore = compile_methods(network.compilable)
+    compiled = Compiled(network.compilable)
+    compiled.put_in()
     for modality, inputs in prepared.items():
         assert torch.equal(network.forward(modality, inputs).features, plain[modality])
     assert len(calls) == len(network.compilable)
     before = calls.copy()
-    restore()
+    compiled.take_out()
     for modality, inputs in prepared.items():
         network.forward(modality, inputs)
     assert calls == before
@@ -72,7 +73,7 @@ def test_all_is_translated_before_the_model_serves(
         return graph.forward
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
-    monkeypatch.setattr("embeddb.models.runner._fastest", lambda plain, seconds: list(seconds)[-1])
+    monkeypatch.setattr("embeddb.models.runner.Runner._fastest", lambda runner, ways: ways[-1])
     monkeypatch.setattr("embeddb.models.runner.check_compilable", lambda network: None)
     network = LOADERS[loader](Spec(SPECS[loader]), ModelSettings(folder=scenes_folder))
     prepared = {m: [network.prepare(each) for each in probes(m)] for m in network.modalities}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +19,9 @@ from PIL import Image as PilImage
 import embeddb
 from embeddb.batching import Priority
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError
-from embeddb.models import EmbedRequest, ModelSettings, Registry, runner, way
+from embeddb.models import EmbedRequest, ModelSettings, Registry, probe, runner, way
 from embeddb.models.network import Output
-from embeddb.models.probe import Measured, probes
+from embeddb.models.probe import in_turns, probes
 from embeddb.models.runner import Choices, Runner
 from embeddb.query import Image, Modality, Precision, RunOptions
 from tests.conftest import PHOTOS
@@ -81,15 +84,15 @@ def test_a_forced_precision_is_what_runs_and_stays_close(registry: Registry, pre
 
 
 def timed(monkeypatch: pytest.MonkeyPatch, seconds: dict[torch.dtype, float]) -> None:
-    """Have the probe report times by the type of the inputs."""
-    measure = runner.measure
+    """Have the probe report times by the type of the inputs, with a first round that met something else."""
+    turns: Counter[torch.dtype] = Counter()
 
-    def fake(forward, prepared, sizes):  # type: ignore[no-untyped-def]
-        measured = measure(forward, prepared, sizes)
+    def fake(forward: object, prepared: Mapping[Modality, Sequence[torch.Tensor]]) -> float:
         dtype = next(iter(prepared.values()))[0].dtype
-        return Measured(seconds[dtype], measured.features)
+        turns[dtype] += 1
+        return seconds[dtype] if turns[dtype] > 1 else 1 / seconds[dtype]
 
-    monkeypatch.setattr(runner, "measure", fake)
+    monkeypatch.setattr(runner, "seconds", fake)
     monkeypatch.setattr(way, "has_bfloat16", lambda device: True)
 
 
@@ -124,6 +127,62 @@ def test_auto_takes_bfloat16_only_where_it_is_faster_and_close(
     assert "model 'layers' runs in " + chosen in caplog.text
     if chosen == "float32":
         assert torch.equal(next(network.module.parameters()), weight), "the weights are the exact ones again"
+
+
+@pytest.mark.parametrize(
+    ("takes", "rounds"), [(0.001, probe.MAX_ROUNDS), (probe.MAX_SECONDS / 8, 4), (60.0, probe.MIN_ROUNDS)]
+)
+def test_ways_have_their_turns_round_after_round_and_slow_ones_few_rounds(
+    monkeypatch: pytest.MonkeyPatch, takes: float, rounds: int
+) -> None:
+    clock = SimpleNamespace(now=0.0, turns=[])
+    monkeypatch.setattr(probe, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def turn(name: str, seconds: float) -> float:
+        clock.now += takes
+        clock.turns.append(name)
+        return seconds
+
+    timed = in_turns([partial(turn, "plain", 2.0), partial(turn, "other", 1.0)])
+    assert timed.tolist() == [[2.0, 1.0]] * rounds
+    assert clock.turns == ["plain", "other"] * rounds
+
+
+def test_a_network_is_brought_to_each_way_once_and_then_only_changed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timed(monkeypatch, {torch.float32: 1.0, torch.bfloat16: 0.5})
+    casts, bring = [], Runner._bring
+
+    def counting(self: Runner, *to: object, **options: object) -> None:
+        casts.append(to)
+        bring(self, *to, **options)
+
+    monkeypatch.setattr(Runner, "_bring", counting)
+    network = Layers(types=BOTH)
+    Runner("layers", network, RunOptions(device="cpu"), 4, {})
+    assert casts == [(torch.device("cpu"),), (torch.bfloat16,)]
+    assert next(network.module.parameters()).dtype is torch.bfloat16
+
+
+def test_a_way_whose_weights_find_no_room_on_the_device_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    timed(monkeypatch, {torch.float32: 1.0, torch.bfloat16: 0.5})
+    network = Layers(types=BOTH)
+    to = torch.nn.Linear.to
+
+    def full(module: torch.nn.Linear, *where: object) -> torch.nn.Linear:
+        if where == (torch.bfloat16,):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return to(module, *where)
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    caplog.set_level("INFO", "embeddb")
+    assert Runner("layers", network, RunOptions(device="cpu"), 4, {}).running.precision == "float32"
+    assert "model 'layers', not taken: the memory of cpu does not hold the weights" in caplog.messages
+    with pytest.raises(FailedPreconditionError, match="the memory of cpu does not hold the weights"):
+        Runner("layers", network, RunOptions(device="cpu", precision=Precision.BFLOAT16), 4, {})
 
 
 def test_a_precision_that_does_not_run_is_refused_where_it_was_asked_for() -> None:
@@ -248,13 +307,13 @@ def test_a_restart_measures_nothing_until_something_is_different(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     measured = []
-    measure = runner.measure
+    seconds = runner.seconds
 
     def counting(*arguments):  # type: ignore[no-untyped-def]
         measured.append(arguments)
-        return measure(*arguments)
+        return seconds(*arguments)
 
-    monkeypatch.setattr(runner, "measure", counting)
+    monkeypatch.setattr(runner, "seconds", counting)
     with embeddb.open(tmp_path) as database:
         first = database.register_model("first", SPEC).running
         before = len(measured)
@@ -279,7 +338,10 @@ def test_loading_tells_the_log_what_was_loaded_and_how_it_runs(
     caplog.set_level("INFO", "embeddb")
     registry.register("net", SPEC, RunOptions())
     assert "model 'net': loading with timm" in caplog.messages
-    assert any("model 'net' runs in" in each and "as measured: float32" in each for each in caplog.messages)
+    assert any(
+        "median gain over the first way: float32" in each and "(1.00); " in each for each in caplog.messages
+    )
+    assert any(each.startswith("model 'net' runs in ") for each in caplog.messages)
     assert caplog.messages[-1].startswith("model 'net': loaded in ")
     assert caplog.messages[-1].endswith(" MB on cpu")
 
@@ -289,20 +351,18 @@ def test_loading_tells_the_log_what_was_loaded_and_how_it_runs(
 def test_a_compiled_network_runs_where_it_is_faster_and_gives_the_same(
     monkeypatch: pytest.MonkeyPatch, faster: bool
 ) -> None:
-    measure, seconds = runner.measure, iter([1.0, 0.5 if faster else 2.0])
-
-    def fake(*arguments):  # type: ignore[no-untyped-def]
-        return Measured(next(seconds), measure(*arguments).features)
-
-    monkeypatch.setattr(runner, "measure", fake)
     network = Layers(types=BOTH)
     layer = next(network.module.children())
+
+    def fake(*_: object) -> float:
+        return (0.5 if faster else 2.0) if "forward" in vars(layer) else 1.0
+
+    monkeypatch.setattr(runner, "seconds", fake)
     network.compilable = [(layer, "forward")]
     options = RunOptions(device="cpu", precision=Precision.FLOAT32)
     inputs = [network.prepare(each) for each in probes(Modality.IMAGE)]  # type: ignore[arg-type]
     plain = Runner("plain", network, options, 4, {}).forward(Modality.IMAGE, inputs).features
     choices: Choices = {}
-    seconds = iter([1.0, 0.5 if faster else 2.0])
     ran = Runner("compiled", network, replace(options, compile=True), 4, choices)
     assert ran.running.compiled == faster
     assert ("forward" in vars(layer)) == faster

@@ -25,6 +25,7 @@ from embeddb.models.compilation import Compiled, check_compilable
 from embeddb.models.cores import Cores
 from embeddb.models.folding import fold_batch_norms
 from embeddb.models.network import CompilableNetwork, Network, Output, ReentrantNetwork
+from embeddb.models.packing import Packed, can_pack
 from embeddb.models.probe import in_turns, least_centred_cosine, least_cosine, probes, seconds, warm_up
 from embeddb.models.way import DTYPES, Way, eager_ways, find_device, machine
 from embeddb.query import Modality, Precision, Running, RunOptions
@@ -43,7 +44,7 @@ without the mean.
 # A way is taken over a plainer one only if it is faster by this factor: less may be noise.
 MIN_GAIN = 1.05
 # Raised when another way of choosing, or of running, is to choose anew.
-METHOD = 4
+METHOD = 5
 
 Choices = MutableMapping[str, dict[str, Any]]
 """Ways that were chosen, as plain data, by what decided them."""
@@ -84,14 +85,14 @@ class Runner:
             check_compilable(network)
         self._bring(self._device)
         self._cores: Cores | None = None
-        self._compiled: Compiled | None = None
+        self._replaced: dict[Way, Compiled | Packed] = {}
         self._way = Way(Precision.FLOAT32)
         self._fold()
         # While ways are compared, the weights of each are kept beside the others'.
         self._weights = {self._way: _remember(network.module)}
         if network.modalities:
             self._choose(options, choices)
-        del self._weights, self._compiled
+        del self._weights, self._replaced
         # Compiled code has the number of its threads built in.
         reentrant = isinstance(network, ReentrantNetwork) and network.reentrant and not self._way.compiled
         if reentrant and self._device.type == "cpu" and torch.get_num_threads() > 1:
@@ -183,7 +184,7 @@ class Runner:
         )
         if key in choices:
             chosen = choices[key]
-            self._apply(Way(Precision(chosen["precision"]), chosen["channels_last"], chosen["compiled"]))
+            self._apply(Way(**chosen | {"precision": Precision(chosen["precision"])}))
             self._features()
             log.info("model %r runs in %s, as measured before", self._name, self._way)
             return
@@ -192,10 +193,10 @@ class Runner:
         self._apply(plain)
         reference = self._features()
         best = self._fastest([plain, *(way for way in others if self._is_close(way, reference))])
-        if options.compile:
-            compiled = replace(best, compiled=True)
-            if self._is_close(compiled, reference):
-                best = self._fastest([best, compiled])
+        further = [replace(best, compiled=True)] if options.compile else []
+        if can_pack(self._network.module, self._device, DTYPES[best.precision]):
+            further.append(replace(best, packed=True))
+        best = self._fastest([best, *(way for way in further if self._is_close(way, reference))])
         self._apply(best)
         log.info("model %r runs in %s", self._name, best)
         try:
@@ -275,9 +276,9 @@ class Runner:
 
     def _apply(self, way: Way) -> None:
         """Bring the network to a way; to one that it was in before, its weights are only put back."""
-        if self._compiled is not None:
-            self._compiled.take_out()
-        weights = replace(way, compiled=False)
+        if self._way in self._replaced:
+            self._replaced[self._way].take_out()
+        weights = replace(way, compiled=False, packed=False)
         if weights not in self._weights:
             self._weights[Way(Precision.FLOAT32)]()
             self._bring(DTYPES[way.precision])
@@ -285,12 +286,20 @@ class Runner:
                 self._bring(memory_format=torch.channels_last)
             self._weights[weights] = _remember(self._network.module)
         self._weights[weights]()
-        if way.compiled:
-            assert isinstance(self._network, CompilableNetwork)
-            # Of the ways that are compared, one is compiled.
-            self._compiled = self._compiled or Compiled(self._network.compilable)
-            self._compiled.put_in()
         self._way = way
+        if way != weights:
+            if way not in self._replaced:
+                self._replaced[way] = self._compiled() if way.compiled else self._packed()
+            self._replaced[way].put_in()
+
+    def _compiled(self) -> Compiled:
+        assert isinstance(self._network, CompilableNetwork)
+        return Compiled(self._network.compilable)
+
+    def _packed(self) -> Packed:
+        return self._running_or_refused(
+            lambda: Packed(self._network.module, partial(warm_up, self.forward, self._probes(), ()))
+        )
 
     def _bring(self, *to: Any, **options: Any) -> None:
         """Bring the weights to a device, a type or a layout."""

@@ -26,15 +26,17 @@ class Way:
         precision: of its weights; never AUTO.
         channels_last: whether the weights of convolutions lie in that order.
         compiled: whether torch.compile has translated it.
+        packed: whether its weights were laid out for oneDNN.
     """
 
     precision: Precision
     channels_last: bool = False
     compiled: bool = False
+    packed: bool = False
 
     def __str__(self) -> str:
-        layout = ", channels last" if self.channels_last else ""
-        return f"{self.precision}{layout}{', compiled' if self.compiled else ''}"
+        named = {"channels last": self.channels_last, "compiled": self.compiled, "packed": self.packed}
+        return ", ".join([str(self.precision), *(name for name, is_so in named.items() if is_so)])
 
 
 def eager_ways(options: RunOptions, module: torch.nn.Module, device: torch.device) -> list[Way]:

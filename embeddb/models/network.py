@@ -70,8 +70,8 @@ class Network(Protocol):
     The runtime moves `module` to its device and brings it to its precision after the network was made, and
     the tensors that `prepare` gives likewise, before `forward` gets them, in inference mode. A
     `forward` that makes tensors of its own asks the module's parameters where to put them.
-    Batch norms in `module` may be folded into convolutions and replaced, so `forward` looks its modules up at
-    each run.
+    Batch norms in `module` may be folded into convolutions, and layers replaced by others that do the same,
+    so `forward` looks its modules up at each run.
 
     Attributes:
         module: all that has weights, several in a `ModuleList`; the fingerprint is taken before it is cast.

@@ -1,4 +1,4 @@
-"""A network where and how it is run: its device, its precision, the layout of its weights, compiled or not.
+"""A network where and how it is run: on which device, at which precision, with weights in which layout.
 
 What the options leave open is measured when the model is loaded: every way that comes into question runs a
 few images and texts, and the fastest wins among those whose features stay close to float32's. The choice is
@@ -193,9 +193,11 @@ class Runner:
         self._apply(plain)
         reference = self._features()
         best = self._fastest([plain, *(way for way in others if self._is_close(way, reference))])
-        further = [replace(best, compiled=True)] if options.compile else []
+        further = []
         if can_pack(self._network.module, self._device, DTYPES[best.precision]):
             further.append(replace(best, packed=True))
+        if options.compile:
+            further.append(replace(best, compiled=True))
         best = self._fastest([best, *(way for way in further if self._is_close(way, reference))])
         self._apply(best)
         log.info("model %r runs in %s", self._name, best)

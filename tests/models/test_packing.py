@@ -46,9 +46,11 @@ layers = st.sampled_from([None, *(kind() for kind in ACTIVATIONS), nn.GELU(appro
 
 def packed(module: nn.Module) -> list[str]:
     """The kinds of the packed layers in a network, attention's own two left out."""
-    inside = {id(each._out) for each in module.modules() if isinstance(each, PackedAttention)}
-    kinds = [each for each in module.modules() if isinstance(each, PACKED) and id(each) not in inside]
-    return [type(each).__name__ for each in kinds]
+    attentions = [each for each in module.modules() if isinstance(each, PackedAttention)]
+    inside = {layer for attention in attentions for layer in attention.children()}
+    return [
+        type(each).__name__ for each in module.modules() if isinstance(each, PACKED) and each not in inside
+    ]
 
 
 def check_same(module: nn.Module, *inputs: torch.Tensor) -> list[str]:

@@ -1,4 +1,4 @@
-"""Layers whose weights lie as oneDNN needs them, and which do in one pass what else follows them.
+"""Layers whose weights lie as oneDNN needs them, and which do what follows them in the same pass.
 
 `embeddb.models.packing` says where they take the place of a network's own.
 """

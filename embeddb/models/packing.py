@@ -138,7 +138,9 @@ class Packed:
             follows: whether it gets what another block gave.
         """
         kind = _kind(block)
-        if kind not in BLOCKS or any(getattr(block, name, None) is not None for name in BEFORE_THE_SUM):
+        if kind not in BLOCKS or _has_hooks(block):
+            return None
+        if any(getattr(block, name, None) is not None for name in BEFORE_THE_SUM):
             return None
         parts: list[list[Any]] = [
             [getattr(block, name, None) for name in part.split()] for part in BLOCKS[kind]
@@ -206,7 +208,7 @@ def _seen(module: nn.Module, run: Callable[[], object]) -> Seen:
 
 def _is_known(layer: nn.Module) -> bool:
     """Whether a layer has a packed form, and nothing is hung on it that would be lost."""
-    if layer.training or layer._forward_hooks or layer._forward_pre_hooks:
+    if layer.training or _has_hooks(layer):
         return False
     # Classes that are derived from these may do anything, and a parametrization derives one.
     if type(layer) is nn.Conv2d:
@@ -228,6 +230,10 @@ def _is_plain(inputs: tuple[torch.Tensor, ...], named: Mapping[str, Any]) -> boo
         and named.get("need_weights") is False
         and (mask is None or (mask.is_floating_point() and mask.dim() == 2))
     )
+
+
+def _has_hooks(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)
 
 
 def _kind(module: nn.Module) -> str:

@@ -213,6 +213,18 @@ def test_what_a_block_gets_from_outside_is_not_overwritten() -> None:
     assert torch.equal(images, before)
 
 
+def test_a_block_with_a_hook_stays_as_it_is() -> None:
+    stage = timm.create_model("resnet18").layer1
+    stage[0].register_forward_hook(lambda block, inputs, output: 2 * output)
+    found = check_same(stage, torch.randn(2, 64, 8, 8))
+    assert found.count("PackedResidual") == 0, "its batch norms stand between the convolutions and the sums"
+    assert found.count("PackedConvolution") == 4
+    stage.eval()
+    with torch.inference_mode():
+        fold_batch_norms(stage, lambda: [stage(torch.ones(2, 64, 8, 8)).flatten(1)])
+    assert check_same(stage, torch.randn(2, 64, 8, 8)).count("PackedResidual") == 1
+
+
 class Reading(nn.Linear):
     """Another class than torch's."""
 

@@ -30,7 +30,7 @@ from embeddb.storage.reading import (
     read_sequence,
     scan_batch,
 )
-from embeddb.storage.recent import RecentRecords
+from embeddb.storage.recent import RecentRecords, RecordsMemory
 from embeddb.storage.records import Committed, Put, Record, Written
 from embeddb.storage.sealed import seal, unseal
 from embeddb.storage.writing import apply
@@ -50,6 +50,7 @@ class CollectionStore:
         path: the environment's folder.
         name: for the thread's name.
         durability: when a write is on the disk.
+        memory: of the records that stay in memory, shared with other collections; one of its own if None.
         create: whether to make the environment if it is not there.
 
     Attributes:
@@ -63,14 +64,20 @@ class CollectionStore:
     """
 
     def __init__(
-        self, path: Path, name: str, durability: Durability = Durability.SYNC, *, create: bool = False
+        self,
+        path: Path,
+        name: str,
+        durability: Durability = Durability.SYNC,
+        memory: RecordsMemory | None = None,
+        *,
+        create: bool = False,
     ) -> None:
         self.path = path
         self.turn = threading.Lock()
         self._env = Environment(path, DATABASES, durability, create=create)
         self._database = self._env.database
         self._items = self._database("items")
-        self._recent = RecentRecords(self.sequence())
+        self._recent = RecentRecords(self.sequence(), memory or RecordsMemory())
         self._listener: Callable[[Committed], None] | None = None
         flush = self._env.flush if durability is Durability.ASYNC else None
         self._commits = GroupCommit(f"commit-{name}", self._commit, self._publish, flush)
@@ -317,6 +324,7 @@ class CollectionStore:
     def close(self) -> None:
         """Commit what is queued, and close."""
         self._commits.close()
+        self._recent.close()
         self._env.close()
 
     # -- Inside -----------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from embeddb.storage.backup import CATALOGUE, COLLECTIONS, write_backup
 from embeddb.storage.catalogue import Catalogue
 from embeddb.storage.collection_store import CollectionStore
 from embeddb.storage.environment import Durability, Use, as_ours
+from embeddb.storage.recent import RecordsMemory
 
 __all__ = ["DataFolder", "locked", "of_each"]
 
@@ -42,6 +43,7 @@ class DataFolder:
         self._collections = self._path / COLLECTIONS
         self._durability = durability
         self._stores: dict[str, CollectionStore] = {}
+        self._memory = RecordsMemory()
         try:
             self._path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -58,7 +60,7 @@ class DataFolder:
             self._finish_drops()
             self._delete_unfinished_copies()
             for name in self.catalogue.collections():
-                self._stores[name] = CollectionStore(self._collections / name, name, durability)
+                self._stores[name] = self._store(name)
         except BaseException:
             self.close()
             raise
@@ -74,7 +76,7 @@ class DataFolder:
             FailedPreconditionError: its folder holds the items of a collection that the catalogue lost.
             ResourceExhaustedError: the disk is full.
         """
-        store = CollectionStore(self._collections / name, name, self._durability, create=True)
+        store = self._store(name, create=True)
         with ExitStack() as undo:
             undo.callback(store.close)
             # A crash before the record was kept leaves a folder too, but an empty store in it.
@@ -155,6 +157,9 @@ class DataFolder:
             store.close()
         self.catalogue.close()
         self._lock.release()
+
+    def _store(self, name: str, *, create: bool = False) -> CollectionStore:
+        return CollectionStore(self._collections / name, name, self._durability, self._memory, create=create)
 
     def _delete_unfinished_copies(self) -> None:
         """Delete the unfinished backups and the copies to verify that a crash left."""

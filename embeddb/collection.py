@@ -19,6 +19,7 @@ from embeddb.calls import CollectionCalls
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
 from embeddb.ingest import Ingest
 from embeddb.models import Registry
+from embeddb.precedence import searches
 from embeddb.progress import stepping
 from embeddb.query import (
     Backfill,
@@ -203,7 +204,8 @@ class Collection(CollectionCalls):
         Raises:
             EmbeddbError: as `search_many` does.
         """
-        return hit_columns(self._answers(search, here), search.view, self._store, self._spaces.models)
+        with searches:
+            return hit_columns(self._answers(search, here), search.view, self._store, self._spaces.models)
 
     def is_prompt(self, model: str | None) -> bool:
         """Whether a lone search by a vector would be answered on its caller's thread, at this moment.

@@ -18,6 +18,7 @@ from xxhash import xxh3_128_digest
 from embeddb.errors import EmbeddbError, InvalidArgumentError, or_raise
 from embeddb.given_features import GivenFeatures
 from embeddb.models import EmbedRequest, Priority, Registry
+from embeddb.precedence import searches
 from embeddb.query import (
     CollectionSettings,
     Embedding,
@@ -161,7 +162,8 @@ class Ingest:
         """The results of items, those that are not written included, once the others are."""
         moved: set[str] = set()
         created, replaced = PutStatus.CREATED, PutStatus.REPLACED
-        for put, written in zip(puts, writing.result() if writing else (), strict=True):
+        done = zip(puts, writing.result() if writing else (), strict=True)
+        for put, written in searches.behind(done):
             if written.row is None:
                 moved.add(put.id)
             results[put.id] = PutResult(put.id, created if written.replaced is None else replaced)
@@ -183,14 +185,15 @@ class Ingest:
             The results of those that are malformed or unchanged, what models have to embed before it is
             written, and what is to be written as it is.
         """
-        stored = self._store.get([item.id for item in items])
+        stored = self._store.get(searches.behind([item.id for item in items]))
         results: dict[str, PutResult] = {}
         to_embed: list[_ToEmbed] = []
         puts: list[Put] = []
         alike: list[tuple[_ToEmbed, Record]] = []
         boxed = {item.id: item.content for item in items if _has_box(item.content)}
         cut = dict(zip(boxed, self._registry.cut(list(boxed.values())), strict=True))
-        for place, (item, record) in enumerate(zip(items, stored, strict=True)):
+        compared = searches.behind(zip(items, stored, strict=True))
+        for place, (item, record) in enumerate(compared):
             try:
                 if place in refused:
                     raise refused[place]

@@ -23,6 +23,7 @@ from embeddb.index.refinement import Refinement
 from embeddb.index.tuned import MAX_EXTRA, Tuned, candidates, least
 from embeddb.index.tuning import GRAPH_FACTOR, measure
 from embeddb.index.vectors import Allowed, Kept, Moment
+from embeddb.precedence import searches
 from embeddb.query import Metric
 
 __all__ = ["Approximate"]
@@ -131,8 +132,10 @@ class Approximate:
                 few = with_directions(few)
             # What was swept out is not counted, and so does not say which place comes next.
             ids = np.arange(self._places, self._places + len(few))
+            searches.give_way()
             if self._coder is not None:
                 self._coder.code(few, ids)
+                searches.give_way()
             with self._gate.alone():
                 if self._coder is not None:
                     self._coder.merge()

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.index.grid import Grid
+from embeddb.precedence import searches
 
 __all__ = ["Coder"]
 
@@ -80,6 +81,7 @@ class Coder:
             self._coded.add_with_ids(vectors, ids)
         else:
             lists = self._ivf.quantizer.assign(vectors, 1)[:, 0]
+            searches.give_way()
             self._put(lists, self._grid.codes(vectors), ids)
         if isinstance(self._lists, Blocks):
             self._full = self._lists_of_full_blocks(len(vectors))

@@ -146,7 +146,7 @@ class CollectionStore:
         with self._env.read() as transaction:
             return read_spaces(transaction, self._database)
 
-    def get(self, ids: Sequence[str]) -> list[Record | None]:
+    def get(self, ids: Iterable[str]) -> list[Record | None]:
         """The items of ids, in order; None for one that is not there."""
         with self._env.read(buffers=False) as transaction:
             rows = find_rows(transaction, self._database, ids)

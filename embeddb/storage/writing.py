@@ -11,6 +11,7 @@ import lmdb
 import numpy as np
 
 from embeddb.errors import DataLossError, FailedPreconditionError
+from embeddb.precedence import searches
 from embeddb.storage.blocks import ROWS_PER_BLOCK, Floats, Graves, encode
 from embeddb.storage.databases import Databases, SpaceRecord, open_blocks, row_key, row_of
 from embeddb.storage.reading import read_sequence
@@ -126,7 +127,8 @@ def _store_items(transaction: lmdb.Transaction, database: Databases, changes: _C
             transaction.delete(item_id.encode(), db=ids)
     keys, puts = list(map(row_key, changes.puts)), changes.puts.values()
     with transaction.cursor(db=ids) as cursor:
-        cursor.putmulti(sorted(zip([put.id.encode() for put in puts], keys, strict=True)))
+        by_id = sorted(zip([put.id.encode() for put in puts], keys, strict=True))
+        cursor.putmulti(searches.behind(by_id))
     _append_sealed(transaction, database("items"), zip(keys, map(to_bytes, puts), strict=True))
     payloads = ((key, put.payload) for key, put in zip(keys, puts, strict=True) if put.payload is not None)
     _append_sealed(transaction, database("payloads"), payloads)
@@ -136,7 +138,7 @@ def _append_sealed(
     transaction: lmdb.Transaction, database: lmdb._Database, values: Iterable[tuple[bytes, bytes]]
 ) -> None:
     """Store values of new rows, which are behind all others and in order: LMDB stores these fastest."""
-    sealed = ((key, seal(key, body)) for key, body in values)
+    sealed = ((key, seal(key, body)) for key, body in searches.behind(values))
     with transaction.cursor(db=database) as cursor:
         given, stored = cursor.putmulti(sealed, append=True)
     if stored != given:

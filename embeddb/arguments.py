@@ -76,7 +76,7 @@ def check_fields(instance: Any, prefix: str = "") -> None:
         value = values[name]
         if type(value) not in exact:
             object.__setattr__(instance, name, check(prefix + name, value, kind))
-        elif type(value) is str:
+        elif type(value) is str and not value.isascii():
             _check_text(prefix + name, value)
 
 
@@ -99,13 +99,13 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             kind, exact = expected.get(name, _ANYTHING)
             if kind is not Any and type(value) not in exact:
                 positional[place] = check(name, value, kind)
-            elif exact and type(value) is str:
+            elif exact and type(value) is str and not value.isascii():
                 _check_text(name, value)
         for name, value in named.items():
             kind, exact = expected.get(name, _ANYTHING)
             if kind is not Any and type(value) not in exact:
                 named[name] = check(name, value, kind)
-            elif exact and type(value) is str:
+            elif exact and type(value) is str and not value.isascii():
                 _check_text(name, value)
         return positional
 
@@ -163,7 +163,7 @@ def _check_text(field: str, text: str) -> None:
     Raises:
         InvalidArgumentError: it cannot.
     """
-    if not text.isascii() and not is_utf8(text):
+    if not is_utf8(text):
         raise InvalidArgumentError(field, text, "must be UTF-8, and has half a surrogate pair")
 
 

@@ -79,21 +79,20 @@ class Spaces:
         """
         # As they are at this moment: a model may be dropped meanwhile.
         spaces = self._spaces
-        complete = [name for name in spaces if name not in self._filling]
-        if model is None and complete:
-            return spaces[complete[0]]
         if model is None:
+            for name, space in spaces.items():
+                if name not in self._filling:
+                    return space
             hint = "register one and add it to the collection" if not spaces else "none is complete yet"
             raise FailedPreconditionError(f"collection {self._collection!r} has no models to search: {hint}")
-        space = spaces.get(model)
-        if space is None:
+        if model not in spaces:
             raise NotFoundError(f"model of collection {self._collection!r}", model, list(spaces))
         if model in self._filling:
             raise FailedPreconditionError(
                 f"model {model!r} has not embedded all items of collection {self._collection!r} yet; it is "
                 f"searched once its backfill is complete"
             )
-        return space
+        return spaces[model]
 
     def close(self) -> None:
         """Stop the backfills, which go on when the collection is opened again, and end the searches."""

@@ -273,14 +273,14 @@ class Approximate:
         self, moment: Moment, end: int, queries: Floats, size: int, effort: int, allowed: Allowed | None
     ) -> tuple[Floats, Places] | None:
         """`_candidates` with their scores, all by one call of FAISS; None where it cannot do both."""
-        size = min(size, len(self))
+        size = min(size, self._places)
         if not size or not moment.is_whole or self.copy.gpu is not None:
             return None
         chosen = None if allowed is None else selector(allowed)
         parameters = self._parameters(effort, size, chosen, refines=True)
         with self._gate:
             # What was added since may lie where the moment has no vectors.
-            if end < len(self):
+            if end < self._places:
                 return None
             return self._refinement.search(moment.kept[:end], queries, size, parameters)
 

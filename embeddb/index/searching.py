@@ -109,8 +109,9 @@ class Searching:
         self, state: State, queries: Floats, k: int, allowed: Rows | None, effort: Effort
     ) -> tuple[Floats, Rows]:
         scores, places = self._nearest(state, queries, k, allowed, effort)
+        known = state.moment.rows
         # A place of -1, for none, takes the last row for the moment; what is none is last.
-        rows = state.moment.rows.take(places) if len(state.moment) else np.empty_like(places)
+        rows = known.take(places) if len(known) else np.empty_like(places)
         if -1 in places[:, -1].tolist():
             rows[places < 0] = -1
         return scores, rows
@@ -150,7 +151,7 @@ class Searching:
 
 def _approximate_beside(state: State, most: int) -> Approximate | None:
     """The approximate index, if no more places than so many are scanned beside it."""
-    return state.approximate if len(state.moment) - state.codes.first <= most else None
+    return state.approximate if len(state.moment.rows) - state.codes.first <= most else None
 
 
 def _approximately(
@@ -162,13 +163,14 @@ def _approximately(
     effort: int,
 ) -> tuple[Floats, Places]:
     moment, first = state.moment, state.codes.first
-    present = len(moment) if allowed is None else allowed.count
+    count = len(moment)
+    present = count if allowed is None else allowed.count
     filtered = None if allowed is moment.living else allowed
     if filtered is not None:
         # The nearest of the few that are left lie farther away, among more lists or candidates.
-        effort = round(effort * math.sqrt(len(moment) / max(present, 1)))
+        effort = round(effort * math.sqrt(count / max(present, 1)))
     found, places = approximate.search(moment, first, queries, k, effort, filtered)
-    if first < len(moment):
+    if first < count:
         lone = scan_tail(moment, first, queries, k, allowed)
         if lone is not None:
             found, places = merged((found, places), lone, k)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -216,7 +215,9 @@ class SpaceIndex:
         state = self._contents.state
         if self._searching.is_quick(state, question):
             current().check()
-            with OneThread() if len(question.queries) > 1 else nullcontext():
+            if len(question.queries) == 1:
+                return self._searching.answer(state, [question])[0]
+            with OneThread():
                 return self._searching.answer(state, [question])[0]
         return self._searches.wait(self._searches.submit(question, Priority.QUERY))
 

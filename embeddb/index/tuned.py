@@ -101,7 +101,7 @@ class Tuned:
         """
         # One more was asked for where they were measured, as whoever wants to know of equals asks for one.
         if k <= self.measured[0].k + 1:
-            return self.least(recall).effort
+            return least(self.measured[0].curve, recall).effort
         efforts = list(accumulate((least(each.curve, recall).effort for each in self.measured), max))
         # What is beyond the most hits that were measured goes on from the last two.
         more = next((n for n, each in enumerate(self.measured) if k <= each.k + 1), len(efforts) - 1)

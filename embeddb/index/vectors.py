@@ -130,7 +130,7 @@ class Moment:
     @property
     def dead(self) -> int:
         """How many of the places are dead."""
-        return len(self) - self.living.count
+        return len(self.rows) - self.living.count
 
     def living_places(self) -> Places:
         """The places that are alive, ascending."""

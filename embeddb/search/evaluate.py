@@ -12,7 +12,19 @@ import numpy.typing as npt
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.options import Arithmetic, Combine
-from embeddb.query import Between, Expression, Image, Item, Modality, Operand, Text, Unit, Vector, leaves
+from embeddb.query import (
+    Between,
+    Expression,
+    Image,
+    Item,
+    Modality,
+    Operand,
+    Search,
+    Text,
+    Unit,
+    Vector,
+    leaves,
+)
 from embeddb.search.sums import ZERO, Query, norms, weighted_sum, weighted_sums
 
 __all__ = ["Space", "evaluate", "vectors_of"]
@@ -21,8 +33,8 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Outcome = Floats | EmbeddbError
 
-# How most expressions are evaluated.
-_PLAIN = Arithmetic()
+# How most expressions are evaluated. They share this object, and `in` looks for the same object first.
+_PLAIN = (Search.arithmetic,)
 _IS_ZERO = "is the zero vector, which has no direction"
 # The weights of a vector alone.
 _ONE = np.ones(1)
@@ -61,7 +73,7 @@ def evaluate(
     Returns:
         One query an expression, in order, or why there is none.
     """
-    if len(expressions) == 1 and isinstance(expressions[0], Vector) and arithmetic == _PLAIN:
+    if len(expressions) == 1 and isinstance(expressions[0], Vector) and arithmetic in _PLAIN:
         return [_alone(expressions[0], space)]
     return _Evaluation(expressions, space, arithmetic).queries()
 

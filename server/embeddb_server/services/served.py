@@ -53,4 +53,4 @@ class Service:
 
     def _collection(self, name: str) -> Collection:
         """The collection of that name; the one called "default" where a request names none."""
-        return self._database.collection(name or "default")
+        return self._served.database.collection(name or "default")

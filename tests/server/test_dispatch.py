@@ -58,6 +58,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is, nothing takes too long."""
     monkeypatch.setattr(gathering, "QUICK_SECONDS", 3600.0)
+    monkeypatch.setattr(gathering, "LONG_SECONDS", 3600.0)
 
 
 def told(found: Sequence[list[Hit] | EmbeddbError]) -> list[list[tuple[str, float]]]:

@@ -111,6 +111,8 @@ def import_collection(
     """
     try:
         file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise InvalidArgumentError("path", str(path), "must be a file that is there") from None
     except (OSError, pa.ArrowException) as error:
         raise InvalidArgumentError("path", str(path), f"must be a Parquet file: {error}") from None
     with file:

@@ -125,8 +125,10 @@ def test_files_that_cannot_be_imported(
     filled: Collection, make_collection: Callable[..., Collection], tmp_path: Path
 ) -> None:
     file = tmp_path / "c.parquet"
-    with pytest.raises(InvalidArgumentError, match="must be a Parquet file"):
+    with pytest.raises(InvalidArgumentError, match="must be a file that is there"):
         import_collection(filled, file)
+    with pytest.raises(InvalidArgumentError, match="must be a Parquet file"):
+        import_collection(filled, tmp_path)
     file.write_bytes(b"not one")
     with pytest.raises(InvalidArgumentError, match="must be a Parquet file"):
         import_collection(filled, file)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
@@ -71,6 +72,29 @@ def rate(callers: Sequence[Work], seconds: float, *, warm_up: bool = True) -> fl
     if errors:
         raise errors[0]
     return sum(done) / (time.perf_counter() - times[0])
+
+
+async def rate_of_tasks(callers: Sequence[Callable[[int], Awaitable[int]]], seconds: float) -> float:
+    """How much these callers get done a second together, each a task of this thread's event loop.
+
+    All begin at once, after each has done a piece of work to warm up.
+
+    Raises:
+        ExceptionGroup: callers raised.
+    """
+
+    async def call(caller: int) -> int:
+        done, number = 0, 31 * caller
+        while time.perf_counter() < start + seconds:
+            done += await callers[caller](number)
+            number += 1
+        return done
+
+    await asyncio.gather(*(work(number) for number, work in enumerate(callers)))
+    start = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(call(caller)) for caller in range(len(callers))]
+    return sum(task.result() for task in tasks) / (time.perf_counter() - start)
 
 
 def in_turns_ms(*works: Callable[[int], object], times: int = 300) -> list[float]:

@@ -47,6 +47,9 @@ def process(name: str, command: Sequence[Path | str]) -> Iterator[Orders]:
                 here.send((method, *arguments))
                 return here.recv()
             except (EOFError, OSError):
+                # It says why before it ends.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(5)
                 sys.exit(f"{name} failed")
 
         try:

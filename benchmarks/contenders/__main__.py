@@ -9,7 +9,7 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -18,8 +18,9 @@ import machine
 import numpy as np
 import orders
 
-from contenders import CONTENDERS, Client, Contender, insert_all
+from contenders import CONTENDERS, Client, Contender, Floats, insert_all
 from contenders.effort import BATCH, choose_effort, found_share
+from contenders.tasks import AsyncClient, OnLoop
 
 CLIENTS = (1, 8, 32)
 REOPENINGS = 5
@@ -78,9 +79,15 @@ class Measured:
         return dict(zip(("p50, ms", "p99, ms"), waited, strict=True))
 
     def rate(self, way: str, seconds: float, count: int) -> Figures:
-        """What several callers get."""
-        callers = [self._lone(client) for client in self._connected[way][:count]]
-        return {f"queries/s, {count} client{'s' * (count > 1)}": clock.rate(callers, seconds)}
+        """What several callers get: threads of this process, or tasks of one event loop in it."""
+        clients = self._connected[way][:count]
+        first = clients[0]
+        if isinstance(first, OnLoop):
+            tasks = [self._task(client.awaited) for client in clients if isinstance(client, OnLoop)]
+            got = first.loop.run(clock.rate_of_tasks(tasks, seconds))
+        else:
+            got = clock.rate([self._lone(client) for client in clients], seconds)
+        return {f"queries/s, {count} client{'s' * (count > 1)}": got}
 
     def batches(self, way: str, seconds: float) -> Figures:
         """What one caller gets who asks many questions at once."""
@@ -118,8 +125,17 @@ class Measured:
         return taken
 
     def _lone(self, client: Client) -> clock.Work:
-        queries = self._timed
-        return lambda _: len(client.search(queries[next(self._numbers) % len(queries)][None]))
+        return lambda _: len(client.search(self._next()))
+
+    def _task(self, client: AsyncClient) -> Callable[[int], Awaitable[int]]:
+        async def work(_: int) -> int:
+            return len(await client.search(self._next()))
+
+        return work
+
+    def _next(self) -> Floats:
+        """The next query, (1, d)."""
+        return self._timed[next(self._numbers) % len(self._timed)][None]
 
 
 def main() -> None:

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import chromadb
 from chromadb.api import ClientAPI
+from chromadb.api.models.AsyncCollection import AsyncCollection
 from chromadb.config import Settings
 
 from contenders import Client, Floats, K
+from contenders.tasks import AsyncClient, Loop
 
 NAME = "bench"
 START_SECONDS = 60
@@ -58,7 +60,15 @@ class Chroma:
         self.open(self._folder)
 
     def clients(self) -> Mapping[str, Callable[[], Client]]:
-        return {"": lambda: Searcher(self._collection(self._connect()))}
+        async def awaited() -> AsyncClient:
+            client = await chromadb.AsyncHttpClient("127.0.0.1", self._port, settings=_settings())
+            return AsyncSearcher(await client.get_collection(NAME, embedding_function=None))
+
+        loop = Loop()
+        return {
+            "": lambda: Searcher(self._collection(self._connect())),
+            "asyncio": lambda: loop.connect(awaited),
+        }
 
     def close(self) -> None:
         self._server.terminate()
@@ -68,9 +78,7 @@ class Chroma:
         end = time.perf_counter() + START_SECONDS
         while True:
             try:
-                return chromadb.HttpClient(
-                    "127.0.0.1", self._port, settings=Settings(anonymized_telemetry=False)
-                )
+                return chromadb.HttpClient("127.0.0.1", self._port, settings=_settings())
             except ValueError:
                 # What it raises while nobody listens.
                 if time.perf_counter() > end or self._server.poll() is not None:
@@ -89,8 +97,30 @@ class Searcher:
         self._collection = collection
 
     def search(self, queries: Floats) -> Sequence[Sequence[int]]:
-        found = self._collection.query(query_embeddings=queries, n_results=K, include=[])
-        return [[int(each) for each in ids] for ids in found["ids"]]
+        return numbers(self._collection.query(query_embeddings=queries, n_results=K, include=[]))
 
     def close(self) -> None:
         """Chroma's clients close nothing."""
+
+
+class AsyncSearcher:
+    """One asyncio client's collection."""
+
+    def __init__(self, collection: AsyncCollection) -> None:
+        self._collection = collection
+
+    async def search(self, queries: Floats) -> Sequence[Sequence[int]]:
+        return numbers(await self._collection.query(query_embeddings=queries, n_results=K, include=[]))
+
+    async def close(self) -> None:
+        """Chroma's clients close nothing."""
+
+
+def numbers(found: chromadb.QueryResult) -> list[list[int]]:
+    """The numbers of the vectors that were found for each query."""
+    return [[int(each) for each in ids] for ids in found["ids"]]
+
+
+def _settings() -> Settings:
+    """New ones for each client, which writes its port into them."""
+    return Settings(anonymized_telemetry=False)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from contenders import Client, Floats
 from contenders.collection import NAME, OneCollection, numbers, question
+from contenders.tasks import AsyncClient, Loop
 from embeddb.options import Effort
 from embeddb.query import Search
+from embeddb_client import AsyncClient as AsyncConnection
 from embeddb_client import Client as Connection
 from embeddb_client import Collection
 
@@ -52,10 +55,19 @@ class Embeddb(OneCollection):
         def connect() -> Connection:
             return Connection(self._address, collection=NAME)
 
-        return {
+        async def awaited(kind: type[AsyncUnary | AsyncStream]) -> AsyncClient:
+            return kind(AsyncConnection(self._address, collection=NAME), self._effort)
+
+        ways: dict[str, Callable[[], Client]] = {
             "": lambda: Unary(connect(), self._effort),
             "open stream": lambda: Stream(connect(), self._effort),
         }
+        # What asyncio changes has nothing to do with the index.
+        if self._index == "auto":
+            unary, streams = Loop(), Loop()
+            ways["asyncio"] = lambda: unary.connect(lambda: awaited(AsyncUnary))
+            ways["asyncio, open stream"] = lambda: streams.connect(lambda: awaited(AsyncStream))
+        return ways
 
     def close(self) -> None:
         self._connection.close()
@@ -94,3 +106,40 @@ class Stream:
         self._requests.put(None)
         assert next(self._answers, None) is None
         self._connection.close()
+
+
+class AsyncUnary:
+    """A call for each search, awaited."""
+
+    def __init__(self, connection: AsyncConnection, effort: Effort) -> None:
+        self._connection = connection
+        self._effort = effort
+
+    async def search(self, queries: Floats) -> Sequence[Sequence[int]]:
+        return numbers(await self._connection.search_many(question(queries, self._effort)))
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+class AsyncStream:
+    """An exchange on an open stream for each search, awaited."""
+
+    def __init__(self, connection: AsyncConnection, effort: Effort) -> None:
+        self._connection = connection
+        self._effort = effort
+        self._requests: asyncio.Queue[Search | None] = asyncio.Queue()
+        self._answers = connection.stream_search(self._asked())
+
+    async def search(self, queries: Floats) -> Sequence[Sequence[int]]:
+        self._requests.put_nowait(question(queries, self._effort))
+        return numbers(await anext(self._answers))
+
+    async def close(self) -> None:
+        self._requests.put_nowait(None)
+        assert await anext(self._answers, None) is None
+        await self._connection.close()
+
+    async def _asked(self) -> AsyncIterator[Search]:
+        while (search := await self._requests.get()) is not None:
+            yield search

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import grpc
 import numpy as np
@@ -21,7 +22,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 import embeddb
 from embeddb.database import Database
 from embeddb.errors import InternalError, InvalidArgumentError, NotFoundError, UnavailableError
-from embeddb.query import PutItem
+from embeddb.query import PutItem, Vector
 from embeddb_client import Client
 from embeddb_protos.v1 import collections_pb2, collections_pb2_grpc
 from embeddb_protos.wire.errors import error_from_call
@@ -36,9 +37,11 @@ def start() -> Iterator[Start]:
     """Starts `embeddb-server` on a free port, waits for its ready line; gives the process and the address."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(data: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
+    def start(
+        data: Path, *options: str, stderr: int | TextIO = subprocess.DEVNULL
+    ) -> tuple[subprocess.Popen[str], str]:
         command = [sys.executable, "-m", "embeddb_server.main", "--data", str(data), "--port", "0", *options]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
         processes.append(process)
         assert process.stdout is not None
         ready = process.stdout.readline()
@@ -77,6 +80,61 @@ def test_acknowledged_puts_survive_kill_9_and_searches_answer_the_same(start: St
         after = [(hit.id, hit.score) for hit in client.search(vector(5), k=50)]
     assert [each for each, _ in after] == [each for each, _ in before]
     assert [score for _, score in after] == pytest.approx([score for _, score in before])
+
+
+KILLED = """
+import os, sys, threading
+import numpy as np
+from embeddb.query import PutItem, Search, Vector
+from embeddb_client import Client
+
+collection = Client(sys.argv[1]).collection()
+answered = [threading.Event() for _ in range(3)]
+vector = np.ones(8)
+
+def search():
+    for _ in collection.stream_search(iter(lambda: Search([Vector(vector)]), None)):
+        answered[0].set()
+
+def put():
+    while True:
+        collection.put_many([PutItem(str(n), features={"given": vector}) for n in range(500)])
+        answered[1].set()
+
+def call():
+    while True:
+        collection.search(Vector(vector))
+        answered[2].set()
+
+for work in (search, put, call):
+    threading.Thread(target=work, daemon=True).start()
+for each in answered:
+    each.wait(30)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_clients_that_are_killed_in_the_midst_of_streams_leave_nothing_behind(
+    start: Start, tmp_path: Path
+) -> None:
+    with (tmp_path / "log").open("w+") as log:
+        process, address = start(tmp_path / "data", "--max-streams", "2", stderr=log)
+        with Client(address) as client:
+            client.register_model("given", {"loader": "vectors", "dimension": 8})
+            collection = client.collection()
+            collection.add_model("given")
+            collection.put("first", features={"given": vector(0)})
+            for _ in range(3):
+                # The client has two streams open, so that those of the one before must have ended.
+                killed = subprocess.run([sys.executable, "-c", KILLED, address], stderr=log)
+                assert killed.returncode == -signal.SIGKILL
+            assert [hit.id for hit in collection.search(Vector(vector(0)), k=1)] == ["first"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        log.seek(0)
+        told = log.read()
+        assert "draining" in told
+        assert [line for line in told.splitlines() if " INFO " not in line] == []
 
 
 def test_sigterm_drains_and_exits_with_0(start: Start, tmp_path: Path) -> None:

@@ -111,7 +111,10 @@ class AuthorizationInterceptor(CallInterceptor):
         header = sent(call, "authorization")
         scheme, _, secret = header.partition(" ")
         if not header:
-            raise UnauthenticatedError("this server wants an API key: send authorization: Bearer KEY")
+            raise UnauthenticatedError(
+                "this server wants an API key: give Access(api_key=KEY) to a Python client, EMBEDDB_API_KEY "
+                "to the command line, or send the metadata authorization: Bearer KEY"
+            )
         key = self._keys.find(secret.strip()) if scheme.lower() == "bearer" else None
         if key is None:
             raise UnauthenticatedError("the API key is not known here, or was removed")

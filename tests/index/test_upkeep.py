@@ -251,7 +251,18 @@ def far_behind(make: Make, monkeypatch: pytest.MonkeyPatch) -> Iterator[FarBehin
     monkeypatch.setattr("embeddb.index.space_index.SEARCHED_SECONDS", 3600)
     index = make(LISTS)
     index._searched_at = time.monotonic()
+    covered, counting = index._upkeep._covered, set()
+
+    def noted() -> int:
+        places = covered()
+        counting.add(threading.get_ident())
+        return places
+
+    monkeypatch.setattr(index._upkeep, "_covered", noted)
     with putting_far_ahead(index, monkeypatch) as put:
+        # Who puts counts what is added from when he begins to wait, so nothing may be added before.
+        while put[2].ident not in counting:
+            time.sleep(0.001)
         yield put
 
 

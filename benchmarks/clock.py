@@ -74,26 +74,25 @@ def rate(callers: Sequence[Work], seconds: float, *, warm_up: bool = True) -> fl
     return sum(done) / (time.perf_counter() - times[0])
 
 
-async def rate_of_tasks(callers: Sequence[Callable[[int], Awaitable[int]]], seconds: float) -> float:
+async def rate_of_tasks(callers: Sequence[Callable[[], Awaitable[int]]], seconds: float) -> float:
     """How much these callers get done a second together, each a task of this thread's event loop.
 
-    All begin at once, after each has done a piece of work to warm up.
+    All begin at once, after each has done a piece of work to warm up. Each piece is a call.
 
     Raises:
         ExceptionGroup: callers raised.
     """
 
-    async def call(caller: int) -> int:
-        done, number = 0, 31 * caller
+    async def call(work: Callable[[], Awaitable[int]]) -> int:
+        done = 0
         while time.perf_counter() < start + seconds:
-            done += await callers[caller](number)
-            number += 1
+            done += await work()
         return done
 
-    await asyncio.gather(*(work(number) for number, work in enumerate(callers)))
+    await asyncio.gather(*(work() for work in callers))
     start = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(call(caller)) for caller in range(len(callers))]
+        tasks = [group.create_task(call(work)) for work in callers]
     return sum(task.result() for task in tasks) / (time.perf_counter() - start)
 
 

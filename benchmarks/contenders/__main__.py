@@ -127,8 +127,8 @@ class Measured:
     def _lone(self, client: Client) -> clock.Work:
         return lambda _: len(client.search(self._next()))
 
-    def _task(self, client: AsyncClient) -> Callable[[int], Awaitable[int]]:
-        async def work(_: int) -> int:
+    def _task(self, client: AsyncClient) -> Callable[[], Awaitable[int]]:
+        async def work() -> int:
             return len(await client.search(self._next()))
 
         return work

@@ -67,7 +67,7 @@ class Chroma:
         loop = Loop()
         return {
             "": lambda: Searcher(self._collection(self._connect())),
-            "asyncio": lambda: loop.connect(awaited),
+            "asyncio": lambda: loop.connect(awaited()),
         }
 
     def close(self) -> None:

@@ -65,8 +65,8 @@ class Embeddb(OneCollection):
         # What asyncio changes has nothing to do with the index.
         if self._index == "auto":
             unary, streams = Loop(), Loop()
-            ways["asyncio"] = lambda: unary.connect(lambda: awaited(AsyncUnary))
-            ways["asyncio, open stream"] = lambda: streams.connect(lambda: awaited(AsyncStream))
+            ways["asyncio"] = lambda: unary.connect(awaited(AsyncUnary))
+            ways["asyncio, open stream"] = lambda: streams.connect(awaited(AsyncStream))
         return ways
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from contenders import Floats
@@ -30,14 +30,10 @@ class Loop:
         self._runner = asyncio.Runner()
         self._clients = 0
 
-    def connect(self, make: Callable[[], Awaitable[AsyncClient]]) -> OnLoop:
+    def connect(self, making: Coroutine[Any, Any, AsyncClient]) -> OnLoop:
         """A client that is made, and asked, on the loop."""
-
-        async def made() -> AsyncClient:
-            return await make()
-
         self._clients += 1
-        return OnLoop(self, self.run(made()))
+        return OnLoop(self, self.run(making))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Wait for it."""

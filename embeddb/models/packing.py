@@ -148,6 +148,9 @@ class Packed:
         first, (last, *norm), (activation,) = parts
         if not self._can_pack(last) or not all(map(_passes, norm)) or type(activation) is not nn.ReLU:
             return None
+        # These are run no more.
+        if any(map(_has_hooks, (*norm, activation))):
+            return None
         layers = nn.Sequential(*(each for each in first if each is not None))
         # Nobody else reads what a block gave to the next in a sequence, or what the shortcut's layers made.
         overwrites = follows or (block.downsample is not None and not _passes(block.downsample))
@@ -175,6 +178,8 @@ class Packed:
         for following in chain[chain.index(name) + 1 :]:
             layer = owner._modules[following]
             assert layer is not None
+            if _has_hooks(layer):
+                break
             if type(layer) in ACTIVATIONS:
                 self._replace(owner, following, nn.Identity())
                 return ACTIVATIONS[type(layer)](layer)

@@ -38,7 +38,7 @@ DTYPES = [
     for dtype in (torch.float32, torch.bfloat16)
     if can_pack(nn.Sequential(nn.Linear(1, 1)).eval(), CPU, dtype)
 ]
-pytestmark = pytest.mark.skipif(not DTYPES, reason="this torch has no oneDNN")
+pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 PACKED = (PackedAttention, PackedConvolution, PackedLinear, PackedResidual)
 
 layers = st.sampled_from([None, *(kind() for kind in ACTIVATIONS), nn.GELU(approximate="tanh")])
@@ -223,6 +223,29 @@ def test_a_block_with_a_hook_stays_as_it_is() -> None:
     with torch.inference_mode():
         fold_batch_norms(stage, lambda: [stage(torch.ones(2, 64, 8, 8)).flatten(1)])
     assert check_same(stage, torch.randn(2, 64, 8, 8)).count("PackedResidual") == 1
+
+
+def test_what_has_hooks_is_no_part_of_a_packed_layer() -> None:
+    seen: list[int] = []
+
+    def see(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        seen.append(len(output))
+
+    network = nn.Sequential(nn.Linear(8, 8), nn.ReLU()).eval()
+    network[1].register_forward_hook(see)
+    stage = timm.create_model("resnet18").layer1.eval()
+    images = torch.randn(2, 64, 8, 8)
+    with torch.inference_mode():
+        fold_batch_norms(stage, lambda: [stage(images).flatten(1)])
+    stage[0].act2.register_forward_hook(see)
+    assert check_same(network, torch.randn(5, 8)) == ["PackedLinear"]
+    assert check_same(stage, images).count("PackedResidual") == 1
+    # Before, while it was packed, with the packed layers, and after.
+    assert seen == [5] * 4 + [2] * 4
+
+
+def test_this_torch_has_what_packing_takes() -> None:
+    assert torch.float32 in DTYPES
 
 
 class Reading(nn.Linear):

@@ -64,9 +64,8 @@ def put(collection: Collection, files: Sequence[Path], server: Orders) -> Piece:
     results = collection.put_many(PutItem(file.stem, Image(file)) for file in files)
     hits = collection.search(Item(files[0].stem))
     seconds, processor = time.perf_counter() - start, time.process_time() - processor
-    failed = [result.error for result in results if result.error is not None]
-    if failed or not hits:
-        sys.exit(f"end_to_end: {failed[:3] or 'nothing was found'}")
+    if results.failed or not hits:
+        sys.exit(f"end_to_end: {list(results.failed[:3]) or 'nothing was found'}")
     return Piece(len(files), seconds, server("counted") | {"client": processor})
 
 

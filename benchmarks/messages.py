@@ -16,7 +16,7 @@ import machine
 import numpy as np
 import report
 
-from embeddb.query import HitColumns, ItemColumns, PutItem, PutResult, PutStatus, Search
+from embeddb.query import HitColumns, ItemColumns, PutItem, PutResults, PutStatus, Search
 from embeddb_protos.v1 import items_pb2, search_pb2
 from embeddb_protos.wire.expressions import expression_message
 from embeddb_protos.wire.puts import (
@@ -86,7 +86,7 @@ def searches(queries: np.ndarray, hits: int, columns: bool, rounds: int) -> Figu
 def puts(vectors: np.ndarray, columns: bool, rounds: int) -> Figures:
     """A batch of items of features alone."""
     items = [PutItem(str(n), features={"given": vector}) for n, vector in enumerate(vectors)]
-    results = [PutResult(item.id, PutStatus.CREATED) for item in items]
+    results = PutResults([item.id for item in items], [PutStatus.CREATED] * len(items))
 
     def ask() -> items_pb2.PutItemsRequest:
         if columns:

@@ -13,7 +13,7 @@ import argparse
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import machine
@@ -22,7 +22,7 @@ import report
 from contenders.of_embeddb import serve
 
 import embeddb
-from embeddb.query import CollectionSettings, Image, PutItem, PutResult
+from embeddb.query import CollectionSettings, Image, PutItem, PutResults
 from embeddb_client import Client, Collection
 
 DIMENSION = 64
@@ -67,12 +67,11 @@ def stream(collection: Collection, memory: Memory, gigabytes: int) -> dict[str, 
     figures: dict[str, float] = {"at the start, MB": memory.peak_mb()}
     done = 0
 
-    def watch(results: Sequence[PutResult]) -> None:
+    def watch(results: PutResults) -> None:
         nonlocal done
         before, done = done, done + len(results)
-        for result in results:
-            if result.error is not None:
-                raise result.error
+        for error in results.errors.values():
+            raise error
         if before // GIGABYTE < done // GIGABYTE:
             figures[f"peak during gigabyte {done // GIGABYTE}, MB"] = memory.peak_mb()
 

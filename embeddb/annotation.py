@@ -61,8 +61,8 @@ class Annotation:
                         held += 1
                     else:
                         changed[record] = now, json_text("item.metadata", metadata | {field: value})
-                outcomes = self._store.write(self._puts(list(changed.values()), models)) if changed else []
-            again = [r for r, each in zip(changed, outcomes, strict=True) if each.row is None]
+                rows = self._store.write(self._puts(list(changed.values()), models)).rows if changed else []
+            again = [record for record, row in zip(changed, rows, strict=True) if row is None]
             held += len(changed) - len(again)
             remaining = {record: remaining[record] for record in again}
         return held

@@ -165,7 +165,7 @@ class BackfillJob:
             # One that was dropped meanwhile is stopped, too.
             if embedded and self._model.name in models:
                 written = self._store.write(self._puts(embedded, models))
-                self._figures.embedded += sum(each.row is not None for each in written)
+                self._figures.embedded += sum(row is not None for row in written.rows)
         self._figures.done += len(records)
 
     def _puts(self, embedded: Mapping[Record, Embedding], models: Iterable[str]) -> list[Put]:

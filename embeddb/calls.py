@@ -22,7 +22,7 @@ from embeddb.query import (
     Hit,
     ItemPage,
     PutItem,
-    PutResult,
+    PutResults,
     PutStatus,
     Search,
     StoredItem,
@@ -190,8 +190,8 @@ class CollectionCalls(ABC):
         self,
         items: Iterable[PutItem],
         *,
-        on_progress: Callable[[Sequence[PutResult]], None] | None = None,
-    ) -> list[PutResult]:
+        on_progress: Callable[[PutResults], None] | None = None,
+    ) -> PutResults:
         """Embed and store items; each succeeds or fails alone, as if it were put after those before it.
 
         Args:
@@ -202,7 +202,7 @@ class CollectionCalls(ABC):
                 next one is under way; so a generator must not wait for it before it gives more.
 
         Returns:
-            One result an item, in their order.
+            One result an item, in their order; `failed` has those of the items that were not stored.
 
         Raises:
             EmbeddbError: the server failed as a whole. What was reported is stored; putting all items again

@@ -29,7 +29,7 @@ from embeddb.query import (
     HitColumns,
     ItemPage,
     PutItem,
-    PutResult,
+    PutResults,
     Search,
     SpaceStats,
     StoredItem,
@@ -65,10 +65,10 @@ class _Begun:
     """
 
     ids: Set[str]
-    written: Callable[[], list[PutResult]]
+    written: Callable[[], PutResults]
     putting: ExitStack
 
-    def finish(self) -> list[PutResult]:
+    def finish(self) -> PutResults:
         """Wait until it is durable and searchable."""
         with self.putting:
             return self.written()
@@ -109,13 +109,13 @@ class Collection(CollectionCalls):
         self,
         items: Iterable[PutItem],
         *,
-        on_progress: Callable[[Sequence[PutResult]], None] | None = None,
-    ) -> list[PutResult]:
-        results: list[PutResult] = []
+        on_progress: Callable[[PutResults], None] | None = None,
+    ) -> PutResults:
+        results: list[PutResults] = []
 
         def finish(begun: _Begun) -> None:
             done = begun.finish()
-            results.extend(done)
+            results.append(done)
             if on_progress is not None:
                 on_progress(done)
 
@@ -132,7 +132,7 @@ class Collection(CollectionCalls):
         finally:
             while under_way:
                 finish(under_way.popleft())
-        return results
+        return PutResults.joined(results)
 
     @checked
     def get_many(  # noqa: D102 - documented in CollectionCalls
@@ -153,10 +153,9 @@ class Collection(CollectionCalls):
     def delete_many(self, item_ids: Sequence[str]) -> list[EmbeddbError | None]:  # noqa: D102
         refused = _refused(item_ids)
         asked = [item_id for item_id in item_ids if item_id not in refused]
-        written = iter(self._store.write([Delete(item_id) for item_id in asked]) if asked else ())
+        dead = iter(self._store.write([Delete(item_id) for item_id in asked]).replaced if asked else ())
         return [
-            refused.get(item_id)
-            or (NotFoundError("item", item_id) if next(written).replaced is None else None)
+            refused.get(item_id) or (NotFoundError("item", item_id) if next(dead) is None else None)
             for item_id in item_ids
         ]
 
@@ -171,7 +170,7 @@ class Collection(CollectionCalls):
             # An item that was replaced since then is another one, which may not satisfy the filter.
             deletes = [Delete(record.id, record.row) for record in records if record is not None]
             if deletes:
-                deleted += sum(each.replaced is not None for each in self._store.write(deletes))
+                deleted += sum(row is not None for row in self._store.write(deletes).replaced)
         return deleted
 
     @checked

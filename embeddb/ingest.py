@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import TypeGuard
@@ -27,6 +28,7 @@ from embeddb.query import (
     ModelInfo,
     PutItem,
     PutResult,
+    PutResults,
     PutStatus,
     Text,
     stored_content,
@@ -42,6 +44,36 @@ _ToEmbed = tuple[Put, Sequence[str]]
 
 # What a content's hash begins with where there is none.
 _NO_CONTENT: Sequence[bytes | memoryview] = (b"None", b"0", b"")
+
+
+@dataclass
+class _Outcomes:
+    """What became of items of which no two share an id, by their ids.
+
+    Attributes:
+        statuses: of those of which it is known.
+        errors: of those that failed.
+    """
+
+    statuses: dict[str, PutStatus] = field(default_factory=dict)
+    errors: dict[str, EmbeddbError] = field(default_factory=dict)
+
+    def fail(self, item_id: str, error: EmbeddbError) -> None:
+        """Take in that an item failed."""
+        self.statuses[item_id] = PutStatus.FAILED
+        self.errors[item_id] = error
+
+    def take(self, results: PutResults) -> None:
+        """Take in results, in place of what was known of their items."""
+        self.statuses.update(zip(results.ids, results.statuses, strict=True))
+        self.errors.update((results.ids[place], error) for place, error in results.errors.items())
+
+    def results(self, items: Sequence[PutItem]) -> PutResults:
+        """The results of items, of each of which it is known."""
+        ids = [item.id for item in items]
+        places = enumerate(ids if self.errors else ())
+        errors = {place: self.errors[item_id] for place, item_id in places if item_id in self.errors}
+        return PutResults(ids, map(self.statuses.__getitem__, ids), errors)
 
 
 class Ingest:
@@ -70,7 +102,7 @@ class Ingest:
         self._store = store
         self._registry = registry
 
-    def put(self, items: Sequence[PutItem]) -> list[PutResult]:
+    def put(self, items: Sequence[PutItem]) -> PutResults:
         """Store items; each succeeds or fails alone, as if it were put after those before it.
 
         Content that is stored already costs no inference, even where its metadata is new.
@@ -80,7 +112,7 @@ class Ingest:
         """
         return self.begin(items)()
 
-    def begin(self, items: Sequence[PutItem]) -> Callable[[], list[PutResult]]:
+    def begin(self, items: Sequence[PutItem]) -> Callable[[], PutResults]:
         """Embed items and begin to write them.
 
         A caller that begins another batch before this one is written must see to it that the two share no id.
@@ -95,7 +127,7 @@ class Ingest:
             return lambda: done
         return self._begin(items)
 
-    def _begin(self, items: Sequence[PutItem], *, checked: bool = False) -> Callable[[], list[PutResult]]:
+    def _begin(self, items: Sequence[PutItem], *, checked: bool = False) -> Callable[[], PutResults]:
         """Begin to put items of which no two share an id.
 
         Args:
@@ -105,18 +137,18 @@ class Ingest:
         # To read and cut contents takes far longer, and most of it runs beside everything else.
         with self._store.turn if given else nullcontext(), long_slice() if given else nullcontext():
             refused = {} if checked else self._given_features.refused(items)
-            results, to_embed, puts = self._compared(items, refused)
+            outcomes, to_embed, puts = self._compared(items, refused)
         for (put, _), outcome in zip(to_embed, self._embed(to_embed), strict=True):
             if isinstance(outcome, EmbeddbError):
-                results[put.id] = PutResult(put.id, PutStatus.FAILED, outcome)
+                outcomes.fail(put.id, outcome)
             else:
                 puts.append(_with(put, outcome))
         if not self._settings.keep_payloads:
             puts = [put._replace(payload=None) for put in puts]
         writing = self._store.begin_write(puts) if puts else None
-        return partial(self._finish, items, results, puts, writing)
+        return partial(self._finish, items, outcomes, puts, writing)
 
-    def _put_ends(self, items: Sequence[PutItem]) -> list[PutResult]:
+    def _put_ends(self, items: Sequence[PutItem]) -> PutResults:
         """Put items of given features, some of which share an id: the first and last of each are written.
 
         Nobody can count on reading those between, and what becomes of each follows from the one before it.
@@ -144,50 +176,50 @@ class Ingest:
         lasts = [puts[-1][0] for puts in fine.values() if len(puts) > 1]
         results |= zip(firsts, self._begin([items[place] for place in firsts], checked=True)(), strict=True)
         self._begin([items[place] for place in lasts], checked=True)()
-        return [results[place] for place in range(len(items))]
+        return PutResults.of(results[place] for place in range(len(items)))
 
-    def _put_in_turns(self, items: Sequence[PutItem]) -> list[PutResult]:
+    def _put_in_turns(self, items: Sequence[PutItem]) -> PutResults:
         """Put items of which some share an id: those in turns, all others with the first."""
         results: dict[int, PutResult] = {}
         for turn in _turns(items):
             results |= zip(turn, self.put([items[place] for place in turn]), strict=True)
-        return [results[place] for place in range(len(items))]
+        return PutResults.of(results[place] for place in range(len(items)))
 
     def _finish(
         self,
         items: Sequence[PutItem],
-        results: dict[str, PutResult],
+        outcomes: _Outcomes,
         puts: Sequence[Put],
-        writing: Future[list[Written]] | None,
-    ) -> list[PutResult]:
+        writing: Future[Written] | None,
+    ) -> PutResults:
         """The results of items, those that are not written included, once the others are."""
         moved: set[str] = set()
         created, replaced = PutStatus.CREATED, PutStatus.REPLACED
-        done = zip(puts, writing.result() if writing else (), strict=True)
-        for put, written in searches.behind(done):
-            if written.row is None:
+        written = writing.result() if writing else Written()
+        done = zip(puts, written.rows, written.replaced, strict=True)
+        for put, row, dead in searches.behind(done):
+            if row is None:
                 moved.add(put.id)
-            results[put.id] = PutResult(put.id, created if written.replaced is None else replaced)
+            outcomes.statuses[put.id] = created if dead is None else replaced
         if moved:
             # Their items were replaced between what was read of them and the write.
-            again = self.put([item for item in items if item.id in moved])
-            results.update((result.id, result) for result in again)
-        return [results[item.id] for item in items]
+            outcomes.take(self.put([item for item in items if item.id in moved]))
+        return outcomes.results(items)
 
     def _compared(
         self, items: Sequence[PutItem], refused: Mapping[int, EmbeddbError]
-    ) -> tuple[dict[str, PutResult], list[_ToEmbed], list[Put]]:
+    ) -> tuple[_Outcomes, list[_ToEmbed], list[Put]]:
         """Compare items with those that are stored.
 
         Args:
             refused: what is wrong with the features of some, by their places.
 
         Returns:
-            The results of those that are malformed or unchanged, what models have to embed before it is
+            What became of those that are malformed or unchanged, what models have to embed before it is
             written, and what is to be written as it is.
         """
         stored = self._store.get(searches.behind([item.id for item in items]))
-        results: dict[str, PutResult] = {}
+        outcomes = _Outcomes()
         to_embed: list[_ToEmbed] = []
         puts: list[Put] = []
         alike: list[tuple[_ToEmbed, Record]] = []
@@ -201,7 +233,7 @@ class Ingest:
                 put = _put(item, or_raise(cut[item.id]) if item.id in cut else item.content)
                 models = self._to_embed_it(put)
             except EmbeddbError as error:
-                results[item.id] = PutResult(item.id, PutStatus.FAILED, error)
+                outcomes.fail(item.id, error)
                 continue
             if record is not None and record.content_hash == put.content_hash:
                 alike.append(((put, models), record))
@@ -217,11 +249,11 @@ class Ingest:
             elif any(record.row not in features[model] for model in put.features):
                 puts.append(put)
             elif record.metadata_json == put.metadata_json:
-                results[put.id] = PutResult(put.id, PutStatus.UNCHANGED)
+                outcomes.statuses[put.id] = PutStatus.UNCHANGED
             else:
                 again = record.again(put.payload, features)
                 puts.append(again._replace(metadata_json=put.metadata_json))
-        return results, to_embed, puts
+        return outcomes, to_embed, puts
 
     def _to_embed_it(self, put: Put) -> Sequence[str]:
         """The models that have to embed an item's content.

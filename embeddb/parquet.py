@@ -26,7 +26,18 @@ except ModuleNotFoundError as error:
 
 from embeddb.calls import CollectionCalls
 from embeddb.errors import EmbeddbError, InvalidArgumentError, NotFoundError
-from embeddb.query import Image, Modality, Prediction, PutItem, PutResult, PutStatus, StoredItem, Text, View
+from embeddb.query import (
+    Image,
+    Modality,
+    Prediction,
+    PutItem,
+    PutResult,
+    PutResults,
+    PutStatus,
+    StoredItem,
+    Text,
+    View,
+)
 
 __all__ = ["export_collection", "import_collection"]
 
@@ -92,8 +103,8 @@ def import_collection(
     path: str | Path,
     *,
     features: bool = True,
-    on_progress: Callable[[Sequence[PutResult]], None] | None = None,
-) -> list[PutResult]:
+    on_progress: Callable[[PutResults], None] | None = None,
+) -> PutResults:
     """Put the items of a Parquet file into a collection; those of an id that is there are replaced.
 
     Args:

@@ -175,9 +175,8 @@ def demonstrate(console: Console, data: Path) -> list[str]:
         client.add_model("imagenet")
         watch.lap("registered the model “imagenet”: images, and which of 1,000 classes they show")
         results = client.put_many(PutItem(name, Image(file)) for name, file in files.items())
-        for result in results:
-            if result.error is not None:
-                raise result.error
+        for error in results.errors.values():
+            raise error
         watch.lap(f"put {len(files)} photographs")
         asked = {
             "Pictures like a picture": ask(client, similar(files)),

@@ -43,9 +43,8 @@ class OneCollection:
     def fill(collection: Any, first: int, vectors: Floats) -> None:
         """Put vectors, numbered from `first` on."""
         ids = [str(first + n) for n in range(len(vectors))]
-        for result in collection.put_many(PutItem.rows(ids, {"given": vectors})):
-            if result.error is not None:
-                raise result.error
+        for error in collection.put_many(PutItem.rows(ids, {"given": vectors})).errors.values():
+            raise error
 
 
 def question(queries: Floats, effort: Effort) -> Search:

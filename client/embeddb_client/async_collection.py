@@ -22,7 +22,7 @@ from embeddb.query import (
     Image,
     ItemPage,
     PutItem,
-    PutResult,
+    PutResults,
     PutStatus,
     Search,
     StoredItem,
@@ -146,21 +146,21 @@ class AsyncCollection:
         self,
         items: Iterable[PutItem] | AsyncIterable[PutItem],
         *,
-        on_progress: Callable[[Sequence[PutResult]], None] | None = None,
-    ) -> list[PutResult]:
+        on_progress: Callable[[PutResults], None] | None = None,
+    ) -> PutResults:
         """Embed and store items; see `Collection.put_many`. They may come from an async generator, too.
 
         Two batches are under way at most, so that a generator is asked for more only as the server keeps up.
         If the call fails or is cancelled, batches under way are cancelled.
         """
         check("items", items, Iterable[PutItem] | AsyncIterable[PutItem])
-        results: list[PutResult] = []
-        under_way: deque[tuple[Set[str], asyncio.Task[list[PutResult]]]] = deque()
+        results: list[PutResults] = []
+        under_way: deque[tuple[Set[str], asyncio.Task[PutResults]]] = deque()
 
         async def finish_oldest() -> None:
             _, task = under_way.popleft()
             finished = await task
-            results.extend(finished)
+            results.append(finished)
             if on_progress is not None:
                 on_progress(finished)
 
@@ -175,13 +175,13 @@ class AsyncCollection:
             while under_way:
                 await finish_oldest()
         except EmbeddbError as error:
-            raise cut_off(error, results) from None
+            raise cut_off(error, PutResults.joined(results)) from None
         finally:
             tasks = [task for _, task in under_way]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return results
+        return PutResults.joined(results)
 
     async def get_many(
         self, item_ids: Sequence[str], *, view: View | None = None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 
 from embeddb.arguments import check
 from embeddb.errors import EmbeddbError
-from embeddb.query import PutItem, PutResult, PutStatus, View
+from embeddb.query import PutItem, PutResult, PutResults, PutStatus, View
 from embeddb_protos.v1 import items_pb2
 from embeddb_protos.wire.puts import fits_columns, put_item_message
 
@@ -87,11 +87,11 @@ def fits_beside(under_way: Sequence[Set[str]], ids: Set[str]) -> bool:
     return len(under_way) < IN_FLIGHT and all(map(ids.isdisjoint, under_way))
 
 
-def cut_off(error: EmbeddbError, results: Sequence[PutResult]) -> EmbeddbError:
+def cut_off(error: EmbeddbError, results: PutResults) -> EmbeddbError:
     """The error that ended a load, which says how far the load came where it came anywhere."""
     if not results:
         return error
-    stored = sum(result.error is None for result in results)
+    stored = len(results) - len(results.failed)
     message = f"{error.message}; before this {stored:,} items were stored. Put all of them again: what is "
     message += "stored already and has not changed costs nothing"
     return type(error).from_details(message, {**error.details, "stored": str(stored)}, error.request_id)

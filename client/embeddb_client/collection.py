@@ -15,7 +15,7 @@ from embeddb.query import (
     Hit,
     ItemPage,
     PutItem,
-    PutResult,
+    PutResults,
     Search,
     StoredItem,
     View,
@@ -43,15 +43,15 @@ class Collection(CollectionCalls):
         self,
         items: Iterable[PutItem],
         *,
-        on_progress: Callable[[Sequence[PutResult]], None] | None = None,
-    ) -> list[PutResult]:
-        results: list[PutResult] = []
-        under_way: deque[tuple[Set[str], UnderWay[list[PutResult]]]] = deque()
+        on_progress: Callable[[PutResults], None] | None = None,
+    ) -> PutResults:
+        results: list[PutResults] = []
+        under_way: deque[tuple[Set[str], UnderWay[PutResults]]] = deque()
 
         def finish_oldest() -> None:
             _, call = under_way.popleft()
             finished = call.result()
-            results.extend(finished)
+            results.append(finished)
             if on_progress is not None:
                 on_progress(finished)
 
@@ -64,11 +64,11 @@ class Collection(CollectionCalls):
             while under_way:
                 finish_oldest()
         except EmbeddbError as error:
-            raise cut_off(error, results) from None
+            raise cut_off(error, PutResults.joined(results)) from None
         finally:
             for _, call in under_way:
                 call.cancel()
-        return results
+        return PutResults.joined(results)
 
     def get_many(  # noqa: D102 - documented in CollectionCalls
         self, item_ids: Sequence[str], *, view: View | None = None

@@ -14,6 +14,7 @@ from embeddb.query import (
     Hit,
     ItemPage,
     PutResult,
+    PutResults,
     Search,
     StoredItem,
     View,
@@ -37,15 +38,13 @@ Found = list[list[Hit] | EmbeddbError]
 # -- Items ----------------------------------------------------------------------------------------------
 
 
-def put_items(collection: str, batch: Batch) -> Exchange[list[PutResult]]:
+def put_items(collection: str, batch: Batch) -> Exchange[PutResults]:
     """Store a batch; what failed before it could be sent keeps its result."""
+    unsent = {place: each for place, each in enumerate(batch) if isinstance(each, PutResult)}
     request = put_request_message(collection, [each for each in batch if not isinstance(each, PutResult)])
-
-    def read(response: items_pb2.PutItemsResponse) -> list[PutResult]:
-        sent = iter(put_results_from(request, response))
-        return [each if isinstance(each, PutResult) else next(sent) for each in batch]
-
-    return Exchange("items.PutItems", request, read)
+    return Exchange(
+        "items.PutItems", request, lambda response: put_results_from(request, response).among(unsent)
+    )
 
 
 @checked

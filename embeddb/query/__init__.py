@@ -25,8 +25,6 @@ from embeddb.query.expressions import (
 from embeddb.query.items import (
     ItemPage,
     PutItem,
-    PutResult,
-    PutStatus,
     StoredItem,
     View,
     check_page_size,
@@ -61,6 +59,7 @@ from embeddb.query.operands import (
 )
 from embeddb.query.pictures import Box, as_rgb, cut_out
 from embeddb.query.plain import MAX_JSON_BYTES, MAX_JSON_DEPTH, json_text
+from embeddb.query.puts import PutResult, PutResults, PutStatus
 from embeddb.query.search import (
     DEFAULT_CANDIDATES,
     DEFAULT_K,
@@ -112,6 +111,7 @@ __all__ = [
     "Prediction",
     "PutItem",
     "PutResult",
+    "PutResults",
     "PutStatus",
     "RunOptions",
     "Running",

@@ -9,8 +9,8 @@ from enum import StrEnum
 from embeddb.arguments import check_fields, check_range
 from embeddb.errors import EmbeddbError
 from embeddb.options import choice
-from embeddb.query.items import PutResult
 from embeddb.query.models import ModelInfo
+from embeddb.query.puts import PutResult
 
 __all__ = [
     "Backfill",

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from embeddb.arguments import check_fields, is_utf8, listed
-from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.errors import InvalidArgumentError
 from embeddb.query.models import Modality, Prediction
 from embeddb.query.names import check_id
 from embeddb.query.operands import Floats, Image, Text, as_content, as_vector, as_vectors
@@ -21,8 +20,6 @@ from embeddb.query.plain import json_text
 __all__ = [
     "ItemPage",
     "PutItem",
-    "PutResult",
-    "PutStatus",
     "StoredItem",
     "View",
     "check_page_size",
@@ -131,27 +128,6 @@ class PutItem:
                 allowed = "must be of a model whose features are given; the others make their own"
                 raise InvalidArgumentError("item.predictions", model, allowed)
         return {model: _predictions(f"item.predictions[{model}]", p) for model, p in self.predictions.items()}
-
-
-class PutStatus(StrEnum):
-    """What a put did."""
-
-    CREATED = "created"
-    REPLACED = "replaced"
-    UNCHANGED = "unchanged"
-    FAILED = "failed"
-
-
-@dataclass(slots=True)
-class PutResult:
-    """What became of one item of a batch. Where `status` is FAILED, `error` says why, and nothing changed.
-
-    Not frozen, as `StoredItem` is not: thousands are made a second.
-    """
-
-    id: str
-    status: PutStatus
-    error: EmbeddbError | None = None
 
 
 class StoredItem:

@@ -88,7 +88,7 @@ class CollectionStore:
         """Have every commit from now on told to `listener`, in order, before the writes in it return."""
         self._listener = listener
 
-    def write(self, operations: Sequence[Operation]) -> list[Written]:
+    def write(self, operations: Sequence[Operation]) -> Written:
         """Do the operations in order, all or nothing; they are durable when this returns.
 
         Raises:
@@ -98,7 +98,7 @@ class CollectionStore:
         """
         return self._commits.write(operations)
 
-    def begin_write(self, operations: Sequence[Operation]) -> Future[list[Written]]:
+    def begin_write(self, operations: Sequence[Operation]) -> Future[Written]:
         """Do the operations as `write` does, and go on meanwhile; they are durable when the future is done.
 
         Writes are done in the order in which they began.
@@ -335,8 +335,8 @@ class CollectionStore:
         stored = [(row, key := row_key(row), get(key, None, items)) for row in rows]
         return [as_record(*each) for each in stored]
 
-    def _commit(self, operations: Sequence[Operation]) -> tuple[list[Written], Committed]:
-        def change(transaction: lmdb.Transaction, *, begin_block: bool) -> tuple[list[Written], Committed]:
+    def _commit(self, operations: Sequence[Operation]) -> tuple[Written, Committed]:
+        def change(transaction: lmdb.Transaction, *, begin_block: bool) -> tuple[Written, Committed]:
             spaces = read_spaces(transaction, self._database)
             return apply(transaction, self._database, spaces, operations, begin_block=begin_block)
 

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, eq=False)
 class _Write:
     operations: Sequence[Operation]
-    done: Future[list[Written]] = field(default_factory=Future)
+    done: Future[Written] = field(default_factory=Future)
 
     @property
     def size(self) -> int:
@@ -52,7 +52,7 @@ class GroupCommit:
     def __init__(
         self,
         name: str,
-        commit: Callable[[Sequence[Operation]], tuple[list[Written], Committed]],
+        commit: Callable[[Sequence[Operation]], tuple[Written, Committed]],
         publish: Callable[[Committed], None],
         flush: Callable[[], None] | None,
     ) -> None:
@@ -66,7 +66,7 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def write(self, operations: Sequence[Operation]) -> list[Written]:
+    def write(self, operations: Sequence[Operation]) -> Written:
         """Do operations in order, all or nothing; they are committed and published when this returns.
 
         Raises:
@@ -76,7 +76,7 @@ class GroupCommit:
         """
         return self.begin(operations).result()
 
-    def begin(self, operations: Sequence[Operation]) -> Future[list[Written]]:
+    def begin(self, operations: Sequence[Operation]) -> Future[Written]:
         """Queue operations; the future is done, or raises, when `write` would return.
 
         Raises:
@@ -104,6 +104,8 @@ class GroupCommit:
             if not group:
                 return
             self._commit_group(group)
+            # What was written last, payloads too, is not held until there is more.
+            del group
             if self._flush is not None and self._unflushed_since is None:
                 self._unflushed_since = time.monotonic()
             self._flush_if_due()
@@ -143,7 +145,7 @@ class GroupCommit:
         start = 0
         for write in group:
             if failure is None:
-                write.done.set_result(written[start : start + len(write.operations)])
+                write.done.set_result(written.part(start, start + len(write.operations)))
             else:
                 write.done.set_exception(failure)
             start += len(write.operations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -27,8 +27,8 @@ _MODALITIES = (None, Modality.IMAGE, Modality.TEXT)
 class Put(NamedTuple):
     """Store an item whole, in place of what had its id.
 
-    A named tuple, as `Written` is, takes a quarter of the time to make that a frozen dataclass does:
-    thousands of each are made a second.
+    A named tuple takes a quarter of the time to make that a frozen dataclass does: thousands are made a
+    second.
 
     Attributes:
         metadata_json: a JSON object as text.
@@ -62,17 +62,22 @@ class Delete:
     row: int | None = None
 
 
-class Written(NamedTuple):
-    """What one operation of a write did.
+@dataclass(frozen=True)
+class Written:
+    """What the operations of a write did: columns, as an object for each would keep the collector busy.
 
     Attributes:
-        row: the item's new row; None for a delete, or where the operation was for a row that the item has no
-            more.
-        replaced: the row that is dead since; None where there was no item of that id.
+        rows: the item's new row, one an operation; None for a delete, or where the operation was for a row
+            that the item has no more.
+        replaced: the row that is dead since, one an operation; None where there was no item of that id.
     """
 
-    row: int | None
-    replaced: int | None
+    rows: list[int | None] = field(default_factory=list)
+    replaced: list[int | None] = field(default_factory=list)
+
+    def part(self, start: int, stop: int) -> Written:
+        """What the operations from one place to another, not included, did."""
+        return Written(self.rows[start:stop], self.replaced[start:stop])
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,29 +31,37 @@ class _Changes:
         rows: the row that each id has now, if it has one; None for one that is deleted.
         puts: the living items among those put, by row.
         dead: rows that were alive, before this transaction or within it.
+        written: what each operation did.
     """
 
     next_row: int
     rows: dict[str, int | None]
     puts: dict[int, Put] = field(default_factory=dict)
     dead: list[int] = field(default_factory=list)
+    written: Written = field(default_factory=Written)
 
-    def do(self, operation: Put | Delete) -> Written:
+    def do(self, operation: Put | Delete) -> None:
         """Take in an operation."""
+        row, replaced = self._row_and_replaced(operation)
+        self.written.rows.append(row)
+        self.written.replaced.append(replaced)
+
+    def _row_and_replaced(self, operation: Put | Delete) -> tuple[int | None, int | None]:
+        """Take in an operation; returns what `Written` has of it."""
         replaced = self.rows.get(operation.id)
         if operation.row not in (None, replaced):
-            return Written(None, None)
+            return None, None
         if replaced is not None:
             self.dead.append(replaced)
             self.puts.pop(replaced, None)
         if isinstance(operation, Delete):
             self.rows[operation.id] = None
-            return Written(None, replaced)
+            return None, replaced
         row = self.next_row
         self.next_row += 1
         self.rows[operation.id] = row
         self.puts[row] = operation
-        return Written(row, replaced)
+        return row, replaced
 
 
 def apply(
@@ -63,7 +71,7 @@ def apply(
     operations: Sequence[Put | Delete],
     *,
     begin_block: bool = False,
-) -> tuple[list[Written], Committed]:
+) -> tuple[Written, Committed]:
     """Do operations in order.
 
     Args:
@@ -81,14 +89,15 @@ def apply(
         first_row += -first_row % ROWS_PER_BLOCK
     sequence = read_sequence(transaction, database) + 1
     changes = _Changes(first_row, _rows(transaction, ids, operations))
-    written = [changes.do(operation) for operation in operations]
+    for operation in operations:
+        changes.do(operation)
     # Rows that this very transaction made and replaced again are nowhere yet.
     _bury(transaction, database, spaces, [row for row in changes.dead if row < first_row])
     _store_items(transaction, database, changes)
     added = _store_features(transaction, database, spaces, changes.puts)
     transaction.put(b"next_row", row_key(changes.next_row), db=meta)
     transaction.put(b"sequence", row_key(sequence), db=meta)
-    return written, Committed(sequence, added, np.array(changes.dead, np.int64))
+    return changes.written, Committed(sequence, added, np.array(changes.dead, np.int64))
 
 
 def _rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import embeddb
 from embeddb.errors import UnavailableError
-from embeddb.query import Image, PutItem, PutResult, PutStatus
+from embeddb.query import Image, PutItem, PutResult, PutResults, PutStatus
 from embeddb_client import AsyncClient, Client, Collection, connection
 from embeddb_client.batches import BATCH_BYTES, BATCH_CONTENTS, BATCH_ITEMS, IN_FLIGHT, batches
 from embeddb_client.collection_exchanges import put_items
@@ -64,7 +64,7 @@ def test_the_source_is_asked_for_more_as_the_server_keeps_up(make_collection: Ma
             assert given - done <= (IN_FLIGHT + 1) * BATCH_ITEMS + 1
             yield PutItem(f"{n:04}", features={"given": [1, 2, 3, n]})
 
-    def progress(results: Sequence[PutResult]) -> None:
+    def progress(results: PutResults) -> None:
         nonlocal done
         done += len(results)
         assert collection.get(results[-1].id).id == results[-1].id
@@ -96,7 +96,7 @@ def test_a_server_that_dies_leaves_a_tally(tmp_path: Path) -> None:
         server = Server(database)
         server.start()
 
-        def progress(results: Sequence[PutResult]) -> None:
+        def progress(results: PutResults) -> None:
             server.stop(drain_seconds=0)
 
         items = [PutItem(f"{n:04}", features={"given": [1, 2, 3, n]}) for n in range(6 * BATCH_ITEMS)]
@@ -138,7 +138,7 @@ def test_a_source_may_pause_for_longer_than_a_call_may_take(
                 time.sleep(pause)
             yield item
 
-    async def put_beside_a_loop() -> list[PutResult]:
+    async def put_beside_a_loop() -> PutResults:
         async with AsyncClient(server.address, timeout=timeout) as client:
 
             async def pausing() -> AsyncIterator[PutItem]:

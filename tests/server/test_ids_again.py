@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from embeddb.calls import CollectionCalls
 from embeddb.collection import Collection as EngineCollection
 from embeddb.database import Database
-from embeddb.query import PutItem, PutResult, PutStatus
+from embeddb.query import PutItem, PutResults, PutStatus
 from embeddb_client import AsyncClient, Client, Collection
 from embeddb_client.batches import BATCH_ITEMS
 from embeddb_server import Server
@@ -90,7 +90,7 @@ def tardy(database: Database, monkeypatch: pytest.MonkeyPatch) -> EngineCollecti
     made = database.create_collection(f"again-{next(_numbers)}", ["given"])
     put_many = made.put_many
 
-    def tardily(items: list[PutItem]) -> list[PutResult]:
+    def tardily(items: list[PutItem]) -> PutResults:
         if len(items) == BATCH_ITEMS:
             time.sleep(0.3)
         return put_many(items)
@@ -110,7 +110,7 @@ def test_batches_under_way_do_not_overtake(tardy: EngineCollection, client: Clie
 
 
 def test_nor_in_an_event_loop(tardy: EngineCollection, server: Server) -> None:
-    async def scenario() -> list[PutResult]:
+    async def scenario() -> PutResults:
         async with AsyncClient(server.address, collection=tardy.name) as client:
             return await client.put_many(LONG)
 

@@ -70,8 +70,8 @@ class StoreAndDict(RuleBasedStateMachine):
     @rule(operations=st.lists(st.tuples(IDS, st.booleans()), max_size=8))
     def write(self, operations: list[tuple[str, bool]]) -> None:
         made = [self.next_put(item_id) if is_put else Delete(item_id) for item_id, is_put in operations]
-        for operation, written in zip(made, self.store.write(made), strict=True):
-            assert (written.replaced is not None) == (operation.id in self.items)
+        for operation, replaced in zip(made, self.store.write(made).replaced, strict=True):
+            assert (replaced is not None) == (operation.id in self.items)
             if isinstance(operation, Put):
                 self.items[operation.id] = operation
             else:

@@ -26,8 +26,7 @@ def test_an_item_comes_back_whole(store: CollectionStore) -> None:
         "ключ/1", '{"a":[1,null]}', Modality.IMAGE, b"\x00jpeg", b"h" * 16, {"m": vector(1)},
         {"m": (Prediction("Katze", 0.75), Prediction("Hund", 0.25))},
     )  # fmt: skip
-    (written,) = store.write([whole])
-    assert written == Written(row=0, replaced=None)
+    assert store.write([whole]) == Written([0], [None])
     (record,) = store.get(["ключ/1"])
     assert record is not None
     assert (record.row, record.id, record.metadata_json) == (0, whole.id, whole.metadata_json)
@@ -46,12 +45,12 @@ def test_what_is_not_there(store: CollectionStore) -> None:
     assert store.features("m", [7, 64]) == {}
     assert store.features("nix", [0]) == {}
     assert list(store.scan("nix")) == []
-    assert store.write([Delete("b")]) == [Written(None, None)]
+    assert store.write([Delete("b")]) == Written([None], [None])
 
 
 def test_an_overwrite_takes_a_new_row_and_leaves_nothing_of_the_old(store: CollectionStore) -> None:
     store.write([put("a", 1)])
-    assert store.write([put("a", 2, payload=None)]) == [Written(row=1, replaced=0)]
+    assert store.write([put("a", 2, payload=None)]) == Written([1], [0])
     assert store.by_rows([0]) == [None]
     assert store.payloads([0, 1]) == [None, None]
     assert list(scanned(store)) == [1]
@@ -61,7 +60,7 @@ def test_an_overwrite_takes_a_new_row_and_leaves_nothing_of_the_old(store: Colle
 
 def test_operations_of_one_write_are_done_in_order(store: CollectionStore) -> None:
     written = store.write([put("a", 1), put("b", 2), put("a", 3), Delete("b"), put("b", 4), Delete("c")])
-    assert [(each.row, each.replaced) for each in written] == [
+    assert list(zip(written.rows, written.replaced, strict=True)) == [
         (0, None), (1, None), (2, 0), (None, 1), (3, None), (None, None),
     ]  # fmt: skip
     assert {row: v.tolist() for row, v in scanned(store).items()} == {
@@ -73,7 +72,7 @@ def test_operations_of_one_write_are_done_in_order(store: CollectionStore) -> No
 def test_rows_are_not_reused_after_everything_was_deleted(tmp_path: Path) -> None:
     for round_ in range(3):
         store = CollectionStore(tmp_path, "test", create=True)
-        assert store.write([put("a"), Delete("a")])[0].row == round_
+        assert store.write([put("a"), Delete("a")]).rows[0] == round_
         store.close()
 
 
@@ -94,7 +93,7 @@ def test_a_write_that_is_refused_changes_nothing(
         store.write([put("b", 2), put("a", 3), Put("c", "{}", None, None, b"", features)])
     assert [record.id for record in store.list_records(after="", limit=9, prefix="")] == ["a"]
     assert np.array_equal(store.features("m", [0])[0], vector(1))
-    assert store.write([put("b", 2)])[0].row == 1
+    assert store.write([put("b", 2)]).rows == [1]
 
 
 def test_a_listing_goes_by_the_bytes_of_ids_in_pages_and_prefixes(store: CollectionStore) -> None:

@@ -101,7 +101,7 @@ def test_the_map_grows_between_one_who_has_the_turn_and_one_who_waits_for_it(
     for thread in (comparer, creator):
         thread.join(20)
         assert not thread.is_alive()
-    assert writings[0].result()[0].row == 0
+    assert writings[0].result().rows == [0]
     assert list(store.spaces()) == ["m"]
     store.close()
 

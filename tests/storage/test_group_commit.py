@@ -27,14 +27,15 @@ class Recorder:
         self.entered = threading.Event()
         self.go_on = threading.Event()
 
-    def commit(self, operations: Sequence[Operation]) -> tuple[list[Written], Committed]:
+    def commit(self, operations: Sequence[Operation]) -> tuple[Written, Committed]:
         self.entered.set()
         assert self.go_on.wait(10)
         ids = [operation.id for operation in operations]
         if "bad" in ids:
             raise FailedPreconditionError("bad is refused")
         self.commits.append(ids)
-        return [Written(None, int(item_id)) for item_id in ids], Committed(len(self.commits), {}, NOTHING)
+        written = Written([None] * len(ids), [int(item_id) for item_id in ids])
+        return written, Committed(len(self.commits), {}, NOTHING)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def queue(recorder: Recorder) -> Iterator[GroupCommit]:
 
 def queued(
     queue: GroupCommit, recorder: Recorder, pool: ThreadPoolExecutor, writes: list[list[Operation]]
-) -> list[Future[list[Written]]]:
+) -> list[Future[Written]]:
     """Send the first write, wait until it is being committed, and then queue the others in order."""
     futures = [pool.submit(queue.write, writes[0])]
     assert recorder.entered.wait(10)
@@ -77,7 +78,7 @@ def test_what_arrives_during_a_commit_goes_into_the_next_one_together(
     writes: list[list[Operation]] = [[Delete("0")], [Delete("1"), Delete("2")], [], [Delete("3")]]
     with ThreadPoolExecutor(4) as pool:
         futures = queued(queue, recorder, pool, writes)
-        results = [[written.replaced for written in future.result(10)] for future in futures]
+        results = [future.result(10).replaced for future in futures]
     assert recorder.commits == [["0"], ["1", "2", "3"]]
     assert results == [[0], [1, 2], [], [3]]
 
@@ -89,7 +90,7 @@ def test_the_fault_of_one_write_does_not_fail_its_neighbours(queue: GroupCommit,
         )
         with pytest.raises(FailedPreconditionError, match="bad is refused"):
             futures.pop(2).result(10)
-        assert [future.result(10)[0].replaced for future in futures] == [0, 1, 3]
+        assert [future.result(10).replaced for future in futures] == [[0], [1], [3]]
     assert recorder.commits == [["0"], ["1"], ["3"]]
 
 
@@ -109,7 +110,7 @@ def test_closing_commits_what_is_queued(queue: GroupCommit, recorder: Recorder) 
     with ThreadPoolExecutor(3) as pool:
         futures = queued(queue, recorder, pool, [[Delete("0")], [Delete("1")], [Delete("2")]])
         queue.close()
-        assert [future.result(10)[0].replaced for future in futures] == [0, 1, 2]
+        assert [future.result(10).replaced for future in futures] == [[0], [1], [2]]
 
 
 def test_many_writers_at_once_lose_nothing(store: CollectionStore) -> None:
@@ -143,7 +144,7 @@ def test_a_listener_that_fails_is_told_to_the_writer_and_the_write_stays(
     with pytest.raises(InternalError, match=r"the write is stored, .* the index broke"):
         store.write([put("a", 1)])
     assert "commit 1 is stored" in caplog.text
-    assert store.write([put("b", 2)])[0].row == 1
+    assert store.write([put("b", 2)]).rows == [1]
     assert store.rows(["a", "b"]) == [0, 1]
 
 
@@ -151,8 +152,8 @@ def test_the_listener_has_heard_of_a_write_before_it_returns(store: CollectionSt
     seen: list[int] = []
     store.listen(lambda committed: seen.extend(committed.added["m"][0].tolist()))
     for n in range(20):
-        (written,) = store.write([put("a", n)])
-        assert seen[-1] == written.row
+        written = store.write([put("a", n)])
+        assert seen[-1:] == written.rows
         assert np.array_equal(store.features("m", [seen[-1]])[seen[-1]], vector(n))
 
 

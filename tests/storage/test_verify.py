@@ -93,7 +93,7 @@ def test_a_damaged_record(folder: Path) -> None:
     store = opened(folder)
     assert store.get(["50"]) == [None]
     assert store.count() == 99
-    assert store.write([put("50", 50)])[0].replaced is None
+    assert store.write([put("50", 50)]).replaced == [None]
     store.close()
 
 
@@ -107,8 +107,7 @@ def test_damaged_features(folder: Path) -> None:
     lost: list[range] = []
     assert [len(rows) for rows, _ in store.scan("m", lambda rows, _: lost.append(rows))] == [63]
     assert lost == [range(64, 128)]
-    (written,) = store.write([put("new")])
-    assert written.row == 128
+    assert store.write([put("new")]).rows == [128]
     assert store.features("m", store.rows(["1"])).keys() == {1}
     store.close()
     (finding,) = verify(folder, repair=True)
@@ -162,7 +161,7 @@ def test_what_can_be_mended_without_loss(folder: Path, change: Change, said: lis
     store = opened(folder)
     assert store.count() == 100
     assert [record.id for record in store.get(["9", "56"]) if record is not None] == ["9", "56"]
-    assert store.write([put("new", 1000)])[0].row == 101
+    assert store.write([put("new", 1000)]).rows == [101]
     assert sum(len(rows) for rows, _ in store.scan("m")) == 101
     store.close()
 
@@ -176,7 +175,7 @@ def test_a_write_onto_a_row_that_is_taken_is_refused_and_names_the_repair(folder
         store.write([put("new", 1000)])
     verify(folder, repair=True)
     with closing(opened(folder)) as store:
-        assert store.write([put("new", 1000)])[0].row == 101
+        assert store.write([put("new", 1000)]).rows == [101]
 
 
 def test_a_row_that_is_marked_as_dead_is_not_given_to_another_item(folder: Path) -> None:
@@ -186,8 +185,9 @@ def test_a_row_that_is_marked_as_dead_is_not_given_to_another_item(folder: Path)
     changed(folder, putting("meta", b"next_row", row_key(5)))
     verify(folder, repair=True)
     store = opened(folder)
-    (written,) = store.write([put("new", 1000)])
-    assert store.features("m", [written.row])[written.row].tolist() == vector(1000).tolist()
+    (row,) = store.write([put("new", 1000)]).rows
+    assert row is not None
+    assert store.features("m", [row])[row].tolist() == vector(1000).tolist()
     store.close()
 
 

@@ -19,6 +19,7 @@ from embeddb.query import (
     Modality,
     PutItem,
     PutResult,
+    PutResults,
     PutStatus,
     Search,
     StoredItem,
@@ -33,6 +34,7 @@ from embeddb_protos.wire.puts import (
     put_request_message,
     put_response_message,
     put_results_from,
+    refused_from,
 )
 from embeddb_protos.wire.search import expressions_from, response_from, response_message, search_message
 from tests.expressions import ids
@@ -224,7 +226,8 @@ def test_what_became_of_puts(given_outcomes: list[PutStatus | EmbeddbError], as_
         else PutResult(item_id, each)
         for item_id, each in zip(sent, given_outcomes, strict=True)
     ]
-    malformed: list[PutResult | EmbeddbError] = [each.error or each for each in results]
-    for outcomes in (results, malformed):
-        message = put_response_message(request, outcomes).SerializeToString()
-        assert put_results_from(request, items_pb2.PutItemsResponse.FromString(message)) == results
+    message = put_response_message(request, PutResults.of(results)).SerializeToString()
+    assert put_results_from(request, items_pb2.PutItemsResponse.FromString(message)) == results
+    parsed = [each.error or item for each, item in zip(results, [*items, last], strict=True)]
+    fine = PutResults.of(each for each in results if each.error is None)
+    assert fine.among(refused_from(request, parsed)) == results

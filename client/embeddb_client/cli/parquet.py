@@ -56,5 +56,5 @@ def import_file(
     with connect(server, collection) as client:
         results = import_collection(client, file, features=features)
     report(results, time.monotonic() - started, as_json)
-    if any(result.error is not None for result in results):
+    if results.failed:
         raise typer.Exit(1)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from embeddb.errors import EmbeddbError
-from embeddb.query import PutItem, PutResult, PutStatus
+from embeddb.query import PutItem, PutResults, PutStatus
 from embeddb_client.cli.completion import model_names
 from embeddb_client.cli.options import (
     CollectionName,
@@ -78,24 +77,28 @@ def put(
     with connect(server, collection) as client, _progress(len(sources), hidden=as_json) as progress:
         of_vectors = _of_vectors(client, sources, model)
         task = progress.add_task("put", total=len(sources), rate="")
-        done: list[PutResult] = []
+        done: list[PutResults] = []
+        count = 0
 
-        def show(results: Sequence[PutResult]) -> None:
-            done.extend(results)
-            rate = len(done) / (time.monotonic() - started)
-            progress.update(task, completed=len(done), rate=f"{rate:.0f} items/s")
+        def show(results: PutResults) -> None:
+            nonlocal count
+            done.append(results)
+            count += len(results)
+            rate = count / (time.monotonic() - started)
+            progress.update(task, completed=count, rate=f"{rate:.0f} items/s")
 
         try:
             client.put_many(_items(sources, prefix, label, of_vectors, show), on_progress=show)
         except (EmbeddbError, KeyboardInterrupt) as ended:
             progress.stop()
-            report(done, time.monotonic() - started, as_json, of=len(sources))
+            report(PutResults.joined(done), time.monotonic() - started, as_json, of=len(sources))
             if isinstance(ended, EmbeddbError):
                 raise
             err.print("stopped; run it again to go on: what is stored already costs nothing")
             raise typer.Exit(130) from None
-    report(done, time.monotonic() - started, as_json)
-    if any(result.error is not None for result in done):
+    results = PutResults.joined(done)
+    report(results, time.monotonic() - started, as_json)
+    if results.failed:
         raise typer.Exit(1)
 
 
@@ -114,7 +117,7 @@ def _items(
     prefix: str,
     label: bool,
     of_vectors: str,
-    show: Callable[[Sequence[PutResult]], None],
+    show: Callable[[PutResults], None],
 ) -> Iterator[PutItem]:
     """Items of the sources; what cannot be made an item is shown as done."""
     for name, source in sources.items():
@@ -123,7 +126,7 @@ def _items(
             features = {} if source.vector is None else {of_vectors: source.vector}
             yield PutItem(prefix + name, source.content(), {**labels, **source.metadata}, features)
         except EmbeddbError as error:
-            show([PutResult(prefix + name, PutStatus.FAILED, error)])
+            show(PutResults([prefix + name], [PutStatus.FAILED], {0: error}))
 
 
 def _progress(total: int, *, hidden: bool) -> Progress:
@@ -137,10 +140,10 @@ def _progress(total: int, *, hidden: bool) -> Progress:
     return Progress(*columns, console=err, disable=hidden or not err.is_terminal)
 
 
-def report(results: Sequence[PutResult], seconds: float, as_json: bool, *, of: int | None = None) -> None:
+def report(results: PutResults, seconds: float, as_json: bool, *, of: int | None = None) -> None:
     """Print what became of items; of how many, where it is not all of them."""
-    counts = Counter(result.status for result in results)
-    failed = [(result.id, result.error) for result in results if result.error is not None]
+    counts = results.counts()
+    failed = [(results.ids[place], error) for place, error in sorted(results.errors.items())]
     if as_json:
         summary: dict[str, object] = {str(status): counts[status] for status in PutStatus}
         summary["items"] = len(results) if of is None else of

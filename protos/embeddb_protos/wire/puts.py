@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
-from embeddb.query import PutItem, PutResult, PutStatus
-from embeddb_protos.v1 import common_pb2, items_pb2
+from embeddb.query import PutItem, PutResult, PutResults, PutStatus
+from embeddb_protos.v1 import items_pb2
 from embeddb_protos.wire.errors import error_from, error_message, parse_each
 from embeddb_protos.wire.expressions import vector_from, vectors_from, vectors_message
 from embeddb_protos.wire.items import (
@@ -30,6 +30,7 @@ __all__ = [
     "put_request_message",
     "put_response_message",
     "put_results_from",
+    "refused_from",
 ]
 
 _STATUSES = {
@@ -72,40 +73,47 @@ def put_items_from(message: items_pb2.PutItemsRequest) -> list[PutItem | Embeddb
 
 
 def put_response_message(
-    request: items_pb2.PutItemsRequest, outcomes: Sequence[PutResult | EmbeddbError]
+    request: items_pb2.PutItemsRequest, results: PutResults
 ) -> items_pb2.PutItemsResponse:
-    """What became of the items of a request: one outcome each, in the order of `put_items_from`."""
-    results = [
-        items_pb2.PutResult(id=item.id, status=_status(each), error=_error(each))
-        for item, each in zip(request.items, outcomes, strict=False)
-    ]
+    """What became of the items of a request, in the order of `put_items_from`."""
+    count = len(request.items)
+    messages = map(_result_message, results[:count])
     if not request.HasField("columns"):
-        return items_pb2.PutItemsResponse(results=results)
-    rest = outcomes[len(results) :]
-    columns = items_pb2.PutOutcomes(statuses=map(_status, rest))
-    for place, each in enumerate(rest):
-        error = _error(each)
-        if error is not None:
-            columns.errors[place].CopyFrom(error)
-    return items_pb2.PutItemsResponse(results=results, columns=columns)
+        return items_pb2.PutItemsResponse(results=messages)
+    rest = results[count:]
+    columns = items_pb2.PutOutcomes(statuses=map(_STATUSES.__getitem__, rest.statuses))
+    for place, error in rest.errors.items():
+        columns.errors[place].CopyFrom(error_message(error))
+    return items_pb2.PutItemsResponse(results=messages, columns=columns)
 
 
-def put_results_from(
-    request: items_pb2.PutItemsRequest, response: items_pb2.PutItemsResponse
-) -> list[PutResult]:
+def refused_from(
+    request: items_pb2.PutItemsRequest, parsed: Sequence[PutItem | EmbeddbError]
+) -> dict[int, PutResult]:
+    """The results of the items of a request that are malformed, by their places.
+
+    Args:
+        parsed: what `put_items_from` made of the request.
+    """
+    refused = {place: each for place, each in enumerate(parsed) if isinstance(each, EmbeddbError)}
+    ids = [*(item.id for item in request.items), *request.columns.ids] if refused else []
+    return {place: PutResult(ids[place], PutStatus.FAILED, error) for place, error in refused.items()}
+
+
+def put_results_from(request: items_pb2.PutItemsRequest, response: items_pb2.PutItemsResponse) -> PutResults:
     """What became of the items of a request, in the order of `put_items_from`.
 
     Raises:
         InvalidArgumentError: a status is one of a later version.
         FailedPreconditionError: they are not as many as the items.
     """
-    results = [_result_from(each) for each in response.results]
-    errors = {place: error_from(each) for place, each in response.columns.errors.items()}
-    sent = response.columns.statuses
-    statuses = {number: meaning("status", _STATUSES_BACK, number) for number in set(sent)}
-    for place, (item_id, number) in enumerate(zip(request.columns.ids, sent, strict=False)):
-        results.append(PutResult(item_id, statuses[number], errors.get(place)))
-    return one_each(len(request.items) + len(request.columns.ids), results)
+    ids = request.columns.ids
+    sent = response.columns.statuses[: len(ids)]
+    meanings = {number: meaning("status", _STATUSES_BACK, number) for number in set(sent)}
+    errors = {place: error_from(each) for place, each in response.columns.errors.items() if place < len(sent)}
+    columns = PutResults(ids[: len(sent)], map(meanings.__getitem__, sent), errors)
+    results = PutResults.of(map(_result_from, response.results)) + columns
+    return one_each(len(request.items) + len(ids), results)
 
 
 def put_item_message(item: PutItem) -> items_pb2.PutItem:
@@ -137,6 +145,11 @@ def put_item_from(message: items_pb2.PutItem) -> PutItem:
 def _result_from(message: items_pb2.PutResult) -> PutResult:
     error = error_from(message.error) if message.HasField("error") else None
     return PutResult(message.id, meaning("status", _STATUSES_BACK, message.status), error)
+
+
+def _result_message(result: PutResult) -> items_pb2.PutResult:
+    error = None if result.error is None else error_message(result.error)
+    return items_pb2.PutResult(id=result.id, status=_STATUSES[result.status], error=error)
 
 
 def _shape(item: PutItem) -> tuple[str | int, ...]:
@@ -186,12 +199,3 @@ def _item_at(
         metadata=json_object("item.metadata", metadata[place] if metadata else ""),
         features={model: vectors[place] for model, vectors in features.items()},
     )
-
-
-def _status(outcome: PutResult | EmbeddbError) -> items_pb2.PutStatus:
-    return items_pb2.PUT_STATUS_FAILED if isinstance(outcome, EmbeddbError) else _STATUSES[outcome.status]
-
-
-def _error(outcome: PutResult | EmbeddbError) -> common_pb2.Error | None:
-    error = outcome if isinstance(outcome, EmbeddbError) else outcome.error
-    return None if error is None else error_message(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import TypeVar
 
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError
@@ -10,6 +10,7 @@ from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 __all__ = ["meaning", "one_each"]
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Sized)
 
 
 def meaning(field: str, meanings: Mapping[int, T], number: int) -> T:
@@ -23,7 +24,7 @@ def meaning(field: str, meanings: Mapping[int, T], number: int) -> T:
     return meanings[number]
 
 
-def one_each(asked: int, outcomes: list[T]) -> list[T]:
+def one_each(asked: int, outcomes: S) -> S:
     """The outcomes of a batch, if they are as many as was asked: who does not know a field passes over it.
 
     Raises:

@@ -11,8 +11,8 @@ from embeddb.query import StoredItem
 from embeddb_protos.v1 import items_pb2, items_pb2_grpc
 from embeddb_protos.wire.errors import error_message
 from embeddb_protos.wire.items import item_message, view_from
-from embeddb_protos.wire.puts import put_items_from, put_response_message
-from embeddb_server.services.batches import answer_each, page_size
+from embeddb_protos.wire.puts import put_items_from, put_response_message, refused_from
+from embeddb_server.services.batches import page_size
 from embeddb_server.services.served import Service
 
 
@@ -72,7 +72,9 @@ class ItemService(Service, items_pb2_grpc.ItemServiceServicer):
 
     def _put(self, request: items_pb2.PutItemsRequest) -> items_pb2.PutItemsResponse:
         collection = self._collection(request.collection)
-        return put_response_message(request, answer_each(put_items_from(request), collection.put_many))
+        parsed = put_items_from(request)
+        results = collection.put_many([each for each in parsed if not isinstance(each, EmbeddbError)])
+        return put_response_message(request, results.among(refused_from(request, parsed)))
 
 
 def _get_result(outcome: StoredItem | EmbeddbError) -> items_pb2.GetResult:

@@ -141,6 +141,8 @@ class Model:
         # Copied out of inference mode's tensors, so that an embedding owns its memory.
         features = output.features.numpy().copy()
         finite = np.isfinite(features).all(axis=1)
+        if output.probabilities is not None:
+            finite &= np.isfinite(output.probabilities.float().numpy()).all(axis=1)
         return [
             Embedding(row, predictions) if fine else self._not_finite()
             for row, fine, predictions in zip(features, finite, self._predictions(output), strict=True)
@@ -157,4 +159,6 @@ class Model:
         ]
 
     def _not_finite(self) -> InternalError:
-        return InternalError(f"model {self.info.name!r} gave features that are not finite numbers")
+        return InternalError(
+            f"model {self.info.name!r} gave features or predictions that are not finite numbers"
+        )

@@ -41,6 +41,10 @@ With photographs, the weights of EfficientNet-Lite0 in bfloat16 come down to 0.9
 and to 0.975 without the mean. Networks that stay above 0.999 with photographs stay above 0.998
 without the mean.
 """
+MAX_CHANGE = 0.05
+"""Of an input's features alone and among others, as a part of their length. Rounding changes them by less; to
+drop a tenth of them (and multiply the others by 10 / 9) changes them by sqrt(0.1 / 0.9), a third.
+"""
 # A way is taken over a plainer one only if it is faster by this factor: less may be noise.
 MIN_GAIN = 1.05
 # Raised when another way of choosing, or of running, is to choose anew.
@@ -66,7 +70,8 @@ class Runner:
 
     Raises:
         FailedPreconditionError: there is no such device or it has too little memory, the network does not run
-            as the options say, or it is to be compiled and there is no compiler.
+            as the options say, its features depend on the batch or on chance, or it is to be compiled and
+            there is no compiler.
         InvalidArgumentError: it is to be compiled, and has nothing to compile.
     """
 
@@ -192,6 +197,7 @@ class Runner:
         # The plainest: in float32 where that is allowed, with the weights as they come.
         self._apply(plain)
         reference = self._features()
+        self._check_alone(reference)
         best = self._fastest([plain, *(way for way in others if self._is_close(way, reference))])
         further = []
         if can_pack(self._network.module, self._device, DTYPES[best.precision]):
@@ -222,6 +228,31 @@ class Runner:
         if not all(each.isfinite().all() for each in features):
             raise FailedPreconditionError(f"the model's features in {self._way} are not finite numbers")
         return features
+
+    def _check_alone(self, together: Sequence[torch.Tensor]) -> None:
+        """Refuse a network that gives an input other features alone than among others, or than before.
+
+        Batches form by themselves, so nothing would be found by such features. Dropout and batch norms in
+        training mode give them, and a program keeps the mode that it was traced or exported in.
+
+        Args:
+            together: (n, dimension) features of all probes, for each modality.
+        """
+        for modality, features in zip(self._network.modalities, together, strict=True):
+            inputs = probes(modality)
+            asked, given = (len(inputs), self._network.dimension), tuple(features.shape)
+            if given != asked:
+                raise FailedPreconditionError(
+                    f"the model gives features of shape {given} for {len(inputs)} {modality}s, not {asked}"
+                )
+            prepared = self.prepare(inputs[0])
+            alone = self._running_or_refused(partial(self.forward, modality, [prepared])).features[0]
+            if (alone - features[0]).norm() > MAX_CHANGE * features[0].norm():
+                raise FailedPreconditionError(
+                    f"the model gives one {modality} different features alone and among others, or each time "
+                    f"it runs; it must be in evaluation mode, as after module.eval() and before it is "
+                    f"exported, and treat each input by itself"
+                )
 
     def _running_or_refused(self, run: Callable[[], T]) -> T:
         """Run the network; what goes wrong is an error of ours."""

@@ -60,4 +60,61 @@ class Failing(Colours):
         raise ArithmeticError("out of cheese")
 
 
+class Dropping(Colours):
+    """As a network with dropout that is still in training mode."""
+
+    dimension = 300
+
+    def forward(self, modality: Modality, prepared: Sequence[Any]) -> Output:
+        features = super().forward(modality, prepared).features.repeat(1, 100)
+        return Output(torch.nn.functional.dropout(features, 0.2))
+
+
+class Centring(Colours):
+    """What an input gives depends on its batch, as it does with batch norms in training mode."""
+
+    def forward(self, modality: Modality, prepared: Sequence[Any]) -> Output:
+        features = super().forward(modality, prepared).features
+        return Output(features - features.mean(dim=0) / 2)
+
+
+class FirstAlone(Colours):
+    """One row, however many inputs there are."""
+
+    def forward(self, modality: Modality, prepared: Sequence[Any]) -> Output:
+        return Output(super().forward(modality, prepared).features[:1])
+
+
+class BareFeatures(Colours):
+    def forward(self, modality: Modality, prepared: Sequence[Any]) -> Any:
+        return super().forward(modality, prepared).features
+
+
+class WholeNumbers(Colours):
+    def forward(self, modality: Modality, prepared: Sequence[Any]) -> Output:
+        return Output((super().forward(modality, prepared).features * 255).long())
+
+
+class Classes(Colours):
+    """Predictions of two classes: how red an image is, and how blue; of one without red, NaN."""
+
+    labels = ("red", "blue")
+
+    def forward(self, modality: Modality, prepared: Sequence[Any]) -> Output:
+        features = super().forward(modality, prepared).features
+        return Output(features, self.scores(features[:, [0, 2]]))
+
+    def scores(self, ends: torch.Tensor) -> torch.Tensor:
+        return (ends / ends[:, :1] * ends).softmax(dim=1)
+
+
+class NumbersAsLabels(Classes):
+    labels = (0, 1)  # type: ignore[assignment]
+
+
+class Logits(Classes):
+    def scores(self, ends: torch.Tensor) -> torch.Tensor:
+        return ends * 10 - 2
+
+
 not_a_class = 3

@@ -15,7 +15,7 @@ from torchvision.transforms.functional import resize, to_tensor
 
 import embeddb
 from embeddb.database import Database
-from embeddb.errors import InvalidArgumentError, PermissionDeniedError
+from embeddb.errors import FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
 from embeddb.models import ModelSettings
 from embeddb_client import Client
 from tests.models.pictures import PICTURES, check_images, opened
@@ -107,7 +107,7 @@ def test_features_alone_will_do(loader: str, trusting: Database, model_folder: P
     write(Traced(pair=False), model_folder / file)
     spec = {"loader": loader, "file": file, "size": [40, 60]}
     assert trusting.register_model(f"alone-{loader}", spec).labels == 0
-    with pytest.raises(InvalidArgumentError, match=r"spec\.labels"):
+    with pytest.raises(InvalidArgumentError, match=r"spec\.labels: '3 names' given, must not be given"):
         trusting.register_model("wrong", spec | {"labels": LABELS})
 
 
@@ -123,6 +123,42 @@ def test_without_permission_nothing_runs(loader: str, model_folder: Path, tmp_pa
 def test_a_client_is_told_which_permission_is_missing(loader: str, client: Client) -> None:
     with pytest.raises(PermissionDeniedError, match="--allow-programs"):
         client.register_model("wrong", {"loader": loader, "file": "whatever"})
+
+
+class Gives(Traced):
+    """Gives something else than it should."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(pair=True)
+        self.what = what
+
+    def forward(self, images: torch.Tensor) -> Any:
+        predictions, features = super().forward(images)
+        whole_numbers = (features * 100).long()
+        given = {
+            "Dict": {"predictions": predictions, "features": features},
+            "Tuple": (predictions, features, features),
+            "Int64": (predictions, whole_numbers),
+            "Dropout": (predictions, torch.nn.functional.dropout(features, 0.2)),
+        }
+        return given[self.what]
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("Dict", r"spec\.file: 'dict' given, it must give features, or the pair"),
+        ("Tuple", r"spec\.file: 'tuple\(Tensor, Tensor, Tensor\)' given, it must give features, or the pair"),
+        ("Int64", r"spec\.file: 'torch\.int64' given, its features must be of a floating type"),
+        ("Dropout", "evaluation mode"),
+    ],
+)
+def test_what_a_program_must_not_give_is_refused_at_once(
+    what: str, says: str, trusting: Database, model_folder: Path
+) -> None:
+    write(Gives(what).eval(), model_folder / f"{what}.pt2")
+    with pytest.raises((InvalidArgumentError, FailedPreconditionError), match=says):
+        trusting.register_model("wrong", {"loader": "pt2", "file": f"{what}.pt2", "size": [40, 60]})
 
 
 def test_a_fixed_batch_is_refused_at_once(trusting: Database, model_folder: Path) -> None:

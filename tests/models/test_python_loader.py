@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image as PilImage
 from torchvision.transforms.functional import to_tensor
 
 import embeddb
+from embeddb import Image, Item, PutItem
 from embeddb.database import Database
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
 from embeddb.models import ModelSettings
@@ -50,12 +52,44 @@ def test_no_module_is_on_the_list_by_default(tmp_path: Path) -> None:
         ("WrongDimension", "features of"),
         ("LabelsWithoutPredictions", "labels, a tuple"),
         ("NoFingerprint", "fingerprint"),
+        ("BareFeatures", r"gives an embeddb\.models\.Output, not a Tensor"),
+        ("WholeNumbers", r"floating type, not torch\.int64"),
+        ("NumbersAsLabels", "labels, a tuple of names"),
+        ("Logits", "probabilities from 0 to 1"),
     ],
 )
 def test_what_is_no_network_is_refused_at_once(name: str, says: str, trusting: Database) -> None:
     with pytest.raises(InvalidArgumentError, match=says) as caught:
         trusting.register_model("wrong", {"loader": "python", "class": f"{MODULE}:{name}"})
     assert caught.value.details["field"] == "spec.class"
+
+
+@pytest.mark.parametrize("class_name", ["Dropping", "Centring", "FirstAlone"])
+def test_what_depends_on_the_batch_or_on_chance_is_refused(class_name: str, trusting: Database) -> None:
+    says = (
+        "features of shape" if class_name == "FirstAlone" else "different features alone .* evaluation mode"
+    )
+    with pytest.raises(FailedPreconditionError, match=says):
+        trusting.register_model("wrong", {"loader": "python", "class": f"{MODULE}:{class_name}"})
+    assert "wrong" not in {info.name for info in trusting.models()}
+
+
+def test_predictions_that_are_not_finite_fail_their_item_alone(trusting: Database) -> None:
+    trusting.register_model("classes", {"loader": "python", "class": f"{MODULE}:Classes"})
+    items = trusting.create_collection("classes", ["classes"])
+    pictures = {"orange": (255, 120, 20), "teal": (0, 120, 120), "pink": (255, 100, 180)}
+    results = items.put_many(
+        PutItem(name, Image(PilImage.new("RGB", (8, 8), colour))) for name, colour in pictures.items()
+    )
+    failed = {result.id: str(result.error) for result in results if result.error is not None}
+    assert list(failed) == ["teal"]
+    assert "predictions that are not finite" in failed["teal"]
+    assert [hit.id for hit in items.search(Item("orange"), filter='label("classes") == "red"')] == ["pink"]
+
+
+def test_a_path_without_a_colon_names_no_module_to_allow(trusting: Database) -> None:
+    with pytest.raises(InvalidArgumentError, match="must be MODULE:CLASS"):
+        trusting.register_model("wrong", {"loader": "python", "class": f"{MODULE}.Colours"})
 
 
 def test_what_fails_says_how(tmp_path: Path, trusting: Database) -> None:

@@ -32,7 +32,7 @@ from PIL import Image as PilImage
 from PIL import ImageOps
 from torchvision import transforms
 
-from embeddb.errors import InvalidArgumentError
+from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.keys import take_labels, take_pair
 from embeddb.models.network import Network, Output
@@ -83,7 +83,7 @@ class ProgramNetwork:
         given = self.module(torch.stack(tuple(prepared)))
         if isinstance(given, torch.Tensor):
             return Output(given)
-        predictions, features = given
+        predictions, features = _pair(given)
         if not self.labels:
             return Output(features)
         scores = predictions.float()
@@ -95,10 +95,15 @@ class ProgramNetwork:
         for n in (1, 2):
             try:
                 output = self.forward(Modality.IMAGE, [blank] * n)
+            except EmbeddbError:
+                raise
             except Exception as error:
                 # A program raises whatever it likes.
                 first = str(error).strip().partition("\n")[0]
                 raise InvalidArgumentError("spec.file", f"a batch of {n}", f"fails in it: {first}") from error
+            if not output.features.is_floating_point():
+                given = str(output.features.dtype)
+                raise InvalidArgumentError("spec.file", given, "its features must be of a floating type")
             shape = tuple(output.features.shape)
             if len(shape) != 2 or shape[0] != n:
                 allowed = f"its features must be ({n}, d) for a batch of {n}"
@@ -109,10 +114,28 @@ class ProgramNetwork:
     def _check_predictions(self, output: Output, n: int) -> None:
         if not self.labels:
             return
-        given = None if output.probabilities is None else tuple(output.probabilities.shape)
+        if output.probabilities is None:
+            allowed = "must not be given: the program gives features alone, and no predictions"
+            raise InvalidArgumentError("spec.labels", f"{len(self.labels)} names", allowed)
+        given = tuple(output.probabilities.shape)
         if given != (n, len(self.labels)):
             allowed = "the labels must be as many as its predictions"
             raise InvalidArgumentError("spec.labels", f"{len(self.labels)} for {given}", allowed)
+
+
+def _pair(given: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predictions and features, of a program that gave no tensor.
+
+    Raises:
+        InvalidArgumentError: it gave something else.
+    """
+    several = tuple(given) if isinstance(given, tuple | list) else ()
+    if len(several) == 2 and all(isinstance(each, torch.Tensor) for each in several):
+        return several[0], several[1]
+    kinds = ", ".join(type(each).__name__ for each in several)
+    shown = f"{type(given).__name__}({kinds})" if several else type(given).__name__
+    allowed = "it must give features, or the pair (predictions, features), as tensors"
+    raise InvalidArgumentError("spec.file", shown, allowed)
 
 
 def load_torchscript(spec: Spec, settings: ModelSettings) -> Network:

@@ -20,13 +20,16 @@ from typing import Any
 import torch
 
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError
-from embeddb.models.network import Network
+from embeddb.models.network import Network, Output
 from embeddb.models.probe import probes
 from embeddb.models.spec import Spec
 from embeddb.query import Modality
 from embeddb.settings import ModelSettings
 
 __all__ = ["load_python"]
+
+TOLERANCE = 0.01
+"""Of probabilities: those of a class that calculates in bfloat16 do not end at 1."""
 
 
 def load_python(spec: Spec, settings: ModelSettings) -> Network:
@@ -40,7 +43,9 @@ def load_python(spec: Spec, settings: ModelSettings) -> Network:
     path = spec.require("class", str)
     arguments = spec.take("arguments", dict, {})
     spec.done()
-    module_name, _, class_name = path.partition(":")
+    module_name, colon, class_name = path.partition(":")
+    if not colon:
+        raise InvalidArgumentError("spec.class", path, "must be MODULE:CLASS")
     settings.check_module("spec.class", module_name)
     try:
         module = importlib.import_module(module_name)
@@ -64,19 +69,50 @@ def _check(path: str, network: Any) -> None:
     dimension = getattr(network, "dimension", None)
     _require(path, isinstance(dimension, int) and dimension > 0, "dimension, a whole number above 0")
     labels: Any = getattr(network, "labels", None)
-    _require(path, isinstance(labels, tuple), "labels, a tuple of names")
+    are_names = isinstance(labels, tuple) and all(isinstance(each, str) for each in labels)
+    _require(path, are_names, "labels, a tuple of names")
     modalities = getattr(network, "modalities", ())
     _require(path, bool(modalities) and set(modalities) <= set(Modality), "modalities, of Modality")
     for modality in modalities:
         try:
             output = network.forward(modality, [network.prepare(probes(modality)[0])])
-            shape = tuple(output.features.shape)
-            scores = None if output.probabilities is None else tuple(output.probabilities.shape)
         except Exception as error:
             failed = f"{path} fails on {modality}s: {type(error).__name__}: {error}"
             raise FailedPreconditionError(failed) from error
-        _require(path, shape == (1, dimension), f"features of (n, {dimension}), not {shape}")
-        _require(path, scores in (None, (1, len(labels))), f"as many labels as probabilities, {scores}")
+        _check_output(path, output, dimension, len(labels))
+
+
+def _check_output(path: str, output: Any, dimension: Any, labels: int) -> None:
+    """Refuse what a network gave of one input, if it is not what `Output` says."""
+    given = type(output).__name__
+    _require(
+        path, isinstance(output, Output), f"a forward that gives an embeddb.models.Output, not a {given}"
+    )
+    features, probabilities = output.features, output.probabilities
+    _require(
+        path, _is_floating(features), f"features that are a tensor of floating type, not {_kind(features)}"
+    )
+    shape = tuple(features.shape)
+    _require(path, shape == (1, dimension), f"features of (n, {dimension}), not {shape}")
+    if probabilities is None:
+        return
+    given = _kind(probabilities)
+    _require(
+        path, _is_floating(probabilities), f"probabilities that are a tensor of floating type, not {given}"
+    )
+    scores = tuple(probabilities.shape)
+    _require(path, scores == (1, labels), f"as many labels as probabilities, {scores}")
+    least, most = (end.item() for end in probabilities[0].aminmax()) if labels else (0.0, 1.0)
+    allowed = f"probabilities from 0 to 1, such as a softmax gives, not from {least:.3g} to {most:.3g}"
+    _require(path, least >= -TOLERANCE and most <= 1 + TOLERANCE, allowed)
+
+
+def _is_floating(given: Any) -> bool:
+    return isinstance(given, torch.Tensor) and given.is_floating_point()
+
+
+def _kind(given: Any) -> str:
+    return str(given.dtype) if isinstance(given, torch.Tensor) else type(given).__name__
 
 
 def _require(path: str, condition: bool, what: str) -> None:

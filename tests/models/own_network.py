@@ -23,7 +23,7 @@ class Colours:
     def __init__(self, times: float = 1.0) -> None:
         self.module = torch.nn.Identity()
         self.times = times
-        self.fingerprint = f"colours times {times}"
+        self.fingerprint = f"{type(self).__name__} times {times}"
 
     def prepare(self, content: PilImage.Image | str) -> torch.Tensor:
         return to_tensor(content).mean(dim=(1, 2))

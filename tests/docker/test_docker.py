@@ -10,7 +10,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import grpc
 import pytest
+import trustme
 from prometheus_client import CollectorRegistry
 
 from embeddb.database import Database
@@ -63,6 +65,36 @@ def test_the_health_check_tells_a_server_that_serves(server: Server, free_port: 
     missing = check(str(free_port))
     assert missing.returncode == 1
     assert "UNAVAILABLE" in missing.stderr
+
+
+def test_the_health_check_of_a_server_with_mutual_tls_shows_a_certificate(
+    database: Database, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    key, chain = issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes()
+    ca = authority.cert_pem.bytes()
+    credentials = grpc.ssl_server_credentials([(key, chain)], ca, require_client_auth=True)
+    server = Server(database, credentials=credentials)
+    server.start()
+    files = {"EMBEDDB_TLS_CA": ca, "EMBEDDB_TLS_CERTIFICATE": chain, "EMBEDDB_TLS_KEY": key}
+    named = {variable: str(tmp_path / variable) for variable in files}
+    for variable, content in files.items():
+        Path(named[variable]).write_bytes(content)
+
+    def check(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"EMBEDDB_SERVER_PORT": server.address.rpartition(":")[2]} | variables
+        command = [sys.executable, DOCKER / "healthcheck.py"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    assert check(named).returncode == 0
+    assert "UNAVAILABLE" in check({}).stderr
+    missing = check(named | {"EMBEDDB_TLS_CA": str(tmp_path / "none.pem")})
+    assert (missing.returncode, missing.stderr.strip()) == (
+        1,
+        f"{tmp_path / 'none.pem'}: No such file or directory",
+    )
+    server.stop(drain_seconds=1)
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are(database: Database) -> None:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import grpc
@@ -257,8 +258,10 @@ def ca(authority: trustme.CA, tmp_path: Path) -> Path:
     return pem(authority.cert_pem, tmp_path / "ca.pem")
 
 
-def serve_tls(database: Database, authority: trustme.CA, client_ca: bytes | None) -> Server:
-    issued = authority.issue_cert("localhost")
+def serve_tls(
+    database: Database, authority: trustme.CA, client_ca: bytes | None, not_after: datetime | None = None
+) -> Server:
+    issued = authority.issue_cert("localhost", not_after=not_after)
     chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
     credentials = grpc.ssl_server_credentials(
         [(issued.private_key_pem.bytes(), chain)], client_ca, require_client_auth=client_ca is not None
@@ -407,8 +410,9 @@ def test_why_no_connection_comes_about_is_said(
     database: Database, authority: trustme.CA, ca: Path, tmp_path: Path
 ) -> None:
     other = pem(trustme.CA().cert_pem, tmp_path / "other.pem")
-    encrypted, mutual, clear = (
+    encrypted, expired, mutual, clear = (
         serve_tls(database, authority, None),
+        serve_tls(database, authority, None, not_after=datetime(2020, 1, 1)),
         serve_tls(database, authority, ca.read_bytes()),
         Server(database, "localhost:0"),
     )
@@ -417,6 +421,7 @@ def test_why_no_connection_comes_about_is_said(
     for address, access, cause in (
         (encrypted.address, Access(), "it may want TLS"),
         (encrypted.address, Access(ca=other), "its certificate is not signed by"),
+        (expired.address, Access(ca=ca), "its certificate has expired"),
         (elsewhere, Access(ca=ca), "its certificate is for another name"),
         (mutual.address, Access(ca=ca), "or a certificate of the caller"),
         (clear.address, Access(ca=ca), "it does not speak TLS"),
@@ -425,5 +430,5 @@ def test_why_no_connection_comes_about_is_said(
             caller.create_collection("nix")
         assert str(caught.value).startswith("the server cannot be reached: ")
         assert cause in str(caught.value)
-    for server in (encrypted, mutual, clear):
+    for server in (encrypted, expired, mutual, clear):
         server.stop(drain_seconds=0)

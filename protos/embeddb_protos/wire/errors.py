@@ -45,12 +45,17 @@ STATUS_CODES: dict[type[EmbeddbError], grpc.StatusCode] = {
 }
 
 _CAUSES = {
-    "Socket closed": "it may want TLS, or a certificate of the caller",
+    "Socket closed": "it may want TLS, or a certificate of the caller that it trusts, not expired",
     "WRONG_VERSION_NUMBER": "it does not speak TLS",
+    "certificate has expired": "its certificate has expired",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not signed by who is trusted here, or by `ca`",
     "Hostname Verification": "its certificate is for another name than that in the address",
+    "%5B::1%5D": "nothing listens on ::1, which was tried last; 127.0.0.1 in place of localhost tells more",
 }
-"""What it mostly means that a connection failed, by what gRPC says then, in words of TLS or in none."""
+"""What it mostly means that a connection failed, by what gRPC says then, in words of TLS or in none.
+
+The first counts. Of a name's addresses, gRPC tells what became of the last one alone.
+"""
 
 _CLASSES = {cls.__name__: cls for cls in STATUS_CODES}
 _CLASSES_BY_CODE = {code: cls for cls, code in STATUS_CODES.items()}

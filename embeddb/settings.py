@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from embeddb.arguments import check_fields
 from embeddb.errors import PermissionDeniedError
 
 __all__ = ["PILLOW_MAX_PIXELS", "ModelSettings"]
@@ -29,6 +30,9 @@ class ModelSettings:
         max_image_bytes: largest encoded image.
         max_image_pixels: largest image, width x height; at most `PILLOW_MAX_PIXELS` count.
         predictions: how many of the likeliest classes are kept with an item; all, if there are not more.
+
+    Raises:
+        InvalidArgumentError: a field is of another type, such as a folder that is a string.
     """
 
     folder: Path | None = None
@@ -40,6 +44,9 @@ class ModelSettings:
     max_image_bytes: int = 64 << 20
     max_image_pixels: int = 100_000_000
     predictions: int = 5
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def check_program(self, field: str, file: str) -> None:
         """Let a model file that is a program pass.

@@ -38,6 +38,14 @@ def test_a_module_that_is_not_on_the_list_is_not_imported(module: str, trusting:
         trusting.register_model("wrong", {"loader": "python", "class": f"{module}:path"})
 
 
+@pytest.mark.parametrize(
+    ("field", "given"), [("folder", "models"), ("python_modules", MODULE), ("max_batch", "8")]
+)
+def test_settings_of_other_types_are_named(field: str, given: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^{field}: '{given}' given, must be"):
+        ModelSettings(**{field: given})  # type: ignore[arg-type]
+
+
 def test_no_module_is_on_the_list_by_default(tmp_path: Path) -> None:
     with embeddb.open(tmp_path) as database, pytest.raises(PermissionDeniedError):
         database.register_model("wrong", {"loader": "python", "class": f"{MODULE}:Colours"})

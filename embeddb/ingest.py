@@ -34,7 +34,6 @@ from embeddb.query import (
     stored_content,
 )
 from embeddb.storage import CollectionStore, Put, Record, Written
-from embeddb.time_slice import long_slice
 
 __all__ = ["Ingest"]
 
@@ -135,7 +134,7 @@ class Ingest:
         """
         given = _have_no_content(items)
         # To read and cut contents takes far longer, and most of it runs beside everything else.
-        with self._store.turn if given else nullcontext(), long_slice() if given else nullcontext():
+        with self._store.turn if given else nullcontext():
             refused = {} if checked else self._given_features.refused(items)
             outcomes, to_embed, puts = self._compared(items, refused)
         for (put, _), outcome in zip(to_embed, self._embed(to_embed), strict=True):

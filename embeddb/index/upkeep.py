@@ -18,7 +18,6 @@ from embeddb.index.policy import IndexPolicy
 from embeddb.index.recall import LiveRecall
 from embeddb.index.snapshot import Snapshot, SnapshotFile
 from embeddb.index.vectors import Moment, Vectors
-from embeddb.time_slice import long_slice
 
 __all__ = ["Upkeep"]
 
@@ -166,7 +165,6 @@ class Upkeep:
         self._contents.give_up()
         self._save()
 
-    @long_slice()
     def _run(self) -> None:
         # Half of the cores, for searches go on meanwhile; the count is this thread's own.
         faiss.omp_set_num_threads(max(1, faiss.omp_get_max_threads() // 2))

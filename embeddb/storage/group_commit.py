@@ -12,7 +12,6 @@ from itertools import accumulate
 
 from embeddb.errors import InternalError, UnavailableError
 from embeddb.storage.records import Committed, Delete, Put, Written
-from embeddb.time_slice import long_slice
 
 __all__ = ["GroupCommit"]
 
@@ -97,7 +96,6 @@ class GroupCommit:
             self._changed.notify()
         self._thread.join()
 
-    @long_slice()
     def _work(self) -> None:
         while True:
             group = self._next_group()

@@ -24,6 +24,8 @@ EXACT_ALWAYS, EXACT_NUMBERS, EXACT_LIMIT = 10_000, 5_000_000, 100_000
 # k-means wants so many vectors a centroid at least.
 POINTS_PER_LIST = 39
 HNSW_MINIMUM = 10_000
+# A byte a dimension, where two or four bits are not enough.
+LONG_CODES = "SQ8"
 # With fewer, codes of two bits a dimension need shortlists that cost more than they save.
 SHORT_CODES_DIMENSION = 128
 # Fewer centres are read as fast as their codes.
@@ -120,3 +122,19 @@ class IndexPolicy:
         lists = re.search(r"IVF(\d+)", self.factory)
         least = POINTS_PER_LIST * int(lists[1]) if lists else HNSW_MINIMUM
         return self.factory if vectors >= least else None
+
+    def finer(self, factory: str) -> str | None:
+        """The index to have in place of one that finds too little, however hard it looks.
+
+        Short codes tell vectors apart only as far as these differ: where most of each is what all have in
+        common, as in the features of a network that was hardly trained, neighbours have the same codes. Eight
+        bits a dimension reach from the least to the greatest number that occurs there, and no farther.
+
+        Args:
+            factory: what `choose` gave, or this.
+
+        Returns:
+            None where there is no better one, or the settings name theirs.
+        """
+        lists, _, codes = factory.rpartition(",")
+        return None if self.factory != AUTO or codes == LONG_CODES else f"{lists},{LONG_CODES}"

@@ -358,19 +358,27 @@ class Upkeep:
 
     def _built(self, factory: str, moment: Moment) -> Approximate:
         """An index over all places of a moment; not all of it, where that has to end."""
+        approximate = self._trained(factory, moment)
+        while self._goes_on() and approximate.tuned.curve[-1].recall < self._policy.recall:
+            log.warning(
+                "%s: %s at most; the policy asks for %g",
+                self._name,
+                approximate.describe(1.0),
+                self._policy.recall,
+            )
+            finer = self._policy.finer(approximate.factory)
+            if finer is None:
+                break
+            approximate = self._trained(finer, moment)
+        return approximate
+
+    def _trained(self, factory: str, moment: Moment) -> Approximate:
         log.info("%s: building %s over %d vectors", self._name, factory, len(moment))
         approximate = Approximate.train(factory, moment)
         approximate.add(moment.vectors, self._goes_on)
         approximate.tune(moment, self._policy.recall, self._goes_on)
         if self._goes_on():
             log.info("%s: %s", self._name, approximate.describe(self._policy.recall))
-            if approximate.tuned.curve[-1].recall < self._policy.recall:
-                log.warning(
-                    "%s: %s at most; the policy asks for %g",
-                    self._name,
-                    approximate.describe(1.0),
-                    self._policy.recall,
-                )
         return approximate
 
     def _goes_on(self) -> bool:

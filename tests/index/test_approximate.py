@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,34 @@ def test_an_index_that_cannot_be_so_good_says_so(
     add(index, 0, clustered(6000))
     index.settle()
     assert "asks for 0.95" in caplog.text
+    # It is what was asked for.
+    assert repr(index).startswith("IVF32,PQ1, effort ")
+
+
+@pytest.mark.parametrize(
+    ("common", "metric", "codes"),
+    [
+        (0, Metric.COSINE, "PQ64x4fs"),
+        (1000, Metric.COSINE, "SQ8"),
+        (1000, Metric.INNER_PRODUCT, "SQ8"),
+        # What all have in common takes no part in distances.
+        (1000, Metric.L2, "PQ64x4fs"),
+    ],
+)
+def test_vectors_that_short_codes_cannot_tell_apart_have_longer_ones(
+    common: float, metric: Metric, codes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "EXACT_ALWAYS", 1000)
+    monkeypatch.setattr(policy, "EXACT_NUMBERS", 0)
+    rng = np.random.default_rng(0)
+    vectors, queries = (rng.normal(size=(count, 128)).astype(np.float32) for count in (3000, 200))
+    vectors[:, 0] += common
+    queries[:, 0] += common
+    with closing(SpaceIndex(128, metric)) as index:
+        add(index, 0, vectors)
+        index.settle()
+        assert f",{codes}, effort" in repr(index)
+        assert recall_at_10(index, queries) > 0.93
 
 
 @pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs"])

@@ -126,9 +126,9 @@ class IndexPolicy:
     def finer(self, factory: str) -> str | None:
         """The index to have in place of one that finds too little, however hard it looks.
 
-        Short codes tell vectors apart only as far as these differ: where most of each is what all have in
-        common, as in the features of a network that was hardly trained, neighbours have the same codes. Eight
-        bits a dimension reach from the least to the greatest number that occurs there, and no farther.
+        Where most of each vector is what all have in common, as in the features of a network that was hardly
+        trained, they differ less by the cosine or the inner product than short codes are wrong. Eight bits a
+        dimension reach from the least to the greatest number that occurs there, and no farther.
 
         Args:
             factory: what `choose` gave, or this.

@@ -84,22 +84,15 @@ def _check(path: str, network: Any) -> None:
 
 def _check_output(path: str, output: Any, dimension: Any, labels: int) -> None:
     """Refuse what a network gave of one input, if it is not what `Output` says."""
-    given = type(output).__name__
-    _require(
-        path, isinstance(output, Output), f"a forward that gives an embeddb.models.Output, not a {given}"
-    )
+    kind = type(output).__name__
+    _require(path, isinstance(output, Output), f"a forward that gives an embeddb.models.Output, not a {kind}")
     features, probabilities = output.features, output.probabilities
-    _require(
-        path, _is_floating(features), f"features that are a tensor of floating type, not {_kind(features)}"
-    )
+    _require_floating(path, "features", features)
     shape = tuple(features.shape)
     _require(path, shape == (1, dimension), f"features of (n, {dimension}), not {shape}")
     if probabilities is None:
         return
-    given = _kind(probabilities)
-    _require(
-        path, _is_floating(probabilities), f"probabilities that are a tensor of floating type, not {given}"
-    )
+    _require_floating(path, "probabilities", probabilities)
     scores = tuple(probabilities.shape)
     _require(path, scores == (1, labels), f"as many labels as probabilities, {scores}")
     least, most = (end.item() for end in probabilities[0].aminmax()) if labels else (0.0, 1.0)
@@ -107,12 +100,11 @@ def _check_output(path: str, output: Any, dimension: Any, labels: int) -> None:
     _require(path, least >= -TOLERANCE and most <= 1 + TOLERANCE, allowed)
 
 
-def _is_floating(given: Any) -> bool:
-    return isinstance(given, torch.Tensor) and given.is_floating_point()
-
-
-def _kind(given: Any) -> str:
-    return str(given.dtype) if isinstance(given, torch.Tensor) else type(given).__name__
+def _require_floating(path: str, name: str, given: Any) -> None:
+    is_tensor = isinstance(given, torch.Tensor)
+    kind = str(given.dtype) if is_tensor else type(given).__name__
+    is_floating = is_tensor and given.is_floating_point()
+    _require(path, is_floating, f"{name} that are a tensor of floating type, not {kind}")
 
 
 def _require(path: str, condition: bool, what: str) -> None:

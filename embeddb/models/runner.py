@@ -245,14 +245,22 @@ class Runner:
                 raise FailedPreconditionError(
                     f"the model gives features of shape {given} for {len(inputs)} {modality}s, not {asked}"
                 )
-            prepared = self.prepare(inputs[0])
-            alone = self._running_or_refused(partial(self.forward, modality, [prepared])).features[0]
-            if (alone - features[0]).norm() > MAX_CHANGE * features[0].norm():
+            alone = self._running_or_refused(partial(self._each_alone, modality))
+            changes = torch.linalg.vector_norm(alone - features, dim=1)
+            if (changes > MAX_CHANGE * torch.linalg.vector_norm(features, dim=1)).any():
                 raise FailedPreconditionError(
                     f"the model gives one {modality} different features alone and among others, or each time "
                     f"it runs; it must be in evaluation mode, as after module.eval() and before it is "
                     f"exported, and treat each input by itself"
                 )
+
+    def _each_alone(self, modality: Modality) -> torch.Tensor:
+        """The features of the probes of a modality, (n, dimension), each run by itself.
+
+        All of them: dropout may chance to drop the same of one input's few features twice.
+        """
+        runs = (self.forward(modality, [self.prepare(each)]).features for each in probes(modality))
+        return torch.cat([features.clone() for features in runs])
 
     def _running_or_refused(self, run: Callable[[], T]) -> T:
         """Run the network; what goes wrong is an error of ours."""

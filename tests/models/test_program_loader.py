@@ -156,6 +156,7 @@ class Gives(Traced):
 def test_what_a_program_must_not_give_is_refused_at_once(
     what: str, says: str, trusting: Database, model_folder: Path
 ) -> None:
+    torch.manual_seed(6)
     write(Gives(what).eval(), model_folder / f"{what}.pt2")
     with pytest.raises((InvalidArgumentError, FailedPreconditionError), match=says):
         trusting.register_model("wrong", {"loader": "pt2", "file": f"{what}.pt2", "size": [40, 60]})

@@ -73,6 +73,7 @@ class Batcher(Generic[T, R]):
         run: takes 1 to `max_batch` inputs and gives a result, or an error of ours, for each, in order.
         max_batch: most inputs of one run.
         max_queue: most inputs that wait, for each priority.
+        title: what errors call it; by default its name.
     """
 
     def __init__(
@@ -81,7 +82,9 @@ class Batcher(Generic[T, R]):
         run: Callable[[Sequence[T]], Sequence[R | EmbeddbError]],
         max_batch: int,
         max_queue: int,
+        title: str | None = None,
     ) -> None:
+        self._title = name if title is None else title
         self._run = run
         self._max_batch = max_batch
         self._max_queue = max_queue
@@ -114,12 +117,12 @@ class Batcher(Generic[T, R]):
             while len(queue) >= self._max_queue and not self._closed:
                 if priority is Priority.QUERY:
                     raise ResourceExhaustedError(
-                        f"{self._thread.name}: the queue is full ({self._max_queue} wait); try again later"
+                        f"{self._title}: the queue is full ({self._max_queue} wait); try again later"
                     )
                 waiting.deadline.check()
                 self._changed.wait(waiting.deadline.seconds)
             if self._closed:
-                raise UnavailableError(f"{self._thread.name} is closed")
+                raise UnavailableError(f"{self._title} is closed")
             queue.append(waiting)
             self._changed.notify_all()
         return waiting.future
@@ -194,7 +197,7 @@ class Batcher(Generic[T, R]):
         if failure is None:
             return
         if len(batch) > 1:
-            log.warning("%s: a batch of %d failed, and is run in halves", self._thread.name, len(batch))
+            log.warning("%s: a batch of %d failed, and is run in halves", self._title, len(batch))
             failure = None  # Its traceback would keep the failed run's memory through the next ones.
             middle = len(batch) // 2
             self._serve(batch[:middle])
@@ -219,15 +222,15 @@ class Batcher(Generic[T, R]):
     def _outcomes(self, values: Sequence[T]) -> Sequence[R | EmbeddbError]:
         outcomes = self._run(values)
         if len(outcomes) != len(values):
-            raise InternalError(f"{self._thread.name}: {len(outcomes)} results of {len(values)} inputs")
+            raise InternalError(f"{self._title}: {len(outcomes)} results of {len(values)} inputs")
         return outcomes
 
     def _as_ours(self, failure: BaseException) -> EmbeddbError:
         """What whoever waits is told of a failure; the log has all of what is not meant for them."""
         if isinstance(failure, EmbeddbError):
             return failure
-        log.error("%s failed", self._thread.name, exc_info=failure)
-        return InternalError(f"{self._thread.name} failed: {failure}")
+        log.error("%s failed", self._title, exc_info=failure)
+        return InternalError(f"{self._title} failed: {type(failure).__name__}: {failure}")
 
 
 def _still_wanted(waiting: _Waiting[T, R]) -> bool:

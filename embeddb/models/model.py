@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -23,6 +24,8 @@ from embeddb.query import Embedding, Modality, ModelInfo, Prediction, RunOptions
 from embeddb.settings import ModelSettings
 
 __all__ = ["Model"]
+
+log = logging.getLogger(__name__)
 
 
 class Model:
@@ -78,6 +81,7 @@ class Model:
                 partial(self._forward, modality),
                 settings.max_batch,
                 settings.max_queue,
+                title=f"model {name!r} for {modality}s",
             )
             for modality in network.modalities
         }
@@ -106,7 +110,7 @@ class Model:
             raise InvalidArgumentError("model", self.info.name, f"encodes {able}, and so no {modality}")
         known = self._recent.get(content) if recall and modality is Modality.TEXT else None
         if known is None:
-            return batcher.submit(self._runner.prepare(content), priority, deadline)
+            return batcher.submit(self._prepared(content, modality), priority, deadline)
         answered: Future[Embedding] = Future()
         answered.set_result(known)
         return answered
@@ -134,6 +138,17 @@ class Model:
         del self._runner
         gc.collect()
         torch.cuda.empty_cache()
+
+    def _prepared(self, content: Any, modality: Modality) -> Any:
+        try:
+            return self._runner.prepare(content)
+        except EmbeddbError:
+            raise
+        except Exception as error:
+            name = self.info.name
+            log.exception("model %r: preparing one of the %ss failed", name, modality)
+            said = f"{type(error).__name__}: {error}"
+            raise InternalError(f"model {name!r} for {modality}s failed to prepare one: {said}") from error
 
     def _forward(self, modality: Modality, prepared: Sequence[Any]) -> list[Embedding | EmbeddbError]:
         with self._running:

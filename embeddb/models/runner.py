@@ -23,6 +23,7 @@ from PIL import Image as PilImage
 from embeddb.errors import EmbeddbError, FailedPreconditionError, ResourceExhaustedError
 from embeddb.models.compilation import Compiled, check_compilable
 from embeddb.models.cores import Cores
+from embeddb.models.failures import in_a_line
 from embeddb.models.folding import fold_batch_norms
 from embeddb.models.network import CompilableNetwork, Network, Output, ReentrantNetwork
 from embeddb.models.packing import Packed, can_pack
@@ -227,6 +228,13 @@ class Runner:
         features = self._running_or_refused(lambda: warm_up(self.forward, self._probes(), self._sizes()))
         if not all(each.isfinite().all() for each in features):
             raise FailedPreconditionError(f"the model's features in {self._way} are not finite numbers")
+        for modality, each in zip(self._network.modalities, features, strict=True):
+            if not each.any():
+                raise FailedPreconditionError(
+                    f"the model's features in {self._way} of all {len(each)} {modality}s that it was tried "
+                    f"on are zero, and nothing can be found by those; check that its weights were loaded, "
+                    f"and that no ReLU comes last"
+                )
         return features
 
     def _check_alone(self, together: Sequence[torch.Tensor]) -> None:
@@ -270,9 +278,8 @@ class Runner:
             raise
         except Exception as error:
             # A network may have types built in, or lack a kernel; torch says so with errors of any class.
-            first = str(error).strip().partition("\n")[0]
             raise FailedPreconditionError(
-                f"the model does not run in {self._way} on {self._device}: {first}"
+                f"the model does not run in {self._way} on {self._device}: {in_a_line(error)}"
             ) from error
 
     def _is_close(self, way: Way, reference: Sequence[torch.Tensor]) -> bool:

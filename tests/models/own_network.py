@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image as PilImage
 from torchvision.transforms.functional import to_tensor
@@ -39,6 +40,49 @@ class Trained(Colours):
         super().__init__()
         torch.manual_seed(0)
         self.module = torch.nn.Linear(3, 3)
+
+
+class FromNumpy(Colours):
+    """Weights in float64, as numpy's arrays are, and inputs in it too."""
+
+    def __init__(self, *, inputs: bool) -> None:
+        super().__init__()
+        self.module = torch.nn.Linear(3, 3)
+        self.module.weight = torch.nn.Parameter(torch.tensor(np.arange(9.0).reshape(3, 3)))
+        self.module.bias = torch.nn.Parameter(torch.tensor(np.ones(3)))
+        self.inputs = inputs
+
+    def prepare(self, content: PilImage.Image | str) -> torch.Tensor:
+        prepared = super().prepare(content)
+        return prepared.double() if self.inputs else prepared
+
+
+class Choosy(Colours):
+    """Fails on what is red, before it is run or while it is."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def prepare(self, content: PilImage.Image | str) -> torch.Tensor:
+        prepared = super().prepare(content)
+        self.check(prepared, "prepare")
+        return prepared
+
+    def forward(self, modality: Modality, prepared: Sequence[Any]) -> Output:
+        self.check(torch.stack(tuple(prepared)), "forward")
+        return super().forward(modality, prepared)
+
+    def check(self, colours: torch.Tensor, where: str) -> None:
+        if where == self.where and (colours[..., 0] == 1).any():
+            raise ArithmeticError("too red")
+
+
+class Nothing(Colours):
+    """As a network ends in a ReLU that lets nothing through."""
+
+    def forward(self, modality: Modality, prepared: Sequence[Any]) -> Output:
+        return Output((-super().forward(modality, prepared).features).relu())
 
 
 class WrongDimension(Colours):

@@ -48,8 +48,10 @@ class Certain(torch.nn.Module):
         return self.probabilities.expand(features.shape[0], -1), features
 
 
-def write(network: torch.nn.Module, file: Path, dynamic: bool = True) -> None:
-    example = torch.rand(2, 3, 40, 60)
+def write(
+    network: torch.nn.Module, file: Path, dynamic: bool = True, dtype: torch.dtype = torch.float32
+) -> None:
+    example = torch.rand(2, 3, 40, 60, dtype=dtype)
     if file.suffix == ".pt2":
         shapes = ({0: torch.export.Dim("batch")},) if dynamic else None
         torch.export.save(torch.export.export(network, (example,), dynamic_shapes=shapes), file)
@@ -160,6 +162,14 @@ def test_what_a_program_must_not_give_is_refused_at_once(
     write(Gives(what).eval(), model_folder / f"{what}.pt2")
     with pytest.raises((InvalidArgumentError, FailedPreconditionError), match=says):
         trusting.register_model("wrong", {"loader": "pt2", "file": f"{what}.pt2", "size": [40, 60]})
+
+
+def test_weights_in_float64_are_refused_by_name(loader: str, trusting: Database, model_folder: Path) -> None:
+    file = f"double-{loader}.pt2" if loader == "pt2" else "double.ts"
+    write(Traced(pair=False).double(), model_folder / file, dtype=torch.float64)
+    says = r"fails in it: .*(Float|float).*Its input is torch\.float32 and its weights are torch\.float64"
+    with pytest.raises(InvalidArgumentError, match=says):
+        trusting.register_model("wrong", {"loader": loader, "file": file, "size": [40, 60]})
 
 
 def test_a_fixed_batch_is_refused_at_once(trusting: Database, model_folder: Path) -> None:

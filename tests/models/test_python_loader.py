@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from PIL import Image as PilImage
 from torchvision.transforms.functional import to_tensor
 
 import embeddb
-from embeddb import Image, Item, PutItem
+from embeddb import Image, Item, PutItem, RunOptions
 from embeddb.database import Database
-from embeddb.errors import FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
+from embeddb.errors import FailedPreconditionError, InternalError, InvalidArgumentError, PermissionDeniedError
 from embeddb.models import ModelSettings
+from embeddb.query import Precision
 from tests.models.pictures import check_images
 
 MODULE = "tests.models.own_network"
@@ -30,6 +32,31 @@ def test_a_class_need_not_turn_gradients_off(trusting: Database) -> None:
     torch.manual_seed(0)
     layer = torch.nn.Linear(3, 3).requires_grad_(False)
     check_images(trusting, "trained", lambda image: layer(to_tensor(image).mean(dim=(1, 2))))
+
+
+@pytest.mark.parametrize("inputs", [False, True])
+def test_weights_in_float64_are_brought_to_float32(inputs: bool, trusting: Database) -> None:
+    name = f"from-numpy-{inputs}"
+    spec = {"loader": "python", "class": f"{MODULE}:FromNumpy", "arguments": {"inputs": inputs}}
+    running = trusting.register_model(name, spec, RunOptions(precision=Precision.FLOAT32)).running
+    assert running is not None
+    assert running.bytes == 4 * (9 + 3)
+    weight = torch.arange(9.0).reshape(3, 3)
+    check_images(trusting, name, lambda image: weight @ to_tensor(image).mean(dim=(1, 2)) + 1)
+
+
+@pytest.mark.parametrize("where", ["prepare", "forward"])
+def test_what_fails_on_one_input_names_the_model(where: str, trusting: Database) -> None:
+    spec = {"loader": "python", "class": f"{MODULE}:Choosy", "arguments": {"where": where}}
+    trusting.register_model(f"choosy-{where}", spec)
+    items = trusting.create_collection(f"choosy-{where}", [f"choosy-{where}"])
+    red, blue = (Image(PilImage.new("RGB", (8, 8), colour)) for colour in ("red", "blue"))
+    failed, stored = items.put_many([PutItem("red", red), PutItem("blue", blue)])
+    assert stored.error is None
+    says = f"^model 'choosy-{where}' for images failed.*: ArithmeticError: too red$"
+    assert re.match(says, str(failed.error))
+    with pytest.raises(InternalError, match=says):
+        items.search(red)
 
 
 @pytest.mark.parametrize("module", ["os", "tests.models", f"{MODULE}.deeper", "", "tests.models.pictures"])
@@ -80,6 +107,11 @@ def test_what_depends_on_the_batch_or_on_chance_is_refused(class_name: str, trus
     with pytest.raises(FailedPreconditionError, match=says):
         trusting.register_model("wrong", {"loader": "python", "class": f"{MODULE}:{class_name}"})
     assert "wrong" not in {info.name for info in trusting.models()}
+
+
+def test_what_gives_nothing_but_zero_vectors_is_refused(trusting: Database) -> None:
+    with pytest.raises(FailedPreconditionError, match=r"of all 6 images .* are zero.*weights were loaded"):
+        trusting.register_model("wrong", {"loader": "python", "class": f"{MODULE}:Nothing"})
 
 
 def test_predictions_that_are_not_finite_fail_their_item_alone(trusting: Database) -> None:

@@ -33,6 +33,7 @@ from PIL import ImageOps
 from torchvision import transforms
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
+from embeddb.models.failures import in_a_line
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.keys import take_labels, take_pair
 from embeddb.models.network import Network, Output
@@ -99,8 +100,8 @@ class ProgramNetwork:
                 raise
             except Exception as error:
                 # A program raises whatever it likes.
-                first = str(error).strip().partition("\n")[0]
-                raise InvalidArgumentError("spec.file", f"a batch of {n}", f"fails in it: {first}") from error
+                failed = f"fails in it: {in_a_line(error)}{_other_types(self.module)}"
+                raise InvalidArgumentError("spec.file", f"a batch of {n}", failed) from error
             if not output.features.is_floating_point():
                 given = str(output.features.dtype)
                 raise InvalidArgumentError("spec.file", given, "its features must be of a floating type")
@@ -121,6 +122,15 @@ class ProgramNetwork:
         if given != (n, len(self.labels)):
             allowed = "the labels must be as many as its predictions"
             raise InvalidArgumentError("spec.labels", f"{len(self.labels)} for {given}", allowed)
+
+
+def _other_types(module: torch.nn.Module) -> str:
+    """What else to say of a program that failed, where its weights are not of its input's type."""
+    types = {each.dtype for each in module.parameters() if each.is_floating_point()} - {torch.float32}
+    if not types:
+        return ""
+    named = " and ".join(sorted(map(str, types)))
+    return f". Its input is torch.float32 and its weights are {named}: write it again after module.float()"
 
 
 def _pair(given: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -182,8 +192,8 @@ def _load(
         module = read(file)
     except Exception as error:
         # A damaged file makes the readers raise nearly anything.
-        first = str(error).strip().partition("\n")[0]
-        raise InvalidArgumentError("spec.file", path, f"is no {loader} program: {first}") from error
+        said = f"is no {loader} program: {in_a_line(error)}"
+        raise InvalidArgumentError("spec.file", path, said) from error
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
     facts = {"loader": loader, "file": digest, "size": size, "resize": resize, "scores": scores}

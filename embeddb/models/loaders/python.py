@@ -57,32 +57,42 @@ def load_python(spec: Spec, settings: ModelSettings) -> Network:
     except Exception as error:
         # The operator's own code raises whatever it likes.
         raise FailedPreconditionError(f"{path} cannot be made: {type(error).__name__}: {error}") from error
-    _check(path, network)
+    _check_attributes(path, network)
+    # As every network is when it is loaded. Weights that were made of numpy's arrays are in float64.
+    network.module.float()
+    _check_runs(path, network)
     checked: Network = network
     return checked
 
 
-def _check(path: str, network: Any) -> None:
+def _check_attributes(path: str, network: Any) -> None:
     """Refuse at once what would fail later, in somebody's request."""
     _require(path, isinstance(getattr(network, "module", None), torch.nn.Module), "module, a torch.nn.Module")
     _require(path, isinstance(getattr(network, "fingerprint", None), str), "fingerprint, a string")
-    dimension = getattr(network, "dimension", None)
+    dimension: Any = getattr(network, "dimension", None)
     _require(path, isinstance(dimension, int) and dimension > 0, "dimension, a whole number above 0")
     labels: Any = getattr(network, "labels", None)
     are_names = isinstance(labels, tuple) and all(isinstance(each, str) for each in labels)
     _require(path, are_names, "labels, a tuple of names")
     modalities = getattr(network, "modalities", ())
     _require(path, bool(modalities) and set(modalities) <= set(Modality), "modalities, of Modality")
-    for modality in modalities:
+
+
+def _check_runs(path: str, network: Network) -> None:
+    """Refuse what fails on one input of a modality, or gives what is no output."""
+    for modality in network.modalities:
         try:
-            output = network.forward(modality, [network.prepare(probes(modality)[0])])
+            prepared = network.prepare(probes(modality)[0])
+            if isinstance(prepared, torch.Tensor) and prepared.is_floating_point():
+                prepared = prepared.float()
+            output = network.forward(modality, [prepared])
         except Exception as error:
             failed = f"{path} fails on {modality}s: {type(error).__name__}: {error}"
             raise FailedPreconditionError(failed) from error
-        _check_output(path, output, dimension, len(labels))
+        _check_output(path, output, network.dimension, len(network.labels))
 
 
-def _check_output(path: str, output: Any, dimension: Any, labels: int) -> None:
+def _check_output(path: str, output: Any, dimension: int, labels: int) -> None:
     """Refuse what a network gave of one input, if it is not what `Output` says."""
     kind = type(output).__name__
     _require(path, isinstance(output, Output), f"a forward that gives an embeddb.models.Output, not a {kind}")

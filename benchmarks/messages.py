@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import machine
 import numpy as np
 import report
 
-from embeddb.query import HitColumns, ItemColumns, PutItem, PutResults, PutStatus, Search
+from embeddb.errors import or_raise
+from embeddb.query import HitColumns, Hits, ItemColumns, PutItem, PutResults, PutStatus, Search
 from embeddb_protos.v1 import items_pb2, search_pb2
 from embeddb_protos.wire.expressions import expression_message
 from embeddb_protos.wire.puts import (
@@ -45,17 +47,17 @@ def measure(
     ask: Callable[[], bytes],
     read: Callable[[bytes], object],
     answer: Callable[[], bytes],
-    understand: Callable[[bytes], object],
+    understand: Mapping[str, Callable[[bytes], object]],
     rounds: int,
 ) -> Figures:
-    """The four steps of one exchange: those of the client are the first and the last."""
+    """The steps of one exchange; `understand` has the ways in which the client may read the answer."""
     asked, answered = ask(), answer()
     steps: dict[str, Callable[[], object]] = {
         "asked": ask,
         "read by the server": lambda: read(asked),
         "answered": answer,
-        "read by the client": lambda: understand(answered),
     }
+    steps |= {name: partial(each, answered) for name, each in understand.items()}
     return {f"{what}: {name}, ms": milliseconds(step, rounds) for name, step in steps.items()}
 
 
@@ -73,12 +75,18 @@ def searches(queries: np.ndarray, hits: int, columns: bool, rounds: int) -> Figu
             message.expressions.extend(map(expression_message, search.expressions))
         return bytes(message.SerializeToString())
 
+    def understood(answered: bytes) -> list[Hits]:
+        return list(map(or_raise, response_from(search_pb2.SearchResponse.FromString(answered))))
+
     return measure(
         f"{len(queries)} searches, {hits} hits each",
         ask,
         lambda asked: expressions_from(search_pb2.SearchRequest.FromString(asked)),
         lambda: bytes(response_message(found, columns=columns).SerializeToString()),
-        lambda answered: response_from(search_pb2.SearchResponse.FromString(answered)),
+        {
+            "read by the client, ids alone": lambda answered: [hits.ids for hits in understood(answered)],
+            "read by the client, an object each": lambda answered: list(map(list, understood(answered))),
+        },
         rounds,
     )
 
@@ -99,7 +107,11 @@ def puts(vectors: np.ndarray, columns: bool, rounds: int) -> Figures:
         lambda: bytes(ask().SerializeToString()),
         lambda asked: put_items_from(items_pb2.PutItemsRequest.FromString(asked)),
         lambda: bytes(put_response_message(request, results).SerializeToString()),
-        lambda answered: put_results_from(request, items_pb2.PutItemsResponse.FromString(answered)),
+        {
+            "read by the client": lambda answered: put_results_from(
+                request, items_pb2.PutItemsResponse.FromString(answered)
+            )
+        },
         rounds,
     )
 

@@ -108,7 +108,7 @@ def _ranks(collection: Collection, questions: Mapping[str, Expression], arithmet
     )
     places = []
     for name, outcome in zip(questions, collection.search_many(search), strict=True):
-        ids = [hit.id for hit in or_raise(outcome)]
+        ids = or_raise(outcome).ids
         places.append(ids.index(name.split()[-1]))
     return np.array(places)
 

@@ -19,7 +19,7 @@ from embeddb.query import (
     DEFAULT_K,
     Backfill,
     CollectionInfo,
-    Hit,
+    Hits,
     ItemPage,
     PutItem,
     PutResults,
@@ -115,7 +115,7 @@ class CollectionCalls(ABC):
         with_features: bool = False,
         with_predictions: bool = False,
         **options: Any,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Find the items nearest to an expression.
 
         Args:
@@ -130,7 +130,7 @@ class CollectionCalls(ABC):
             options: any other field of `Search`, such as `explain=True`.
 
         Returns:
-            Nearest first.
+            Nearest first; of what is wanted of them, `ids` and `scores` are there at once.
 
         Raises:
             InvalidArgumentError: the expression does not fit the space, or sums to zero; k is out of range.
@@ -261,7 +261,7 @@ class CollectionCalls(ABC):
         """
 
     @abstractmethod
-    def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:
+    def search_many(self, search: Search) -> list[Hits | EmbeddbError]:
         """Answer a batch of expressions, an error in the place of each that could not be evaluated."""
 
     @abstractmethod

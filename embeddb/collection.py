@@ -25,8 +25,8 @@ from embeddb.query import (
     Backfill,
     CollectionInfo,
     CollectionSettings,
-    Hit,
     HitColumns,
+    Hits,
     ItemPage,
     PutItem,
     PutResults,
@@ -191,7 +191,7 @@ class Collection(CollectionCalls):
     # -- Search -----------------------------------------------------------------------------------------
 
     @checked
-    def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:  # noqa: D102
+    def search_many(self, search: Search) -> list[Hits | EmbeddbError]:  # noqa: D102
         return self.search_columns(search).hits()
 
     def search_columns(self, search: Search, *, here: bool = False) -> HitColumns:

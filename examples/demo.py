@@ -58,7 +58,7 @@ class Question:
     note: str = ""
 
 
-Answered = tuple[Question, list[Hit]]
+Answered = tuple[Question, Sequence[Hit]]
 
 
 def similar(files: Mapping[str, Path]) -> list[Question]:

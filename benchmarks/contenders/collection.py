@@ -8,7 +8,7 @@ from typing import Any
 from contenders import Floats, K
 from embeddb.errors import EmbeddbError, or_raise
 from embeddb.options import Effort
-from embeddb.query import CollectionSettings, PutItem, Search
+from embeddb.query import CollectionSettings, Hits, PutItem, Search
 
 __all__ = ["NAME", "OneCollection", "numbers", "question"]
 
@@ -52,6 +52,6 @@ def question(queries: Floats, effort: Effort) -> Search:
     return Search(tuple(queries), K, effort=effort)
 
 
-def numbers(found: Sequence[list[Any] | EmbeddbError]) -> list[list[int]]:
+def numbers(found: Sequence[Hits | EmbeddbError]) -> list[list[int]]:
     """The numbers of the vectors that were found for each query."""
-    return [[int(hit.id) for hit in or_raise(hits)] for hits in found]
+    return [list(map(int, or_raise(hits).ids)) for hits in found]

@@ -118,7 +118,7 @@ class AsyncSearcher:
 
 def numbers(found: chromadb.QueryResult) -> list[list[int]]:
     """The numbers of the vectors that were found for each query."""
-    return [[int(each) for each in ids] for ids in found["ids"]]
+    return [list(map(int, ids)) for ids in found["ids"]]
 
 
 def _settings() -> Settings:

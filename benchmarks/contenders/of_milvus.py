@@ -68,10 +68,8 @@ class Searcher:
         self._parameters = {"metric_type": "COSINE", "params": {"ef": effort}}
 
     def search(self, queries: Floats) -> Sequence[Sequence[int]]:
-        found = self._client.search(
-            NAME, list(queries), limit=K, search_params=self._parameters, output_fields=["id"]
-        )
-        return [[hit["id"] for hit in hits] for hits in found]
+        found = self._client.search(NAME, list(queries), limit=K, search_params=self._parameters)
+        return [hits.ids for hits in found]
 
     def close(self) -> None:
         """Holds nothing."""

@@ -18,7 +18,7 @@ from embeddb.query import (
     Backfill,
     CollectionInfo,
     Expression,
-    Hit,
+    Hits,
     Image,
     ItemPage,
     PutItem,
@@ -103,7 +103,7 @@ class AsyncCollection:
         with_features: bool = False,
         with_predictions: bool = False,
         **options: Any,
-    ) -> list[Hit]:
+    ) -> Hits:
         """Find the items nearest to an expression; see `Collection.search`."""
         view = View(with_payload, with_features, with_predictions)
         search = Search((expression,), k, model, include_operands, view, **options)
@@ -212,14 +212,14 @@ class AsyncCollection:
         exchange = exchanges.list_items(self.name, page_size, page_token, prefix, view)
         return await self._connection.send(exchange)
 
-    async def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:
+    async def search_many(self, search: Search) -> list[Hits | EmbeddbError]:
         """Answer a batch of expressions; see `Collection.search_many`."""
         exchange = await _made_of(search, partial(exchanges.search_items, self.name))
         return await self._connection.send(exchange)
 
     async def stream_search(
         self, searches: Iterable[Search] | AsyncIterable[Search]
-    ) -> AsyncIterator[list[list[Hit] | EmbeddbError]]:
+    ) -> AsyncIterator[list[Hits | EmbeddbError]]:
         """Answer searches on one open stream, in order; see `Collection.stream_search`."""
 
         stream = exchanges.SearchStream(self.name)

@@ -12,7 +12,7 @@ from embeddb.errors import EmbeddbError
 from embeddb.query import (
     Backfill,
     CollectionInfo,
-    Hit,
+    Hits,
     ItemPage,
     PutItem,
     PutResults,
@@ -94,10 +94,10 @@ class Collection(CollectionCalls):
     ) -> ItemPage:
         return self._connection.send(exchanges.list_items(self.name, page_size, page_token, prefix, view))
 
-    def search_many(self, search: Search) -> list[list[Hit] | EmbeddbError]:  # noqa: D102
+    def search_many(self, search: Search) -> list[Hits | EmbeddbError]:  # noqa: D102
         return self._connection.send(exchanges.search_items(self.name, search))
 
-    def stream_search(self, searches: Iterable[Search]) -> Iterator[list[list[Hit] | EmbeddbError]]:
+    def stream_search(self, searches: Iterable[Search]) -> Iterator[list[Hits | EmbeddbError]]:
         """Answer searches on one open stream, in order; an exchange takes 0.1 to 0.4 ms less than a call.
 
         Raises:

@@ -11,7 +11,7 @@ from embeddb.errors import EmbeddbError
 from embeddb.query import (
     Backfill,
     CollectionInfo,
-    Hit,
+    Hits,
     ItemPage,
     PutResult,
     PutResults,
@@ -33,7 +33,7 @@ from embeddb_protos.wire.service import backfill_from, collection_from
 from embeddb_protos.wire.versions import one_each
 
 A = TypeVar("A")
-Found = list[list[Hit] | EmbeddbError]
+Found = list[Hits | EmbeddbError]
 
 # -- Items ----------------------------------------------------------------------------------------------
 

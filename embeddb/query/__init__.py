@@ -10,7 +10,7 @@ from embeddb.query.collections import (
     SpaceStats,
     Stats,
 )
-from embeddb.query.columns import HitColumns, ItemColumns
+from embeddb.query.columns import ItemColumns
 from embeddb.query.expressions import (
     MAX_DEPTH,
     MAX_OPERANDS,
@@ -22,6 +22,7 @@ from embeddb.query.expressions import (
     leaves,
     unit,
 )
+from embeddb.query.hits import HitColumns, Hits
 from embeddb.query.items import (
     ItemPage,
     PutItem,
@@ -98,6 +99,7 @@ __all__ = [
     "Finding",
     "Hit",
     "HitColumns",
+    "Hits",
     "Image",
     "Item",
     "ItemColumns",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ STORED = np.random.default_rng(5).normal(size=(60, DIMENSION)).astype(np.float32
 UNIT = STORED / np.linalg.norm(STORED, axis=1, keepdims=True)
 
 
-def found(hits: list[Hit]) -> list[tuple[str, object]]:
+def found(hits: Sequence[Hit]) -> list[tuple[str, object]]:
     return [(hit.id, pytest.approx(hit.score, abs=1e-5)) for hit in hits]
 
 

@@ -14,13 +14,13 @@ from embeddb.collection import Collection
 from embeddb.database import Database
 from embeddb.errors import InvalidArgumentError
 from embeddb.options import Arithmetic, Combine, Diversify, Fusion, Group, KReciprocal
-from embeddb.query import Hit, Item, PutItem, Search, Text, Vector
+from embeddb.query import Hits, Item, PutItem, Search, Text, Vector
 from embeddb.questions import Evaluate
 from embeddb.search.groups import grouped
 from tests.search.sixty import STORED, UNIT, found
 
 
-def everything(collection: Collection, **options: object) -> list[Hit]:
+def everything(collection: Collection, **options: object) -> Hits:
     return collection.search(Vector([1, 2, 3, 4]), 60, **options)
 
 

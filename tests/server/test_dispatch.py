@@ -61,7 +61,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "LONG_SECONDS", 3600.0)
 
 
-def told(found: Sequence[list[Hit] | EmbeddbError]) -> list[list[tuple[str, float]]]:
+def told(found: Sequence[Sequence[Hit] | EmbeddbError]) -> list[list[tuple[str, float]]]:
     """The hits of a search, as far as they can be compared."""
     return [[(hit.id, hit.score) for hit in or_raise(hits)] for hits in found]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -89,7 +89,7 @@ EXPRESSIONS: list[Expression] = [
 ]
 
 
-def shown(hits: list[Hit] | EmbeddbError) -> object:
+def shown(hits: Sequence[Hit] | EmbeddbError) -> object:
     if isinstance(hits, EmbeddbError):
         return hits
     return [(hit.id, pytest.approx(hit.score, abs=1e-5), hit.metadata) for hit in hits]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from embeddb.errors import or_raise
-from embeddb.query import Hit, HitColumns, ItemColumns
+from embeddb.query import Hit, HitColumns, Hits, ItemColumns
 from embeddb_protos.v1 import search_pb2
 from embeddb_protos.wire.search import response_from, response_message
 
@@ -30,7 +30,7 @@ def as_columns(hits: Sequence[Hit]) -> HitColumns:
     )
 
 
-def carried(hits: Sequence[Hit]) -> list[Hit]:
+def carried(hits: Sequence[Hit]) -> Hits:
     """The hits of one expression as they arrive, by a client that can read columns."""
     sent = response_message(as_columns(hits), columns=True).SerializeToString()
     [received] = response_from(search_pb2.SearchResponse.FromString(sent))

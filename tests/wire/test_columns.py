@@ -52,7 +52,7 @@ matrices = arrays.arrays(
 )
 
 
-def shown(answers: list[list[Hit] | EmbeddbError]) -> list[object]:
+def shown(answers: Sequence[Sequence[Hit] | EmbeddbError]) -> list[object]:
     return [
         each
         if isinstance(each, EmbeddbError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def _rerank(diverse: float | None, reciprocal: bool) -> Diversify | KReciprocal 
     return Diversify(diverse)
 
 
-def _write_page(client: Client, path: Path, title: str, expression: Expression, hits: list[Hit]) -> None:
+def _write_page(client: Client, path: Path, title: str, expression: Expression, hits: Sequence[Hit]) -> None:
     write_page(path, title, {"": [Answer(expression, hits)]}, pictures=_pictures(client, expression))
     err.print(f"wrote {path}", soft_wrap=True)
 
@@ -138,7 +139,7 @@ def _pictures(client: Client, expression: Expression) -> dict[str, Image]:
     }
 
 
-def _print_hits(hits: list[Hit]) -> None:
+def _print_hits(hits: Sequence[Hit]) -> None:
     """Print hits as a table."""
     rows = [
         (

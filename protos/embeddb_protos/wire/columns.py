@@ -6,7 +6,7 @@ from embeddb.errors import EmbeddbError
 from embeddb.query import HitColumns, ItemColumns
 from embeddb_protos.v1 import search_pb2
 from embeddb_protos.wire.errors import error_from, error_message
-from embeddb_protos.wire.items import modality_from, modality_number
+from embeddb_protos.wire.items import modalities_from, modality_number
 
 __all__ = ["columns_from", "columns_message", "fits_columns"]
 
@@ -42,10 +42,6 @@ def columns_from(message: search_pb2.HitColumns) -> HitColumns:
     if message.errors:  # As with the maps of an item: to ask for what is in none takes longer.
         for place, error in message.errors.items():
             outcomes[place] = error_from(error)
-    count = len(message.ids)
-    items = ItemColumns(
-        list(message.ids),
-        list(message.metadata_json) or ["{}"] * count,
-        list(map(modality_from, message.modalities)) or [None] * count,
-    )
-    return HitColumns(outcomes, items, list(message.scores))
+    # The other columns stay in the message until somebody asks for them.
+    items = ItemColumns(message.ids, message.metadata_json, modalities_from(message.modalities))
+    return HitColumns(outcomes, items, message.scores)

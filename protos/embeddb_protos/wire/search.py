@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from embeddb.errors import EmbeddbError, InvalidArgumentError
 from embeddb.options import Diversify, Effort, Fusion, FusionMethod, Group, KReciprocal
-from embeddb.query import DEFAULT_K, Contribution, Expression, Hit, HitColumns, Search, Vector
+from embeddb.query import DEFAULT_K, Contribution, Expression, Hit, HitColumns, Hits, Search, Vector
 from embeddb_protos.v1 import search_pb2
 from embeddb_protos.wire.columns import columns_from, columns_message, fits_columns
 from embeddb_protos.wire.errors import error_from, error_message, parse_each
@@ -146,25 +146,25 @@ def response_message(found: HitColumns, *, columns: bool) -> search_pb2.SearchRe
     return search_pb2.SearchResponse(results=map(_result_message, found.hits()))
 
 
-def response_from(message: search_pb2.SearchResponse) -> list[list[Hit] | EmbeddbError]:
+def response_from(message: search_pb2.SearchResponse) -> list[Hits | EmbeddbError]:
     """The outcomes of a batch."""
     if message.HasField("columns"):
         return columns_from(message.columns).hits()
     return list(map(_result_from, message.results))
 
 
-def _result_message(result: list[Hit] | EmbeddbError) -> search_pb2.SearchResult:
+def _result_message(result: Hits | EmbeddbError) -> search_pb2.SearchResult:
     """The outcome of one expression as a message."""
     if isinstance(result, EmbeddbError):
         return search_pb2.SearchResult(error=error_message(result))
     return search_pb2.SearchResult(hits=search_pb2.Hits(hits=[_hit_message(hit) for hit in result]))
 
 
-def _result_from(message: search_pb2.SearchResult) -> list[Hit] | EmbeddbError:
+def _result_from(message: search_pb2.SearchResult) -> Hits | EmbeddbError:
     """The outcome of one expression."""
     if message.HasField("error"):
         return error_from(message.error)
-    return [_hit_from(hit) for hit in message.hits.hits]
+    return Hits(map(_hit_from, message.hits.hits))
 
 
 def _plain_vectors(expressions: Sequence[Expression]) -> list[npt.NDArray[np.float32]] | None:

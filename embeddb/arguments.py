@@ -54,6 +54,8 @@ def check(field: str, value: Any, kind: Any) -> Any:
     kinds = tuple(each for each in kinds if each is not type(None))
     if len(kinds) == 1 and typing.get_origin(kinds[0]) is Sequence:
         (element,) = typing.get_args(kinds[0])
+        if element is Any:
+            return tuple(listed(field, value))
         return tuple(check(f"{field}[{n}]", each, element) for n, each in enumerate(listed(field, value)))
     if not any(_fits(value, each) for each in kinds):
         raise InvalidArgumentError(field, value, f"must be {' or '.join(map(_shown, kinds))}")

@@ -13,9 +13,9 @@ from embeddb.query.operands import Floats, Image, Text
 __all__ = ["ItemColumns"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class ItemColumns:
-    """Stored items; see `StoredItem`. The columns that a view leaves out are empty.
+    """Stored items; see `StoredItem`. The columns that a view leaves out are empty. Not frozen, like them.
 
     Attributes:
         ids: one an item.

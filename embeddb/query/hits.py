@@ -19,9 +19,11 @@ __all__ = ["HitColumns", "Hits"]
 _SHOWN = 5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class HitColumns:
     """The hits of a batch of expressions, those of one behind those of the one before; see `Hit`.
+
+    Not frozen, as its items: each lone search makes one.
 
     Attributes:
         outcomes: one an expression: how many hits it has, or why it could not be evaluated.

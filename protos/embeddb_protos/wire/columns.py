@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import overload
+
 from embeddb.errors import EmbeddbError
-from embeddb.query import HitColumns, ItemColumns
+from embeddb.query import HitColumns, ItemColumns, Modality
 from embeddb_protos.v1 import search_pb2
 from embeddb_protos.wire.errors import error_from, error_message
-from embeddb_protos.wire.items import modalities_from, modality_number
+from embeddb_protos.wire.items import modality_from, modality_number
 
 __all__ = ["columns_from", "columns_message", "fits_columns"]
 
@@ -42,6 +45,24 @@ def columns_from(message: search_pb2.HitColumns) -> HitColumns:
     if message.errors:  # As with the maps of an item: to ask for what is in none takes longer.
         for place, error in message.errors.items():
             outcomes[place] = error_from(error)
-    # The other columns stay in the message until somebody asks for them.
-    items = ItemColumns(message.ids, message.metadata_json, modalities_from(message.modalities))
+    # The columns stay in the message until somebody asks for them.
+    items = ItemColumns(message.ids, message.metadata_json, _Modalities(message.modalities))
     return HitColumns(outcomes, items, message.scores)
+
+
+class _Modalities(Sequence[Modality | None]):
+    """What the numbers of a message stand for, made when somebody asks: most hits are never asked."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, key: int) -> Modality | None: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Modality | None]: ...
+    def __getitem__(self, key: int | slice) -> Modality | list[Modality | None] | None:
+        numbers = self._numbers[key]
+        return modality_from(numbers) if isinstance(numbers, int) else list(map(modality_from, numbers))

@@ -31,7 +31,6 @@ __all__ = [
     "item_from",
     "item_message",
     "json_object",
-    "modalities_from",
     "modality_from",
     "modality_number",
     "prediction_messages",
@@ -52,11 +51,6 @@ def modality_number(modality: Modality | None) -> common_pb2.Modality:
 def modality_from(number: int) -> Modality | None:
     """The modality of that number; None for "unspecified" and for one that this version does not know."""
     return _MODALITIES_BACK.get(number)
-
-
-def modalities_from(numbers: Iterable[int]) -> list[Modality | None]:
-    """As `modality_from`, of many: in half its time."""
-    return list(map(_MODALITIES_BACK.get, numbers))
 
 
 def json_object(field: str, text: str) -> Mapping[str, Any]:

@@ -128,10 +128,20 @@ def test_who_asks_at_the_same_time_is_answered_together(
         return search_columns(engine, search, here=here)
 
     monkeypatch.setattr(Engine, "search_columns", noted)
-    # All of them arrive while the loop is busy.
-    server._loop.call_soon_threadsafe(time.sleep, 0.5)
+    # All of them arrive while the loop is busy, however long it takes them to begin.
+    begun, arrived = threading.Barrier(len(searches) + 1), threading.Event()
+
+    def ask(search: Search) -> list[list[Hit] | EmbeddbError]:
+        begun.wait(20)
+        return collection.search_many(search)
+
+    server._loop.call_soon_threadsafe(arrived.wait, 20)
     with ThreadPoolExecutor(len(searches)) as callers:
-        found = list(callers.map(collection.search_many, searches))
+        asked = [callers.submit(ask, each) for each in searches]
+        begun.wait(20)
+        time.sleep(0.5)
+        arrived.set()
+        found = [each.result() for each in asked]
     assert max(together) > 1
     assert sum(together) == len(searches)
     assert list(map(str, found[12])) == list(map(str, alone[12]))

@@ -302,6 +302,8 @@ class Upkeep:
         approximate.tune(moment, self._policy.recall, self._goes_on)
         self._live_recall.forget()
         log.info("%s: %s", self._name, approximate.describe(self._policy.recall))
+        if self._goes_on() and self._finer(approximate) is not None:
+            self._rebuild()
         self._save_grown()
 
     def _sweep(self) -> None:
@@ -359,18 +361,17 @@ class Upkeep:
     def _built(self, factory: str, moment: Moment) -> Approximate:
         """An index over all places of a moment; not all of it, where that has to end."""
         approximate = self._trained(factory, moment)
-        while self._goes_on() and approximate.tuned.curve[-1].recall < self._policy.recall:
-            log.warning(
-                "%s: %s at most; the policy asks for %g",
-                self._name,
-                approximate.describe(1.0),
-                self._policy.recall,
-            )
-            finer = self._policy.finer(approximate.factory)
-            if finer is None:
-                break
+        while self._goes_on() and (finer := self._finer(approximate)) is not None:
             approximate = self._trained(finer, moment)
         return approximate
+
+    def _finer(self, approximate: Approximate) -> str | None:
+        """What to have in place of an index that finds too little, however hard it looks, if anything."""
+        asked = self._policy.recall
+        if approximate.tuned.curve[-1].recall >= asked:
+            return None
+        log.warning("%s: %s at most; the policy asks for %g", self._name, approximate.describe(1.0), asked)
+        return self._policy.finer(approximate.factory)
 
     def _trained(self, factory: str, moment: Moment) -> Approximate:
         log.info("%s: building %s over %d vectors", self._name, factory, len(moment))

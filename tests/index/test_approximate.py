@@ -172,6 +172,24 @@ def test_vectors_that_short_codes_cannot_tell_apart_have_longer_ones(
         assert recall_at_10(index, queries) > 0.93
 
 
+def test_longer_codes_come_when_what_is_added_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "EXACT_ALWAYS", 1000)
+    monkeypatch.setattr(policy, "EXACT_NUMBERS", 0)
+    # Else it is built anew for that as well.
+    monkeypatch.setattr(upkeep, "MAX_DRIFT", float("inf"))
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(4200, 128)).astype(np.float32)
+    vectors[3000:, 0] += 30
+    with closing(SpaceIndex(128, Metric.COSINE)) as index:
+        add(index, 0, vectors[:3000])
+        index.settle()
+        assert ",PQ64x4fs, effort" in repr(index)
+        add(index, 3000, vectors[3000:])
+        index.settle()
+        assert ",SQ8, effort" in repr(index)
+        assert recall_at_10(index, vectors[::21]) > 0.93
+
+
 @pytest.mark.parametrize("factory", ["IVF32,SQ8", "IVF32,PQ16x4fs"])
 @pytest.mark.parametrize("share", [0.5, 0.15, 0.05, 0.001])
 def test_filtered_searches_find_k_and_the_right_ones(

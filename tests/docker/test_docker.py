@@ -55,14 +55,20 @@ def test_everything_that_the_server_can_use_is_installed() -> None:
     assert set(project["optional-dependencies"]) <= extras
 
 
-def test_the_health_check_tells_a_server_that_serves(server: Server, free_port: int) -> None:
-    def check(port: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"EMBEDDB_SERVER_PORT": port}
+def test_the_health_check_tells_a_server_that_serves(server: Server, free_port: int, tmp_path: Path) -> None:
+    def check(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | variables
         command = [sys.executable, DOCKER / "healthcheck.py"]
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
-    assert check(server.address.rpartition(":")[2]).returncode == 0
-    missing = check(str(free_port))
+    port = server.address.rpartition(":")[2]
+    assert check({"EMBEDDB_SERVER_PORT": port}).returncode == 0
+    file = tmp_path / "server.toml"
+    file.write_text(f"port = {port}\n")
+    named = {"EMBEDDB_SERVER_CONFIG": str(file)}
+    assert check(named).returncode == 0
+    # As for the server, the environment goes before the file.
+    missing = check(named | {"EMBEDDB_SERVER_PORT": str(free_port)})
     assert missing.returncode == 1
     assert "UNAVAILABLE" in missing.stderr
 

@@ -407,7 +407,7 @@ def test_an_access_of_other_types_is_refused() -> None:
 
 
 def test_why_no_connection_comes_about_is_said(
-    database: Database, authority: trustme.CA, ca: Path, tmp_path: Path
+    database: Database, authority: trustme.CA, ca: Path, tmp_path: Path, free_port: int
 ) -> None:
     other = pem(trustme.CA().cert_pem, tmp_path / "other.pem")
     encrypted, expired, mutual, clear = (
@@ -425,6 +425,7 @@ def test_why_no_connection_comes_about_is_said(
         (elsewhere, Access(ca=ca), "its certificate is for another name"),
         (mutual.address, Access(ca=ca), "or a certificate of the caller"),
         (clear.address, Access(ca=ca), "it does not speak TLS"),
+        (f"127.0.0.1:{free_port}", Access(), "nothing listens at that address"),
     ):
         with Client(address, timeout=20, access=access) as caller, pytest.raises(UnavailableError) as caught:
             caller.create_collection("nix")

@@ -51,6 +51,7 @@ _CAUSES = {
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not signed by who is trusted here, or by `ca`",
     "Hostname Verification": "its certificate is for another name than that in the address",
     "%5B::1%5D": "nothing listens on ::1, which was tried last; 127.0.0.1 in place of localhost tells more",
+    "Connection refused": "nothing listens at that address",
 }
 """What it mostly means that a connection failed, by what gRPC says then, in words of TLS or in none.
 

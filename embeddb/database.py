@@ -183,7 +183,7 @@ class Database:
             users = [info.name for info in self.collections() if name in info.models]
             if users:
                 raise FailedPreconditionError(
-                    f"model {name!r} embeds the items of {', '.join(users)}; drop these collections first"
+                    f"model {name!r} embeds the items of {', '.join(users)}; drop it from there first"
                 )
             self._folder.catalogue.delete_model(name)
             self._registry.remove(name)

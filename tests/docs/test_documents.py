@@ -1,7 +1,8 @@
 """The code of the documents runs: every ```python and ```console block, each document's blocks in order.
 
-A block after `<!-- not run: why -->` is left out. Each document has a server of its own; the working folder
-holds `photos/`, `examples/`, and `models/`, which is the server's folder of models.
+A block after `<!-- not run: why -->` is left out; Python that begins with `# FILE.py` is in that file, too.
+Each document has a server of its own; the working folder holds `photos/`, `examples/`, and `models/`, which
+is the server's folder of models.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, file in PHOTOS.items():
         shutil.copy(data / file, tmp_path / "photos" / f"{name}{Path(file).suffix}")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 
@@ -82,6 +84,8 @@ def test_its_code_runs(document: Path, address: str, monkeypatch: pytest.MonkeyP
     names: dict[str, object] = {"__name__": "__main__"}
     for block in blocks_of(document):
         if block.language == "python":
+            if file := re.match(r"# (\w+\.py)$", block.code, re.M):
+                Path(file[1]).write_text(block.code)
             exec(compile(block.code.replace(ADDRESS, address), document.name, "exec"), names)
             continue
         for line in block.code.splitlines():

@@ -167,9 +167,29 @@ def test_what_a_program_must_not_give_is_refused_at_once(
 def test_weights_in_float64_are_refused_by_name(loader: str, trusting: Database, model_folder: Path) -> None:
     file = f"double-{loader}.pt2" if loader == "pt2" else "double.ts"
     write(Traced(pair=False).double(), model_folder / file, dtype=torch.float64)
-    says = r"fails in it: .*(Float|float).*Its input is torch\.float32 and its weights are torch\.float64"
+    says = r"fails in it.*: .*(Float|float).*Its input is torch\.float32 and its weights are torch\.float64"
     with pytest.raises(InvalidArgumentError, match=says):
         trusting.register_model("wrong", {"loader": loader, "file": file, "size": [40, 60]})
+
+
+def test_what_was_traced_in_training_mode_is_refused_as_that(trusting: Database, model_folder: Path) -> None:
+    torch.manual_seed(6)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 40 * 60, 8), torch.nn.Dropout(0.5))
+    example = torch.rand(2, 3, 40, 60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.jit.save(torch.jit.trace(network, example, check_trace=False), model_folder / "training.ts")
+    with pytest.raises(FailedPreconditionError, match="evaluation mode"):
+        trusting.register_model("wrong", {"loader": "torchscript", "file": "training.ts", "size": [40, 60]})
+
+
+def test_a_picture_of_another_size_is_named(loader: str, trusting: Database, model_folder: Path) -> None:
+    file = f"sized-{loader}.pt2" if loader == "pt2" else "sized.ts"
+    write(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 40 * 60, 8)), model_folder / file)
+    with pytest.raises(
+        InvalidArgumentError, match=r"'a batch of 1' given, fails in it, of 224 x 224 pixels: "
+    ):
+        trusting.register_model("wrong", {"loader": loader, "file": file})
 
 
 def test_a_fixed_batch_is_refused_at_once(trusting: Database, model_folder: Path) -> None:

@@ -100,7 +100,9 @@ class ProgramNetwork:
                 raise
             except Exception as error:
                 # A program raises whatever it likes.
-                failed = f"fails in it: {in_a_line(error)}{_other_types(self.module)}"
+                height, width = blank.shape[-2:]
+                said = in_a_line(error) + _other_types(self.module)
+                failed = f"fails in it, of {height} x {width} pixels: {said}"
                 raise InvalidArgumentError("spec.file", f"a batch of {n}", failed) from error
             if not output.features.is_floating_point():
                 given = str(output.features.dtype)
@@ -161,6 +163,9 @@ def load_torchscript(spec: Spec, settings: ModelSettings) -> Network:
             # torch calls its own format deprecated; people's files are still there.
             warnings.filterwarnings("ignore", ".*torch.jit.load.*", FutureWarning)
             module: torch.nn.Module = torch.jit.load(str(file))  # type: ignore[no-untyped-call]
+        # Where weights want gradients, what was traced in training mode fails in words of autograd.
+        for weights in module.parameters():
+            weights.requires_grad_(False)
         return module.eval()
 
     return _load("torchscript", read, spec, settings)

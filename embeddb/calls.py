@@ -130,7 +130,7 @@ class CollectionCalls(ABC):
             options: any other field of `Search`, such as `explain=True`.
 
         Returns:
-            Nearest first; of what is wanted of them, `ids` and `scores` are there at once.
+            Nearest first. Their `ids` and `scores` can be read without an object for each hit.
 
         Raises:
             InvalidArgumentError: the expression does not fit the space, or sums to zero; k is out of range.

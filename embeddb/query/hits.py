@@ -86,11 +86,12 @@ class HitColumns:
 
 
 class Hits(Sequence[Hit]):
-    """The hits of one expression, nearest first.
+    """The hits of one expression, in their order.
 
     A sequence that does not change, and equals a list of the same hits. `ids`, `scores`, how many there are
     and how they print come from the columns in which they arrived. The objects are made when one of them is
-    first asked for, all at once, and kept: `hits[0]` is always the same. `+` makes a list, as of lists.
+    first asked for, all at once, and kept: `hits[0]` is always the same. (Threads that ask first at the same
+    moment may get objects of their own, equal in all they say.) `+` makes a list, as of lists.
 
     Each `Hits` keeps the columns of its whole batch in memory; a `Hit` keeps its own item alone.
 
@@ -153,7 +154,7 @@ class Hits(Sequence[Hit]):
     @overload
     def __getitem__(self, key: slice) -> Hits: ...
     def __getitem__(self, key: int | slice) -> Hit | Hits:
-        # The hits of a slice are these very objects, so it has to make them.
+        # The hits of a slice are these very objects, as of a list, so it has to make them.
         return Hits(self._objects()[key]) if isinstance(key, slice) else self._objects()[key]
 
     def __add__(self, other: Sequence[Hit]) -> list[Hit]:

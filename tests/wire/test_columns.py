@@ -27,6 +27,7 @@ from embeddb.query import (
     Vector,
 )
 from embeddb_protos.v1 import common_pb2, items_pb2, search_pb2
+from embeddb_protos.wire.columns import columns_from
 from embeddb_protos.wire.expressions import expression_message, vectors_message
 from embeddb_protos.wire.puts import (
     put_item_message,
@@ -75,6 +76,9 @@ def test_hits_arrive_with_and_without_columns(
     assert received.HasField("columns") == columns
     assert len(received.results) == (0 if columns else len(found))
     assert shown(response_from(received)) == found
+    if columns:
+        sent = [hit[2] for hit in hits]
+        assert list(columns_from(received.columns).items.modalities) == (sent if any(sent) else [])
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ class Network(Protocol):
     so `forward` looks its modules up at each run.
 
     Attributes:
-        module: all that has weights, several in a `ModuleList`; the fingerprint is taken before it is cast.
+        module: all that has weights, several in a `ModuleList`, in evaluation mode; the fingerprint is taken
+            before it is cast.
         modalities: what it encodes.
         dimension: of its features.
         labels: the names of its classes; empty for none.

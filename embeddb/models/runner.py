@@ -71,8 +71,8 @@ class Runner:
 
     Raises:
         FailedPreconditionError: there is no such device or it has too little memory, the network does not run
-            as the options say, its features depend on the batch or on chance, or it is to be compiled and
-            there is no compiler.
+            as the options say, its features depend on the batch or on chance, or all of them are zero, or it
+            is to be compiled and there is no compiler.
         InvalidArgumentError: it is to be compiled, and has nothing to compile.
     """
 

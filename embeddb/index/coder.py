@@ -40,6 +40,7 @@ class Coder:
     def __init__(self, index: faiss.Index) -> None:
         # Also kept because the copy goes on reading codebooks of its.
         self._index = index
+        self._into: Any = faiss.downcast_index(faiss.extract_index_ivf(index))
         self._lists: Any = _lists(index)
         self._coded = faiss.clone_index(index)
         ivf: Any = faiss.downcast_index(faiss.extract_index_ivf(self._coded))
@@ -87,10 +88,16 @@ class Coder:
             self._full = self._lists_of_full_blocks(len(vectors))
 
     def merge(self) -> None:
-        """Put what was coded behind the lists of the index, which nobody may search meanwhile."""
+        """Put what was coded behind the lists of the index, which nobody may search meanwhile.
+
+        List by list, for the `merge_from` of an index compares all centres of both each time.
+        """
         for number in self._full:
             self._append(number)
-        self._index.merge_from(self._coded, 0)
+        self._lists.merge_from(self._own, 0)
+        self._into.ntotal += self._ivf.ntotal
+        self._index.ntotal = self._into.ntotal
+        self._coded.ntotal = self._ivf.ntotal = 0
 
     def _put(self, lists: Places, codes: Bytes, ids: Places) -> None:
         """Put codes (n, m), a number each, and ids (n,) into the own lists (n,) int64, which are empty."""

@@ -18,6 +18,8 @@ Codes = npt.NDArray[np.uint8]
 CELLS = 64
 # The cells reach beyond the outermost centroids by this share of what lies between them.
 MARGIN = 0.25
+# So many vectors are looked up at once: what is between them and their codes then stays in the caches.
+PIECE = 256
 
 
 class Grid:
@@ -54,6 +56,12 @@ class Grid:
 
     def codes(self, vectors: Floats) -> Codes:
         """The numbers (n, m) uint8 of centroids that are about as near to vectors (n, 2 m) as the nearest."""
+        codes = np.empty((len(vectors), len(self._first)), np.uint8)
+        for start in range(0, len(vectors), PIECE):
+            codes[start : start + PIECE] = self._looked_up(vectors[start : start + PIECE])
+        return codes
+
+    def _looked_up(self, vectors: Floats) -> Codes:
         cells = vectors * self._scale
         cells += self._shift
         np.clip(cells, 0, CELLS - 1, out=cells)

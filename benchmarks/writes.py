@@ -218,7 +218,7 @@ def main() -> None:
     report.add_options(parser)
     options = parser.parse_args()
     prefer_products()
-    sys.setswitchinterval(0.001)
+    sys.setswitchinterval(0.0002)
     where = machine.describe()
     draw = make_data(options.dimension, np.random.default_rng(0))
     vectors = draw(options.items)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -87,19 +90,44 @@ def put(
             rate = count / (time.monotonic() - started)
             progress.update(task, completed=count, rate=f"{rate:.0f} items/s")
 
-        try:
-            client.put_many(_items(sources, prefix, label, of_vectors, show), on_progress=show)
-        except (EmbeddbError, KeyboardInterrupt) as ended:
+        def tell_how_far() -> None:
             progress.stop()
             report(PutResults.joined(done), time.monotonic() - started, as_json, of=len(sources))
-            if isinstance(ended, EmbeddbError):
-                raise
+
+        items = _items(sources, prefix, label, of_vectors, show)
+        try:
+            stopped = _load(lambda rest: client.put_many(rest, on_progress=show), items)
+        except EmbeddbError:
+            tell_how_far()
+            raise
+        if stopped:
+            tell_how_far()
             err.print("stopped; run it again to go on: what is stored already costs nothing")
-            raise typer.Exit(130) from None
+            raise typer.Exit(130)
     results = PutResults.joined(done)
     report(results, time.monotonic() - started, as_json)
     if results.failed:
         raise typer.Exit(1)
+
+
+def _load(put_many: Callable[[Iterator[PutItem]], object], items: Iterator[PutItem]) -> bool:
+    """Put items until the user interrupts; what is under way then is put all the same.
+
+    Not on the main thread, to which interrupts come: in the midst of gRPC one may leave a lock held for ever,
+    for which closing the client then waits.
+
+    Returns:
+        Whether it was interrupted.
+    """
+    stopped = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(put_many, takewhile(lambda _: not stopped.is_set(), items))
+        try:
+            loading.result()
+        except KeyboardInterrupt:
+            stopped.set()
+            loading.result()
+    return stopped.is_set()
 
 
 def _of_vectors(client: Client, sources: Mapping[str, Source], model: str | None) -> str:

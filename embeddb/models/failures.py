@@ -1,4 +1,4 @@
-"""What goes wrong inside a network, told in one line: torch tells it in many."""
+"""What goes wrong when a network is loaded or run, told in one line: torch tells it in many."""
 
 from __future__ import annotations
 

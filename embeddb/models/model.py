@@ -81,7 +81,7 @@ class Model:
                 partial(self._forward, modality),
                 settings.max_batch,
                 settings.max_queue,
-                title=f"model {name!r} for {modality}s",
+                title=self._title(modality),
             )
             for modality in network.modalities
         }
@@ -145,10 +145,13 @@ class Model:
         except EmbeddbError:
             raise
         except Exception as error:
-            name = self.info.name
-            log.exception("model %r: preparing one of the %ss failed", name, modality)
-            said = f"{type(error).__name__}: {error}"
-            raise InternalError(f"model {name!r} for {modality}s failed to prepare one: {said}") from error
+            title, said = self._title(modality), f"{type(error).__name__}: {error}"
+            log.exception("%s failed to prepare one", title)
+            raise InternalError(f"{title} failed to prepare one: {said}") from error
+
+    def _title(self, modality: Modality) -> str:
+        """What errors and the log call the model where it encodes a modality."""
+        return f"model {self.info.name!r} for {modality}s"
 
     def _forward(self, modality: Modality, prepared: Sequence[Any]) -> list[Embedding | EmbeddbError]:
         with self._running:

@@ -246,14 +246,15 @@ class Runner:
         Args:
             together: (n, dimension) features of all probes, for each modality.
         """
-        for modality, features in zip(self._network.modalities, together, strict=True):
-            inputs = probes(modality)
+        prepared = self._running_or_refused(self._probes)
+        for (modality, inputs), features in zip(prepared.items(), together, strict=True):
             asked, given = (len(inputs), self._network.dimension), tuple(features.shape)
             if given != asked:
                 raise FailedPreconditionError(
                     f"the model gives features of shape {given} for {len(inputs)} {modality}s, not {asked}"
                 )
-            alone = self._running_or_refused(partial(self._each_alone, modality))
+            # All of them: dropout may chance to drop the same of one input's few features twice.
+            alone = self._running_or_refused(partial(self._each_alone, modality, inputs))
             changes = torch.linalg.vector_norm(alone - features, dim=1)
             if (changes > MAX_CHANGE * torch.linalg.vector_norm(features, dim=1)).any():
                 raise FailedPreconditionError(
@@ -262,13 +263,9 @@ class Runner:
                     f"exported, and treat each input by itself"
                 )
 
-    def _each_alone(self, modality: Modality) -> torch.Tensor:
-        """The features of the probes of a modality, (n, dimension), each run by itself.
-
-        All of them: dropout may chance to drop the same of one input's few features twice.
-        """
-        runs = (self.forward(modality, [self.prepare(each)]).features for each in probes(modality))
-        return torch.cat([features.clone() for features in runs])
+    def _each_alone(self, modality: Modality, prepared: Sequence[Any]) -> torch.Tensor:
+        """The features (n, dimension) of inputs, each run by itself."""
+        return torch.cat([self.forward(modality, [each]).features.clone() for each in prepared])
 
     def _running_or_refused(self, run: Callable[[], T]) -> T:
         """Run the network; what goes wrong is an error of ours."""

@@ -43,11 +43,8 @@ class HitColumns:
 
     def each(self) -> Iterator[HitColumns]:
         """The hits of each expression by themselves."""
-        start = 0
-        for outcome in self.outcomes:
-            stop = start if isinstance(outcome, EmbeddbError) else start + outcome
+        for outcome, start, stop in self._places():
             yield self.part(start, stop, outcome)
-            start = stop
 
     def part(self, start: int, stop: int, outcome: int | EmbeddbError) -> HitColumns:
         """Those from one place to another, not included, as what was found for one expression."""
@@ -63,15 +60,10 @@ class HitColumns:
 
     def hits(self) -> list[Hits | EmbeddbError]:
         """Those of each expression by themselves, of which no object is made yet."""
-        found: list[Hits | EmbeddbError] = []
-        start = 0
-        for outcome in self.outcomes:
-            if isinstance(outcome, EmbeddbError):
-                found.append(outcome)
-            else:
-                found.append(Hits.of(self, start, start + outcome))
-                start += outcome
-        return found
+        return [
+            outcome if isinstance(outcome, EmbeddbError) else Hits.of(self, start, stop)
+            for outcome, start, stop in self._places()
+        ]
 
     def objects(self) -> Iterator[Hit]:
         """An object for each hit."""
@@ -83,6 +75,14 @@ class HitColumns:
             self.groups or repeat(None),
             self.models or repeat(None),
         )
+
+    def _places(self) -> Iterator[tuple[int | EmbeddbError, int, int]]:
+        """What became of each expression, and from where to where its hits are."""
+        start = 0
+        for outcome in self.outcomes:
+            stop = start if isinstance(outcome, EmbeddbError) else start + outcome
+            yield outcome, start, stop
+            start = stop
 
 
 class Hits(Sequence[Hit]):

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
@@ -96,7 +97,7 @@ def put(
 
         items = _items(sources, prefix, label, of_vectors, show)
         try:
-            stopped = _load(lambda rest: client.put_many(rest, on_progress=show), items)
+            stopped = _load(partial(client.put_many, on_progress=show), items)
         except EmbeddbError:
             tell_how_far()
             raise

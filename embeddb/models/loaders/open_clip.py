@@ -36,6 +36,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image as PilImage
 
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError, PermissionDeniedError
+from embeddb.models.failures import in_a_line
 from embeddb.models.fingerprint import fingerprint, tokenizer_facts
 from embeddb.models.loaders.keys import exactly_one, seeded, take_seed, take_statistics
 from embeddb.models.network import Network, Output
@@ -165,8 +166,7 @@ def _create(
         raise
     except Exception as error:
         # open_clip and the hub's client raise whatever the network, the disk or a file gives them.
-        first = str(error).partition("\n")[0]
-        raise FailedPreconditionError(f"open_clip cannot make {shown}: {first}") from error
+        raise FailedPreconditionError(f"open_clip cannot make {shown}: {in_a_line(error)}") from error
 
 
 def _check_known(architecture: str, pretrained: str) -> None:

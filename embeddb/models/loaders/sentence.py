@@ -25,6 +25,7 @@ import torch
 from PIL import Image as PilImage
 
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError
+from embeddb.models.failures import in_a_line
 from embeddb.models.fingerprint import fingerprint, tokenizer_facts
 from embeddb.models.loaders.keys import exactly_one
 from embeddb.models.network import Network, Output
@@ -125,5 +126,6 @@ def _encoder(path: str, shown: str) -> SentenceTransformer:
         return SentenceTransformer(path, device="cpu", trust_remote_code=False)
     except Exception as error:
         # The library and the hub's client raise whatever the network, the disk or a file gives them.
-        first = str(error).partition("\n")[0]
-        raise FailedPreconditionError(f"sentence-transformers cannot load {shown}: {first}") from error
+        raise FailedPreconditionError(
+            f"sentence-transformers cannot load {shown}: {in_a_line(error)}"
+        ) from error

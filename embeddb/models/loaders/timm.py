@@ -31,6 +31,7 @@ import torch
 from PIL import Image as PilImage
 
 from embeddb.errors import FailedPreconditionError, InvalidArgumentError
+from embeddb.models.failures import in_a_line
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.keys import exactly_one, seeded, take_labels, take_seed, take_statistics
 from embeddb.models.network import Network, Output
@@ -129,8 +130,7 @@ def _create(architecture: str, **options: Any) -> Any:
         return timm.create_model(architecture, **options)
     except Exception as error:
         # timm and its hub client raise whatever the network, the disk or the registry of tags gives them.
-        first = str(error).partition("\n")[0]
-        raise FailedPreconditionError(f"timm cannot make {architecture}: {first}") from error
+        raise FailedPreconditionError(f"timm cannot make {architecture}: {in_a_line(error)}") from error
 
 
 def _pretrained_labels(network: Any) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ from torch.nn.functional import normalize
 from torchvision import transforms
 
 from embeddb.errors import EmbeddbError, FailedPreconditionError, InvalidArgumentError
+from embeddb.models.failures import in_a_line
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.keys import exactly_one, seeded, take_pair, take_seed, take_statistics
 from embeddb.models.network import Network, Output
@@ -215,8 +216,7 @@ def _make(shape: EmbedderShape, pretrained: bool, seed: int | None) -> Embedder:
         raise
     except Exception as error:
         # timm and its hub client raise whatever the network, the disk or the registry of tags gives them.
-        first = str(error).partition("\n")[0]
-        raise FailedPreconditionError(f"timm cannot make {shape.trunk}: {first}") from error
+        raise FailedPreconditionError(f"timm cannot make {shape.trunk}: {in_a_line(error)}") from error
 
 
 def _keep_resolution(trunk: Any) -> None:

@@ -279,10 +279,16 @@ class Approximate:
         chosen = None if allowed is None else selector(allowed)
         parameters = self._parameters(effort, size, chosen, refines=True)
         with self._gate:
+            here = self._places
             # What was added since may lie where the moment has no vectors.
-            if end < self._places:
+            if here > len(moment):
                 return None
-            return self._refinement.search(moment.kept[:end], queries, size, parameters)
+            found, places = self._refinement.search(moment.kept[:here], queries, size, parameters)
+        # Who waited at the gate finds what was added meanwhile, which was to be scanned beside the index.
+        if here > end and (beyond := places >= end).any():
+            found[beyond], places[beyond] = -np.inf, -1
+            return best(found, places, size)
+        return found, places
 
     def _ranked(self, moment: Moment, queries: Floats, size: int, effort: int) -> Places:
         """The living places (q, size) of a moment that rank best by their codes; -1 for none."""

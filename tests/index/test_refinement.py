@@ -136,6 +136,25 @@ def test_a_moment_that_is_older_than_the_index_is_searched_as_it_was() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("queries", [1, 3])
+def test_what_was_added_meanwhile_takes_no_second_call_and_is_left_to_others(queries: int) -> None:
+    vectors = filled(Metric.COSINE)
+    moment, half = vectors.moment(), COUNT // 2
+    approximate = Approximate.train("IVF8,SQ8", moment)
+    approximate.add(moment.vectors[:half])
+    approximate.tune(moment, 0.95)
+    arguments = moment, half, prepared(Metric.COSINE, numbers(queries, 1)), half, 8
+    wanted = approximate.search(*arguments)
+    approximate.add(moment.vectors[half:])
+    with (
+        patch.object(Approximate, "_candidates", side_effect=AssertionError("two calls")),
+        patch.object(Tuned, "shortlist", return_value=(2.0, 0)),
+    ):
+        found, places = approximate.search(*arguments)
+    np.testing.assert_array_equal(found, wanted[0])
+    np.testing.assert_array_equal(places, wanted[1])
+
+
 def test_an_index_that_grows_between_two_looks_finds_what_lives() -> None:
     """The second look, for those that found too few among the dead, has more places than the first had."""
     vectors = filled(Metric.COSINE, COUNT)

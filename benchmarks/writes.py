@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from typing import Literal
 
@@ -173,22 +173,25 @@ def without_pause(search: Callable[[], object], goes_on: Callable[[], bool]) -> 
 def as_they_arrive(search: Callable[[], object], goes_on: Callable[[], bool]) -> list[float]:
     """How long searches take, in seconds, that are due at a fixed rate, each from when it was due.
 
-    One that is late delays no other. The caller above asks least while answers take long, and so hardly sees
+    Of as many callers as may be late at once each takes the next that is due, and waits for its time, so that
+    one that is late delays no other. The caller above asks least while answers take long, and so hardly sees
     it: G. Tene's "coordinated omission".
     """
-    begun = time.perf_counter()
+    begun, numbers = time.perf_counter(), count()
 
-    def wait(due: float) -> float:
-        search()
-        return time.perf_counter() - due
+    def call() -> list[float]:
+        waits = []
+        while True:
+            due = begun + next(numbers) / ARRIVALS
+            time.sleep(max(0.0, due - time.perf_counter()))
+            if not goes_on():
+                return waits
+            search()
+            waits.append(time.perf_counter() - due)
 
     with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-        waits = []
-        while goes_on():
-            due = begun + len(waits) / ARRIVALS
-            time.sleep(max(0.0, due - time.perf_counter()))
-            waits.append(pool.submit(wait, due))
-        return [each.result() for each in waits]
+        callers = [pool.submit(call) for _ in range(MOST_AT_ONCE)]
+        return [wait for caller in callers for wait in caller.result()]
 
 
 def going_on(seconds: float) -> Callable[[], bool]:

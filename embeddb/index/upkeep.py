@@ -43,8 +43,9 @@ COPIED_AT_ONCE = 8192
 RECEIVE_DELAY = 1.0
 # So many vectors that were added are no longer scanned, while the rest of them is added.
 COVERED_AT_ONCE = 1024
-# Who puts waits while more than so many are not added yet, and while others are: each search scans them all.
-HELD_BACK_TAIL = 4096
+# Who puts waits while more than so many are not added yet, and while others are: each search scans them all,
+# by one call as long as there are no more than `embeddb.index.tail.MOST_PLACES` with a batch on top.
+HELD_BACK_TAIL = 3072
 # Nobody waits for more than so many times as many to be added as he put.
 HELD_BACK_TIMES = 2
 # After so many seconds, vectors that could not be read from storage are asked for again.

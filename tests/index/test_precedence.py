@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,14 +72,17 @@ def test_nobody_waits_for_those_who_stay(monkeypatch: pytest.MonkeyPatch) -> Non
         first.give_way()
 
 
-def test_after_precedence_there_is_none_for_as_long(long: None) -> None:
+def test_after_precedence_there_is_none_for_as_long(long: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(precedence, "time", SimpleNamespace(perf_counter=lambda: now))
     first = Precedence()
     with first:
-        time.sleep(0.5)
+        now += 0.5
+    now += 0.4
     with first:
         # Would wait for ever, as who is inside is this thread.
         first.give_way()
-    time.sleep(0.6)
+    now += 0.2
     with first:
         behind = begun(first.give_way)
         assert waits(behind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -115,7 +115,8 @@ class Ingest:
         """Embed items and begin to write them.
 
         A caller that begins another batch before this one is written must see to it that the two share no id.
-        Where an id occurs twice in this one, all of it is written when this returns.
+        Where an id occurs twice in this one, all of it is written when this returns; beside searches, so is
+        one without contents.
 
         Returns:
             Waits until they are durable and searchable, and gives what `put` does.
@@ -145,6 +146,9 @@ class Ingest:
         if not self._settings.keep_payloads:
             puts = [put._replace(payload=None) for put in puts]
         writing = self._store.begin_write(puts) if puts else None
+        if writing is not None and given and searches.came_lately:
+            # To prepare the next batch meanwhile would take one more thread, and searches wait for its core.
+            wait([writing])
         return partial(self._finish, items, outcomes, puts, writing)
 
     def _put_ends(self, items: Sequence[PutItem]) -> PutResults:

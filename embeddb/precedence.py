@@ -8,6 +8,7 @@ search, and let it end first.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,8 @@ T = TypeVar("T")
 MOST_SECONDS = 0.005
 # Work of one to three microseconds an item looks after so many items.
 EVERY = 32
+# Where somebody searched, others are expected to for so many seconds.
+LATELY_SECONDS = 1.0
 
 
 class Precedence:
@@ -37,11 +40,14 @@ class Precedence:
         # Since when and until when those inside have precedence, 0 for nobody, and from when on newcomers may
         # have it; in seconds of `time.perf_counter`.
         self._since = self._until = self._again = 0.0
+        # When the last one came in, by the same clock.
+        self._last = -math.inf
 
     def __enter__(self) -> None:
         with self._changed:
+            now = self._last = time.perf_counter()
             self._inside += 1
-            if self._inside == 1 and (now := time.perf_counter()) >= self._again:
+            if self._inside == 1 and now >= self._again:
                 self._since, self._until = now, now + MOST_SECONDS
 
     def __exit__(self, *_: object) -> None:
@@ -52,6 +58,11 @@ class Precedence:
                 self._again = now + min(now, self._until) - self._since
                 self._until = 0.0
                 self._changed.notify_all()
+
+    @property
+    def came_lately(self) -> bool:
+        """Whether somebody is inside, or came in within the last `LATELY_SECONDS`."""
+        return self._inside > 0 or time.perf_counter() < self._last + LATELY_SECONDS
 
     def give_way(self) -> None:
         """Return when nobody has precedence, at most `MOST_SECONDS` later.

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import embeddb
 from embeddb import precedence
+from embeddb.collection import BATCH_ITEMS
 from embeddb.errors import EmbeddbError
 from embeddb.options import Effort
 from embeddb.precedence import EVERY, Precedence, searches
 from embeddb.query import CollectionSettings, PutItem, Search, Vector
+from embeddb.storage.group_commit import GroupCommit
 
 SECONDS = 20
 DIMENSION = 8
@@ -88,6 +91,54 @@ def test_after_precedence_there_is_none_for_as_long(long: None, monkeypatch: pyt
         assert waits(behind)
     behind.join(SECONDS)
     assert not behind.is_alive()
+
+
+def test_who_came_lately_is_expected_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.5
+    monkeypatch.setattr(precedence, "time", SimpleNamespace(perf_counter=lambda: now))
+    first = Precedence()
+    assert not first.came_lately
+    with first:
+        now += 100
+        assert first.came_lately
+    assert not first.came_lately
+    with first:
+        pass
+    now += 0.9
+    assert first.came_lately
+    now += 0.2
+    assert not first.came_lately
+
+
+def test_beside_searches_one_batch_is_written_before_the_next_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = GroupCommit._commit_group
+
+    def late(*arguments: Any) -> None:
+        time.sleep(0.2)
+        commit(*arguments)
+
+    monkeypatch.setattr(GroupCommit, "_commit_group", late)
+    vectors = np.random.default_rng(0).normal(size=(2 * BATCH_ITEMS, DIMENSION)).astype(np.float32)
+    there: list[int] = []
+
+    def stream(name: str) -> Iterator[PutItem]:
+        for number, vector in enumerate(vectors):
+            if number == BATCH_ITEMS:
+                there.append(collection.info().items)
+            yield PutItem(f"{name}-{number}", None, {}, {"given": vector})
+
+    with embeddb.open(tmp_path) as database:
+        database.register_model("given", {"loader": "vectors", "dimension": DIMENSION})
+        collection = database.create_collection("c", ["given"])
+        monkeypatch.setattr(precedence, "LATELY_SECONDS", 10 * SECONDS)
+        collection.search(vectors[0])
+        collection.put_many(stream("beside"))
+        monkeypatch.setattr(precedence, "LATELY_SECONDS", 0)
+        collection.put_many(stream("alone"))
+        assert there == [BATCH_ITEMS, 2 * BATCH_ITEMS]
+        assert collection.info().items == 4 * BATCH_ITEMS
 
 
 def test_many_items_give_way_and_a_few_do_not(long: None) -> None:

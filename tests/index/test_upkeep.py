@@ -94,15 +94,15 @@ def test_the_dead_are_swept_out_of_lists(
 ) -> None:
     monkeypatch.setattr("embeddb.index.policy.HNSW_MINIMUM", 1000)
     index = make(factory)
-    vectors = clustered(8000, seed=0)
-    add(index, 0, vectors[:6000])
-    add(index, 6000, vectors[6000:], removed=np.arange(0, 1500))
-    assert len(approximate(index)) == 8000
-    assert approximate(index).index.ntotal == (6500 if swept else 8000)
+    vectors = clustered(4000, seed=0)
+    add(index, 0, vectors[:2800])
+    add(index, 2800, vectors[2800:], removed=np.arange(0, 700))
+    assert len(approximate(index)) == 4000
+    assert approximate(index).index.ntotal == (3300 if swept else 4000)
     assert (
-        index.search(vectors[1500:], 1, effort=Effort.ACCURACY)[1][:, 0] == np.arange(1500, 8000)
+        index.search(vectors[700:], 1, effort=Effort.ACCURACY)[1][:, 0] == np.arange(700, 4000)
     ).mean() > 0.97
-    assert index.search(vectors[:1500], 10)[1].min() >= 1500
+    assert index.search(vectors[:700], 10)[1].min() >= 700
     assert len(builds) == 1
 
 

@@ -66,8 +66,8 @@ def test_changed_weights_are_refused_by_name_and_the_others_serve(tmp_path: Path
     (tmp_path / "models").mkdir()
     torch.save(network.state_dict(), tmp_path / "models" / "net.pt")
     with embeddb.open(tmp_path / "data", models=settings) as database:
-        database.register_model("changed", spec)
-        database.register_model("kept", SPECS["timm"])
+        database.register_model("changed", spec, EXACT)
+        database.register_model("kept", SPECS["timm"], EXACT)
     with torch.no_grad():
         network.layer1[0].bn1.bias += 1e-3
     torch.save(network.state_dict(), tmp_path / "models" / "net.pt")

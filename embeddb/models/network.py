@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,7 +11,18 @@ from PIL import Image as PilImage
 
 from embeddb.query import Modality
 
-__all__ = ["CompilableNetwork", "ImageTextNetwork", "Network", "Output", "ReentrantNetwork"]
+__all__ = [
+    "CompilableNetwork",
+    "ImageTextNetwork",
+    "Network",
+    "Output",
+    "ReentrantNetwork",
+    "Resize",
+    "ResizingNetwork",
+]
+
+Resize = Callable[[PilImage.Image], PilImage.Image]
+"""An RGB picture to one of another size."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,18 @@ class ReentrantNetwork(Protocol):
     """
 
     reentrant: bool
+
+
+@runtime_checkable
+class ResizingNetwork(Protocol):
+    """What a network also has whose `prepare` begins with resizing a picture.
+
+    Attributes:
+        resize: to the same size in less time, rounding some numbers otherwise; the runtime does so before
+            `prepare` where it reduces the precision. None where there is nothing faster.
+    """
+
+    resize: Resize | None
 
 
 class Network(Protocol):

@@ -25,7 +25,13 @@ from embeddb.models.compilation import Compiled, check_compilable
 from embeddb.models.cores import Cores
 from embeddb.models.failures import in_a_line
 from embeddb.models.folding import fold_batch_norms
-from embeddb.models.network import CompilableNetwork, Network, Output, ReentrantNetwork
+from embeddb.models.network import (
+    CompilableNetwork,
+    Network,
+    Output,
+    ReentrantNetwork,
+    ResizingNetwork,
+)
 from embeddb.models.packing import Packed, can_pack
 from embeddb.models.probe import in_turns, least_centred_cosine, least_cosine, probes, seconds, warm_up
 from embeddb.models.way import DTYPES, Way, eager_ways, find_device, machine
@@ -82,6 +88,7 @@ class Runner:
         self._name = name
         self._network = network
         self._max_batch = max_batch
+        self._resize = network.resize if isinstance(network, ResizingNetwork) else None
         self._device = find_device(options.device)
         # Work of different models overlaps on a GPU only where it is in different streams.
         self._stream: torch.cuda.Stream | None = None
@@ -117,6 +124,9 @@ class Runner:
         Raises:
             ResourceExhaustedError: the device's memory has no room for it.
         """
+        # In float32, the pixels are those of the model's own library to the last bit.
+        if self._resize and self._way.precision is not Precision.FLOAT32 and not isinstance(content, str):
+            content = self._resize(content)
         prepared = self._network.prepare(content)
         if not isinstance(prepared, torch.Tensor):
             return prepared

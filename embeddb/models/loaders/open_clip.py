@@ -40,6 +40,7 @@ from embeddb.models.failures import in_a_line
 from embeddb.models.fingerprint import fingerprint, tokenizer_facts
 from embeddb.models.loaders.keys import exactly_one, seeded, take_seed, take_statistics
 from embeddb.models.network import Network, Output
+from embeddb.models.resizing import quick_resize
 from embeddb.models.spec import Spec, model_file, model_folder
 from embeddb.query import Modality
 from embeddb.settings import ModelSettings
@@ -75,6 +76,7 @@ class OpenClipNetwork:
         self._tokenizing = threading.Lock()
         preprocess = network.visual.preprocess_cfg
         self._transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
+        self.resize = quick_resize(self._transform)
         self.logit_scale = float(network.logit_scale.detach().exp())
         bias = getattr(network, "logit_bias", None)
         self.logit_bias = None if bias is None else float(bias.detach())

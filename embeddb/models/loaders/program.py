@@ -37,6 +37,7 @@ from embeddb.models.failures import in_a_line
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.keys import take_labels, take_pair
 from embeddb.models.network import Network, Output
+from embeddb.models.resizing import quick_resize
 from embeddb.models.spec import Spec, model_file
 from embeddb.query import Modality
 from embeddb.settings import ModelSettings
@@ -72,6 +73,7 @@ class ProgramNetwork:
         self.labels = tuple(labels)
         self.fingerprint = identity
         self._transform = transform
+        self.resize = quick_resize(transform)
         self._logits = logits
         self.dimension = self._probe()
 

@@ -101,6 +101,7 @@ class StarterNetwork:
 
     def __init__(self, classifier: TimmNetwork, sentences: _SentenceEncoder) -> None:
         self._classifier = classifier
+        self.resize = classifier.resize
         self._sentences = sentences
         names = sentences.encode(classifier.labels)
         mean = names.mean(dim=0)

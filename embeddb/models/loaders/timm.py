@@ -35,6 +35,7 @@ from embeddb.models.failures import in_a_line
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.keys import exactly_one, seeded, take_labels, take_seed, take_statistics
 from embeddb.models.network import Network, Output
+from embeddb.models.resizing import quick_resize
 from embeddb.models.spec import Spec, model_file
 from embeddb.models.weights import load_by_name, load_in_order, read_state_dict
 from embeddb.query import Modality
@@ -68,6 +69,7 @@ class TimmNetwork:
         self.labels = tuple(labels)
         config = timm.data.resolve_model_data_config(network) | statistics
         self._transform = timm.data.create_transform(**config, is_training=False)
+        self.resize = quick_resize(self._transform)
         # The head may widen the features (MobileNetV3 does), so the network itself is asked for their size.
         blank = torch.zeros(config["input_size"])
         self.dimension = self.forward(Modality.IMAGE, [blank]).features.shape[1]

@@ -28,6 +28,7 @@ from embeddb.errors import FailedPreconditionError, InvalidArgumentError
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.keys import seeded, take_labels, take_seed
 from embeddb.models.network import Network, Output
+from embeddb.models.resizing import quick_resize
 from embeddb.models.spec import Spec, model_file
 from embeddb.models.weights import load_by_name, read_state_dict
 from embeddb.query import Modality
@@ -56,6 +57,7 @@ class TorchvisionNetwork:
 
     def __init__(self, network: Any, weights: Any, labels: Sequence[str], facts: dict[str, Any]) -> None:
         self._transform = weights.transforms()
+        self.resize = quick_resize(self._transform)
         self.fingerprint = fingerprint(network.state_dict(), facts | {"transform": repr(self._transform)})
         classifier = _cut(network)
         self.module: Any = torch.nn.ModuleList([network, classifier]).eval()

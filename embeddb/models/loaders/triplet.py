@@ -48,6 +48,7 @@ from embeddb.models.failures import in_a_line
 from embeddb.models.fingerprint import fingerprint
 from embeddb.models.loaders.keys import exactly_one, seeded, take_pair, take_seed, take_statistics
 from embeddb.models.network import Network, Output
+from embeddb.models.resizing import quick_resize
 from embeddb.models.spec import Spec, model_file
 from embeddb.models.weights import load_by_name, read_state_dict, rename
 from embeddb.query import Modality
@@ -149,6 +150,7 @@ class TripletNetwork:
         self.compilable = [(embedder, "forward")]
         self.dimension = embedder.dimension
         self._transform = evaluation_transform(shape.size, statistics)
+        self.resize = quick_resize(self._transform)
         self._flip = flip
         transform = repr(self._transform)
         facts = {"loader": "triplet", "shape": vars(shape), "transform": transform, "flip": flip}

@@ -6,6 +6,7 @@ that also decode images and serve calls, that is some hundred waits in each batc
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -27,10 +28,12 @@ class Cores:
 
     Args:
         name: what the threads' names begin with.
+        max_part: most inputs of a part; there are several for each thread where a batch has more.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, max_part: int) -> None:
         self._count = torch.get_num_threads()
+        self._max_part = max_part
         self._pool = ThreadPoolExecutor(self._count, f"{name}-core")
         self._begin()
 
@@ -39,7 +42,7 @@ class Cores:
         return len(prepared) >= self._count * MIN_PART
 
     def divide(self, run: Callable[[Sequence[Any]], Output], prepared: Sequence[Any]) -> Output:
-        """Run a batch in as many equal parts as there are threads.
+        """Run a batch in parts of about the same size, as many for each thread.
 
         Args:
             run: gives the features and probabilities of a part, on the CPU; it is called on all threads at
@@ -49,7 +52,8 @@ class Cores:
         Raises:
             Exception: the first that a part raised, once all have ended.
         """
-        ends = [len(prepared) * number // self._count for number in range(self._count + 1)]
+        count = self._count * math.ceil(len(prepared) / (self._count * self._max_part))
+        ends = [len(prepared) * number // count for number in range(count + 1)]
         parts = [self._pool.submit(run, prepared[start:end]) for start, end in pairwise(ends)]
         wait(parts)
         outputs = [part.result() for part in parts]

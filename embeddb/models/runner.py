@@ -52,6 +52,10 @@ MAX_CHANGE = 0.05
 """Of an input's features alone and among others, as a part of their length. Rounding changes them by less; to
 drop a tenth of them (and multiply the others by 10 / 9) changes them by sqrt(0.1 / 0.9), a third.
 """
+MAX_CONVOLUTIONAL_PART = 8
+"""Most inputs that a core takes at once through a network of convolutions. Their weights are soon read, and
+activations of more inputs outgrow the caches, and what the C library keeps of the memory that was freed.
+"""
 # A way is taken over a plainer one only if it is faster by this factor: less may be noise.
 MIN_GAIN = 1.05
 # Raised when another way of choosing, or of running, is to choose anew.
@@ -109,7 +113,7 @@ class Runner:
         # Compiled code has the number of its threads built in.
         reentrant = isinstance(network, ReentrantNetwork) and network.reentrant and not self._way.compiled
         if reentrant and self._device.type == "cpu" and torch.get_num_threads() > 1:
-            self._cores = Cores(name)
+            self._cores = Cores(name, MAX_CONVOLUTIONAL_PART if self._way.channels_last else max_batch)
 
     @property
     def running(self) -> Running:

@@ -15,7 +15,7 @@ from embeddb.models.runner import Runner
 from embeddb.query import Modality, Precision, RunOptions
 from tests.models.networks import Means
 
-THREADS = 3
+THREADS, MAX_PART = 3, 5
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cores]:
     """Three, however many the machine has."""
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
-    cores = Cores("divided")
+    cores = Cores("divided", MAX_PART)
     yield cores
     cores.close()
     torch.set_num_threads(before)
@@ -34,10 +34,19 @@ def doubled(part: Sequence[torch.Tensor]) -> Output:
     return Output(2 * batch, batch.softmax(dim=1))
 
 
-@pytest.mark.parametrize("count", [THREADS, 10, 32])
-def test_parts_are_put_together_in_order(cores: Cores, count: int) -> None:
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(THREADS, [1] * 3), (10, [3, 3, 4]), (15, [5] * 3), (16, [2, 2, 3, 3, 3, 3])]
+)
+def test_parts_are_put_together_in_order(cores: Cores, count: int, sizes: Sequence[int]) -> None:
     batch = list(torch.arange(2.0 * count).reshape(count, 2))
-    output = cores.divide(doubled, batch)
+    seen: list[int] = []
+
+    def run(part: Sequence[torch.Tensor]) -> Output:
+        seen.append(len(part))
+        return doubled(part)
+
+    output = cores.divide(run, batch)
+    assert sorted(seen) == sizes
     assert torch.equal(output.features, doubled(batch).features)
     assert output.probabilities is not None
     assert torch.equal(output.probabilities, torch.stack(batch).softmax(dim=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -107,6 +108,32 @@ def test_only_networks_that_allow_it_run_on_several_threads() -> None:
     divided = runner.forward(Modality.IMAGE, inputs)
     assert [size for _, size in network.runs] == [MIN_PART] * THREADS
     assert torch.equal(divided.features, whole.features)
+    runner.close()
+
+
+class Chosen(dict[str, dict[str, Any]]):
+    """What was chosen before, whatever for."""
+
+    def __init__(self, **way: Any) -> None:
+        super().__init__()
+        self._way = way
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        return self._way
+
+
+@pytest.mark.usefixtures("cores")
+@pytest.mark.parametrize(("channels_last", "sizes"), [(False, [12] * 3), (True, [6] * 6)])
+def test_networks_of_convolutions_get_fewer_at_once(channels_last: bool, sizes: Sequence[int]) -> None:
+    network, choices = Means(), Chosen(precision="float32", channels_last=channels_last)
+    network.reentrant = True  # type: ignore[attr-defined]
+    runner = Runner("parts", network, RunOptions(), 64, choices)
+    network.forget()
+    runner.forward(Modality.IMAGE, [torch.zeros(3)] * 36)
+    assert [size for _, size in network.runs] == sizes
     runner.close()
 
 

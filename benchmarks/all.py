@@ -54,7 +54,7 @@ STEPS = {
     "search_1000000": Step(
         ("search_service.py", "--vectors", "1000000", "--only", "embeddb", "--only", "FAISS IVF"), 12
     ),
-    "growth": Step(("growth.py",), 12),
+    "growth": Step(("growth.py",), 60),
     "index": Step(("index.py", "--vectors", "200000"), 8),
     "threshold": Step(("threshold.py",), 6),
     "million": Step(("million.py",), 12),

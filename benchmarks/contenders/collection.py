@@ -8,7 +8,7 @@ from typing import Any
 from contenders import Floats, K
 from embeddb.errors import EmbeddbError, or_raise
 from embeddb.options import Effort
-from embeddb.query import CollectionSettings, Hits, PutItem, Search
+from embeddb.query import CollectionSettings, Encoding, Hits, PutItem, Search
 
 __all__ = ["NAME", "OneCollection", "numbers", "question"]
 
@@ -20,15 +20,16 @@ class OneCollection:
     """The settings of one collection, and how it is made and filled.
 
     Args:
-        index: the collection's setting of that name.
+        index, encoding: the collection's settings of these names.
     """
 
     # As many as Chroma is given: one `put_many` sends a thousand while another thousand is written.
     batch = 5000
     efforts = tuple(range(len(EFFORTS)))
 
-    def __init__(self, index: str) -> None:
+    def __init__(self, index: str, encoding: Encoding = Encoding.FLOAT32) -> None:
         self._index = index
+        self._encoding = encoding
         self._effort = EFFORTS[0]
 
     def look(self, effort: int) -> None:
@@ -37,7 +38,8 @@ class OneCollection:
     def make(self, database: Any, dimension: int) -> None:
         """Make the collection, in a database or on a server."""
         database.register_model("given", {"loader": "vectors", "dimension": dimension})
-        database.create_collection(NAME, ["given"], CollectionSettings(index=self._index))
+        settings = CollectionSettings(index=self._index, encoding=self._encoding)
+        database.create_collection(NAME, ["given"], settings)
 
     @staticmethod
     def fill(collection: Any, first: int, vectors: Floats) -> None:

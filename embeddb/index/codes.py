@@ -19,7 +19,7 @@ import numpy.typing as npt
 from embeddb.index.faiss_search import faiss_search, selector, view
 from embeddb.index.gpu import Gpu
 from embeddb.index.shortlist import Shortlist
-from embeddb.index.vectors import GROWTH, Allowed, grown
+from embeddb.index.vectors import GROWTH, Allowed, roomy
 
 if TYPE_CHECKING:
     import torch
@@ -110,9 +110,7 @@ class Codes:
         self._start = self._end = 0
         self._error = 0.0
         self._coder = _quantizer(vectors.shape[1])
-        # Memory of the processor that is not used costs nothing, and there is more when it is wanted.
-        expected = len(vectors) if gpu is None else int(len(vectors) * GROWTH)
-        self._codes = self._room(max(expected, FIRST_CAPACITY))
+        self._codes = self._room(max(len(vectors), FIRST_CAPACITY))
         for start in range(0, len(vectors), FIRST_CAPACITY):
             self.append(vectors[start : start + FIRST_CAPACITY])
 
@@ -123,9 +121,7 @@ class Codes:
         """Code the vectors (n, d) of the next places, one at least."""
         needed = len(self) + len(vectors)
         if self._start + needed > len(self._codes):
-            size = self._coder.sa_code_size()
-            # A GPU's memory is taken, used or not.
-            self._move(int(GROWTH * needed) if self.gpu is not None else grown(len(self), needed, size))
+            self._move(needed)
         exact = vectors.astype(np.float32, copy=False)
         codes = self._coder.sa_encode(exact)
         off = self._coder.sa_decode(codes)
@@ -147,16 +143,19 @@ class Codes:
         """The codes as they are now."""
         return CodeMoment(self.first, self._codes[self._start : self._end], self._error, self.gpu)
 
-    def _move(self, capacity: int) -> None:
-        """Have the codes at the start of memory of their own, with room for so many."""
-        codes = self._room(capacity)
+    def _move(self, needed: int) -> None:
+        """Have the codes at the start of memory of their own, with room for those needed and more."""
+        codes = self._room(needed)
         codes[: len(self)] = self._codes[self._start : self._end]
         self._codes, self._start, self._end = codes, 0, len(self)
 
-    def _room(self, count: int) -> Any:
-        """Memory for so many codes (count, 2 d) uint8: an array, or a tensor on the GPU."""
-        shape = count, self._coder.sa_code_size()
-        return np.empty(shape, np.uint8) if self.gpu is None else self.gpu.room(*shape)
+    def _room(self, needed: int) -> Any:
+        """Memory for the codes needed and more (n, 2 d) uint8: an array, or a tensor on the GPU."""
+        size = self._coder.sa_code_size()
+        if self.gpu is None:
+            return roomy(needed, size, np.uint8)
+        # Its memory is taken, used or not.
+        return self.gpu.room(int(GROWTH * needed), size)
 
 
 def _quantizer(dimension: int) -> faiss.IndexScalarQuantizer:

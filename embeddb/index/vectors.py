@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,7 @@ from embeddb.index.coming import Coming, Source, ahead
 from embeddb.index.metric import prepared
 from embeddb.query import Metric
 
-__all__ = ["GROWTH", "Allowed", "Moment", "Vectors", "grown"]
+__all__ = ["GROWTH", "Allowed", "Moment", "Vectors", "roomy"]
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -23,10 +25,13 @@ Places = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint8]
 
 FIRST_CAPACITY = 1024
-# Pages that were never touched take no memory, so that room is cheap, and copies are not: there is room for
-# four times as many, up to so much, and from there on for half as many again.
+# Pages that were never touched take no memory, so that room is cheap. Copies are not: what was copied stays in
+# memory while somebody reads it, and an index is built from it for minutes. So there is room for four times as
+# many up to so much, and then for all that the machine's memory holds.
 GROWTH, MOST_GROWTH = 1.5, 4
 CHEAP_BYTES = 1 << 30
+# Linux refuses what is more than all of its memory.
+MOST_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8 * 7
 MAX_ROWS_A_PLACE = 16
 UNIT_LENGTH = 1.001
 """No vector of unit length is longer, once it was rounded to float16."""
@@ -211,8 +216,7 @@ class Vectors:
         self._bias: Floats | None = np.empty(0, np.float32) if metric is Metric.L2 else None
         self._alive: Bits = np.zeros(0, np.uint8)
         self._coming: Coming | None = None
-        capacity = max(capacity, FIRST_CAPACITY)
-        self._grow(grown(capacity, capacity, dimension * self.dtype.itemsize))
+        self._grow(max(capacity, FIRST_CAPACITY))
 
     @property
     def living(self) -> int:
@@ -233,7 +237,7 @@ class Vectors:
         """
         end = self.count + len(rows)
         if end > len(self._rows):
-            self._grow(grown(len(self._rows), end, self._vectors.strides[0]))
+            self._grow(end)
         self._rows[self.count : end] = rows
         places = np.arange(self.count, end)
         self._longest = max(self._longest, self._put(places, vectors))
@@ -302,9 +306,12 @@ class Vectors:
     def bury(self, rows: Rows) -> None:
         """Mark rows as dead; those that are not here, or dead already, are passed over."""
         places = self.moment().places(np.unique(rows))
-        # A copy, so that a search sees all of an update or nothing; it is an eighth of a byte a place.
-        self._alive = self._alive.copy()
-        np.bitwise_and.at(self._alive, places >> 3, ~_bit(places))
+        # A copy, so that a search sees all of an update or nothing; it is an eighth of a byte a place. Of
+        # what only has room, nothing is touched.
+        alive, used = np.zeros_like(self._alive), self.count // 8 + 1
+        alive[:used] = self._alive[:used]
+        np.bitwise_and.at(alive, places >> 3, ~_bit(places))
+        self._alive = alive
         self.dead += len(places)
 
     def _put(self, places: Places, vectors: Floats) -> float:
@@ -327,33 +334,42 @@ class Vectors:
         """All places as they are now."""
         n = self.count
         bias = None if self._bias is None else self._bias[:n]
-        living = Allowed(self._alive, self.living)
+        living = Allowed(self._alive[: n // 8 + 1], self.living)
         return Moment(
             self.metric, self._rows[:n], self._vectors[:n], bias, living, self._longest, self._coming
         )
 
-    def _grow(self, capacity: int) -> None:
+    def _grow(self, needed: int) -> None:
         n = self.count
-        rows, vectors, alive = self._rows, self._vectors, self._alive
-        self._rows = np.empty(capacity, np.int64)
-        self._rows[:n] = rows[:n]
         # Not zeros, for which numpy asks for no large pages: to fill small ones takes a start a third longer.
-        self._vectors = np.empty((capacity, self.dimension), self.dtype)
-        self._vectors[:n] = vectors[:n]
-        self._alive = np.zeros(capacity // 8 + 1, np.uint8)
-        self._alive[: len(alive)] = alive
+        vectors = roomy(needed, self.dimension, self.dtype)
+        capacity = len(vectors)
+        vectors[:n] = self._vectors[:n]
+        rows, alive = np.empty(capacity, np.int64), np.zeros(capacity // 8 + 1, np.uint8)
+        rows[:n] = self._rows[:n]
+        alive[: len(self._alive)] = self._alive
         if self._bias is not None:
-            self._bias = np.concatenate([self._bias[:n], np.zeros(capacity - n, np.float32)])
+            bias = np.empty(capacity, np.float32)
+            bias[:n] = self._bias[:n]
+            self._bias = bias
+        self._rows, self._vectors, self._alive = rows, vectors, alive
 
 
-def grown(capacity: int, needed: int, size: int) -> int:
-    """How many places to make room for where the room for `capacity` is too small for those needed.
+def roomy(needed: int, width: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Room for those places that are needed now, and for more: (n, width), of any numbers."""
+    dtype = np.dtype(dtype)
+    try:
+        return np.empty((grown(needed, width * dtype.itemsize), width), dtype)
+    except MemoryError:
+        # The system promises only what it has, or the process may not have so much.
+        return np.empty((int(GROWTH * needed), width), dtype)
 
-    Args:
-        size: of a place, in bytes.
-    """
-    cheap = min(MOST_GROWTH * capacity, capacity + CHEAP_BYTES // size)
-    return max(needed, int(GROWTH * capacity), cheap)
+
+def grown(needed: int, size: int) -> int:
+    """How many places to make room for where so many are needed, of `size` bytes each."""
+    if needed * size < CHEAP_BYTES:
+        return min(MOST_GROWTH * needed, needed + CHEAP_BYTES // size)
+    return max(int(GROWTH * needed), MOST_BYTES // size)
 
 
 def _places_of(known: Rows, rows: Rows) -> Places:

@@ -191,7 +191,7 @@ def test_what_is_written_meanwhile_is_seen(storage: Gated) -> None:
 def test_a_write_that_needs_more_room_waits_for_what_is_coming(
     storage: Gated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "grown", lambda capacity, needed, size: needed)
+    monkeypatch.setattr(vectors, "grown", lambda needed, size: needed)
     monkeypatch.setattr(upkeep, "RECEIVE_DELAY", 3600.0)
     index = storage.open()
     with ThreadPoolExecutor(1) as other:
@@ -210,7 +210,7 @@ def test_a_write_that_needs_more_room_waits_for_what_is_coming(
 def test_a_start_has_room_for_the_dead_of_the_snapshot_too(
     storage: Gated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vectors, "grown", lambda capacity, needed, size: needed)
+    monkeypatch.setattr(vectors, "grown", lambda needed, size: needed)
     # A crash came after most had been put again.
     storage.stored = dict(zip(range(1500, 3000), VECTORS[1500:], strict=True))
     opener = threading.Thread(target=lambda: opened.append(storage.open()), daemon=True)
@@ -347,7 +347,7 @@ def test_storage_that_failed_is_asked_again(storage: Gated, monkeypatch: pytest.
 
 
 def test_writes_go_on_where_storage_failed(storage: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vectors, "grown", lambda capacity, needed, size: needed)
+    monkeypatch.setattr(vectors, "grown", lambda needed, size: needed)
     index = storage.open()
     storage.fails = True
     storage.gate.set()

@@ -25,9 +25,9 @@ Places = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint8]
 
 FIRST_CAPACITY = 1024
-# Pages that were never touched take no memory, so that room is cheap. Copies are not: what was copied stays in
-# memory while somebody reads it, and an index is built from it for minutes. So there is room for four times as
-# many up to so much, and then for all that the machine's memory holds.
+# Pages that were never touched take no memory, so that room is cheap. Copies are not: what was copied stays
+# in memory while somebody reads it, and an index is built from it for minutes. So there is room for four
+# times as many up to so much, and then for all that the machine's memory holds.
 GROWTH, MOST_GROWTH = 1.5, 4
 CHEAP_BYTES = 1 << 30
 # Linux refuses what is more than all of its memory.

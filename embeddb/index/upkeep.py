@@ -36,6 +36,9 @@ KEPT_DEAD_SHARE = 0.05
 MAX_UNSAVED_GROWTH = 1.25
 # So many vectors are scanned beside an approximate index before they are added to it.
 MAX_TAIL = 1024
+# Where more than such a share is not added yet, that is done before the index is built anew: until then every
+# search scans it, and its codes take as much memory as the vectors, or half of it.
+MAX_TAIL_SHARE = 0.1
 # Vectors are being loaded while there are so many times as many after so many seconds.
 LOAD_GROWTH, LOAD_SECONDS = 1.01, 0.5
 COPIED_AT_ONCE = 8192
@@ -201,12 +204,14 @@ class Upkeep:
         if approximate is None:
             return None if wanted is None else self._build_first
         outgrown = wanted != approximate.factory and count - dead > MAX_GROWTH * approximate.tuned.built_for
-        if outgrown or approximate.tuned.drift > MAX_DRIFT:
+        untuned, tail = self._untuned(approximate), count - len(approximate)
+        can_add = tail > MAX_TAIL and untuned < MAX_UNTUNED_LOAD
+        is_behind = can_add and tail > MAX_TAIL_SHARE * count
+        if (outgrown or approximate.tuned.drift > MAX_DRIFT) and not is_behind:
             return self._rebuild
         if approximate.sweepable and dead - approximate.swept > KEPT_DEAD_SHARE * count:
             return self._sweep
-        untuned = self._untuned(approximate)
-        if count - len(approximate) > MAX_TAIL and untuned < MAX_UNTUNED_LOAD:
+        if can_add:
             return self._add_tail
         if untuned <= MAX_UNTUNED_GROWTH:
             return None

@@ -15,6 +15,7 @@ import pytest
 
 from embeddb.index import IndexPolicy, SpaceIndex, recall
 from embeddb.index.approximate import Approximate
+from embeddb.index.vectors import Moment
 from embeddb.options import Effort
 from embeddb.query import Encoding
 from tests.index import clusters
@@ -84,6 +85,32 @@ def test_an_index_that_its_vectors_have_left_is_built_anew(make: Make, builds: l
         add(index, 5000 + 1000 * part, clustered(1000, seed=part, place=3.0))
     assert len(builds) == 2
     assert recall_at_10(index, clustered(200, seed=50, place=3.0)) > 0.93
+
+
+def test_what_came_during_a_build_is_added_before_the_next_one(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embeddb.index.policy.EXACT_ALWAYS", 1000)
+    monkeypatch.setattr("embeddb.index.policy.EXACT_NUMBERS", 0)
+    index = make("auto")
+    add(index, 0, clustered(2000, seed=0))
+    trained, may, begun, behind = Approximate.train, threading.Event(), threading.Event(), []
+
+    def train(factory: str, moment: Moment) -> Approximate:
+        behind.append((len(moment), len(moment) - len(approximate(index))))
+        begun.set()
+        assert may.wait(30)
+        return trained(factory, moment)
+
+    monkeypatch.setattr(Approximate, "train", train)
+    # So many, in one step: they are added before a build begins.
+    index.update(np.arange(2000, 4500), clustered(2500, seed=1), NONE)
+    assert begun.wait(30)
+    index.update(np.arange(4500, 11000), clustered(6500, seed=2), NONE)
+    may.set()
+    index.settle()
+    assert behind == [(4500, 0), (11000, 0)]
+    assert len(approximate(index)) == 11000
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@
 
 embeddb-server over gRPC, with a collection as it comes, but for its encoding: with float16, ten million
 vectors of 512 dimensions take 10 GB of memory. At each size it is searched, ended and opened again. Needs 33
-GB of disk, and 18 GB of memory at times.
+GB of disk, and 22 GB of memory at times.
 `growth_plot.py` draws the figures.
 """
 
